@@ -1,0 +1,16 @@
+//! The core of nova-agent.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod effect;
+pub mod network;
+pub mod plan;
+pub mod secret;
+mod time;
+
+pub use self::time::Instant;

@@ -1,0 +1,60 @@
+//! Plans: ordered steps with what to do when one fails.
+//!
+//! It knows nothing of the host: a plan does not know which command it serves.
+
+use alloc::vec::Vec;
+
+use crate::effect::Step;
+
+/// An ordered list of changes of the guest. Carried out whole, or rolled back.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Plan {
+    /// The steps in the order in which they are carried out.
+    pub steps: Vec<PlanStep>,
+}
+
+impl Plan {
+    /// Adds a step whose failure ends the plan and whose undo is what its outcome says.
+    pub fn push(&mut self, step: Step) {
+        self.steps.push(PlanStep::new(step));
+    }
+}
+
+/// A step and its place in the plan.
+#[derive(Debug, Eq, PartialEq)]
+pub struct PlanStep {
+    /// The change.
+    pub step: Step,
+    /// What happens when it fails.
+    pub on_failure: OnFailure,
+    /// How it is undone when it or a later step ends the plan.
+    pub undo: Undo,
+}
+
+impl PlanStep {
+    /// A step whose failure ends the plan and whose undo is what its outcome says.
+    #[must_use]
+    pub const fn new(step: Step) -> Self {
+        Self { step, on_failure: OnFailure::RollBack, undo: Undo::FromOutcome }
+    }
+}
+
+/// What happens when a step fails.
+#[derive(Debug, Eq, PartialEq)]
+pub enum OnFailure {
+    /// The plan goes on.
+    GoOn,
+    /// Carry these steps out, whose failures do not matter, then try once more; roll back if it fails again.
+    Retry(Vec<Step>),
+    /// The plan ends: what was done is undone in reverse order.
+    RollBack,
+}
+
+/// How a step is undone.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Undo {
+    /// By the step that its outcome named, if it named one: for changes of files, whose earlier state is backed up.
+    FromOutcome,
+    /// By these steps, whether it succeeded or failed: for programs, which may have done half of their work.
+    Steps(Vec<Step>),
+}

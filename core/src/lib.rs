@@ -7,6 +7,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod base64;
+pub mod crypto;
 pub mod effect;
 pub mod network;
 pub mod plan;

@@ -2,3 +2,6 @@
 #![deny(unsafe_code)]
 
 pub mod client;
+pub mod real;
+pub mod stores;
+pub mod xenstored;

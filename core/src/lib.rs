@@ -14,5 +14,6 @@ pub mod network;
 pub mod plan;
 pub mod secret;
 mod time;
+pub mod wire;
 
 pub use self::time::Instant;

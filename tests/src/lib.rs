@@ -1,0 +1,4 @@
+//! What the tests of nova-agent stand on: Xenstore daemons, embedded and real, and a client for the host's side.
+#![deny(unsafe_code)]
+
+pub mod client;

@@ -11,6 +11,9 @@ use crate::client::{self, Client};
 /// How long Nova sleeps between two looks at the response.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The node above all responses.
+const RESPONSES: &str = "data/guest";
+
 /// The token of the watch on the responses.
 const TOKEN: &str = "responses";
 
@@ -67,6 +70,14 @@ impl Mailbox {
         Self { client, domain, waiting, is_watching: false }
     }
 
+    pub(super) fn set_domain(&mut self, domain: Domain) -> Result<(), Error> {
+        if std::mem::take(&mut self.is_watching) {
+            self.client.unwatch(&self.domain.path(RESPONSES), TOKEN)?;
+        }
+        self.domain = domain;
+        Ok(())
+    }
+
     pub(super) const fn set_waiting(&mut self, waiting: Waiting) {
         self.waiting = waiting;
     }
@@ -74,7 +85,7 @@ impl Mailbox {
     /// Writes a request under a fresh id.
     pub(super) fn post(&mut self, request: &[u8]) -> Result<RequestId, Error> {
         if self.waiting == Waiting::Watch && !self.is_watching {
-            self.client.watch(&self.domain.path("data/guest"), TOKEN)?;
+            self.client.watch(&self.domain.path(RESPONSES), TOKEN)?;
             self.is_watching = true;
         }
         let id = RequestId(random::uuid()?);
@@ -105,7 +116,7 @@ impl Mailbox {
     }
 
     pub(super) fn response_path(&self, id: &RequestId) -> String {
-        self.domain.path(&format!("data/guest/{id}"))
+        self.domain.path(&format!("{RESPONSES}/{id}"))
     }
 
     fn poll(&mut self, id: &RequestId, timeout: Duration) -> Result<Vec<u8>, Error> {

@@ -88,6 +88,14 @@ impl Host {
         }
     }
 
+    /// Goes on with a domain that took the place of the old one: after a reboot or a restore.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn set_domain(&mut self, domain: Domain) -> Result<(), Error> {
+        self.mailbox.set_domain(domain)
+    }
+
     /// Sets how the host learns of responses.
     pub const fn set_waiting(&mut self, waiting: Waiting) {
         self.mailbox.set_waiting(waiting);
@@ -250,12 +258,16 @@ impl Host {
         self.call("kmsactivate", Activation { activation_key, profile, domains }, profile)
     }
 
-    /// Sends any command. The argument is shown.
+    /// Sends any command. The argument is shown unless the command's is secret.
     ///
     /// # Errors
     /// See [`Self::version`].
     pub fn request(&mut self, command: &str, argument: &serde_json::Value) -> Result<Reply, Error> {
-        let shown = argument.as_str().map_or_else(|| argument.to_string(), String::from);
+        let text = argument.as_str().map_or_else(|| argument.to_string(), String::from);
+        let shown = match command {
+            "file_inject" | "injectfile" | "kmsactivate" | "password" => format!("{} characters", text.len()),
+            _ => text,
+        };
         self.call(command, argument, &shown)
     }
 
@@ -302,19 +314,16 @@ impl Host {
         self.mailbox.response_path(id)
     }
 
-    /// The connection, for everything else that a host does in the store.
+    /// The connection, for everything else that a host does in the store. Its events belong to the host.
     pub const fn client(&mut self) -> &mut Client {
         &mut self.mailbox.client
     }
 
     /// One command with a response that is read in the usual way.
     fn call(&mut self, command: &str, argument: impl Serialize, shown: &str) -> Result<Reply, Error> {
-        self.round_trip(command, argument, shown, |response| match response::read(response, successes(command)) {
-            Ok(Ok(reply)) => Ok((reply.clone(), reply)),
-            Ok(Err(Refusal { returncode, message })) => {
-                Err(Error::Refused { command: command.into(), returncode, message })
-            }
-            Err(reason) => Err(Error::Unreadable { command: command.into(), reason }),
+        self.round_trip(command, argument, shown, |response| {
+            let reply = judge(command, response)?;
+            Ok((reply.clone(), reply))
         })
     }
 
@@ -355,6 +364,20 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("mailbox", &self.mailbox).field("timeouts", &self.timeouts).finish_non_exhaustive()
+    }
+}
+
+/// Judges the response to any command but `features` as Nova does.
+///
+/// # Errors
+/// [`Error::Refused`] or [`Error::Unreadable`].
+pub fn judge(command: &str, response: &[u8]) -> Result<Reply, Error> {
+    match response::read(response, successes(command)) {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(Refusal { returncode, message })) => {
+            Err(Error::Refused { command: command.into(), returncode, message })
+        }
+        Err(reason) => Err(Error::Unreadable { command: command.into(), reason }),
     }
 }
 

@@ -83,13 +83,18 @@ pub(super) fn read_features(stored: &[u8]) -> Result<Option<Reply>, Unreadable> 
 
 /// The plugin passes on what is JSON and makes a JSON string of everything else; Nova then indexes it as an object.
 ///
-/// Where this parser and Python's differ (`NaN`, lone surrogates, 128 levels of nesting), this one is the stricter.
 fn object(stored: &[u8]) -> Result<Map<String, Value>, Unreadable> {
-    let printed = printed_by_xenstore_read(stored);
-    match serde_json::from_str(printed.trim()) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) | Err(_) => Err(Unreadable::NotAnObject),
+    match parse_response(stored) {
+        Some(Value::Object(object)) => Ok(object),
+        Some(_) | None => Err(Unreadable::NotAnObject),
     }
+}
+
+/// What the plugin parses, if it is JSON.
+///
+/// Where this parser and Python's differ (`NaN`, lone surrogates, 128 levels of nesting), this one is the stricter.
+pub(crate) fn parse_response(stored: &[u8]) -> Option<Value> {
+    serde_json::from_str(printed_by_xenstore_read(stored).trim()).ok()
 }
 
 /// A value as a person would want to see it.

@@ -20,14 +20,14 @@ pub struct RoundTrip {
 
 impl RoundTrip {
     /// What the columns of the `Display` form hold.
-    pub const HEADING: &str = "      time     command       argument                              code  message";
+    pub const HEADING: &str = "      time     command       argument                                code  message";
 }
 
 impl fmt::Display for RoundTrip {
     /// One line; columns as in [`HEADING`](Self::HEADING).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// The width of the column, the longest that an ordinary argument takes.
-        const ARGUMENT: usize = 36;
+        const ARGUMENT: usize = 38;
 
         let milliseconds = self.elapsed.as_secs_f64() * 1000.0;
         let argument = self.argument.escape_debug().to_string();
@@ -39,9 +39,10 @@ impl fmt::Display for RoundTrip {
             Ok(reply) => (reply.returncode.as_str(), reply.message.as_str()),
             Err(error) => ("-", error.as_str()),
         };
-        let line = format!("{milliseconds:>10.3} ms  {:<12}  {argument:<ARGUMENT$}  {code:<4}  ", self.command);
-        f.write_str(&line)?;
-        write!(f, "{}", message.escape_debug())
+        let message = message.escape_debug();
+        let line =
+            format!("{milliseconds:>10.3} ms  {:<12}  {argument:<ARGUMENT$}  {code:<4}  {message}", self.command);
+        f.write_str(line.trim_end())
     }
 }
 
@@ -54,7 +55,7 @@ mod tests {
         let reply = Ok(Reply { returncode: "D0".into(), message: "42\n".into() });
         let elapsed = Duration::from_micros(1_234_567);
         let line = RoundTrip { command: "keyinit".into(), argument: "1".repeat(40), reply, elapsed }.to_string();
-        let expected = format!("  1234.567 ms  keyinit       {}..  D0    42\\n", "1".repeat(34));
+        let expected = format!("  1234.567 ms  keyinit       {}..  D0    42\\n", "1".repeat(36));
         assert_eq!(line, expected);
         for (column, text) in [("command", "keyinit"), ("argument", "11"), ("code", "D0"), ("message", "42")] {
             assert_eq!(RoundTrip::HEADING.find(column), line.find(text), "{column}");

@@ -3,3 +3,6 @@
 
 pub mod client;
 pub mod host;
+pub mod real;
+pub mod stores;
+pub mod xenstored;

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod client;
+pub mod host;
 pub mod real;
 pub mod stores;
 pub mod xenstored;

@@ -6,14 +6,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always_enabled};
+use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
 use crate::agent::Response;
 use crate::plan::PlanFailure;
 use crate::render::{self, HostData, Prepared};
 use crate::wire::StorePath;
 
-pub(super) const COMMAND: Command =
-    Command { name: "resetnetwork", kind: Kind::Change, disabled: always_enabled, advance };
+pub(super) const COMMAND: Command = Command { name: "resetnetwork", kind: Kind::Change, enabled: always, advance };
 
 /// The most network interfaces that are read; Xen servers have 7 at most, others not many more.
 const INTERFACES_MAX: usize = 64;

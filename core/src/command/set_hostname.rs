@@ -3,13 +3,12 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always_enabled};
+use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
 use crate::agent::Response;
 use crate::plan::PlanFailure;
 use crate::render::{self, Prepared};
 
-pub(super) const COMMAND: Command =
-    Command { name: "sethostname", kind: Kind::Change, disabled: always_enabled, advance };
+pub(super) const COMMAND: Command = Command { name: "sethostname", kind: Kind::Change, enabled: always, advance };
 
 fn advance(argument: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
     let Some(name) = argument.text() else {

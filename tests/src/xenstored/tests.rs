@@ -153,7 +153,7 @@ impl World {
         let replies = self.collect(conn);
         let [reply] = &replies[..] else { panic!("{replies:?}") };
         match reply.op() {
-            Some(Op::Error) => Err(payload::parse_error(&reply.payload).unwrap().to_string()),
+            Some(Op::Error) => Err(String::from_utf8_lossy(&reply.payload).trim_end_matches('\0').into()),
             _ => Ok(reply.payload.clone()),
         }
     }

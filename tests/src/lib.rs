@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 
 pub mod client;
+pub mod host;
+pub mod json_oracle;
 pub mod real;
 pub mod stores;
 pub mod xenstored;

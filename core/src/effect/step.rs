@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use super::{FileMode, GuestPath};
@@ -54,6 +55,48 @@ pub enum Step {
     },
     /// Replaces or creates a file.
     WriteFile(WriteFile),
+}
+
+impl Step {
+    /// The same step once more; `None` for one that holds a secret, or that can only succeed or fail for good.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Run(Program { argv, environment, stdin: None, timeout, accept }) => Some(Self::Run(Program {
+                argv: argv.clone(),
+                environment: environment.clone(),
+                stdin: None,
+                timeout: *timeout,
+                accept: accept.clone(),
+            })),
+            Self::MakeDirectory { .. }
+            | Self::RemoveDirectory { .. }
+            | Self::RemoveFile { .. }
+            | Self::RestoreFile { .. }
+            | Self::Run(_)
+            | Self::SetHostname(_)
+            | Self::SetPassword { .. }
+            | Self::Symlink { .. }
+            | Self::WriteFile(_) => None,
+        }
+    }
+}
+
+/// The step in a few words for messages, without any secret.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeDirectory { path, .. } => write!(f, "make directory {path}"),
+            Self::RemoveDirectory { path } => write!(f, "remove directory {path}"),
+            Self::RemoveFile { path } => write!(f, "remove {path}"),
+            Self::RestoreFile { path, .. } => write!(f, "restore {path}"),
+            Self::Run(program) => f.write_str(&program.command_line()),
+            Self::SetHostname(name) => write!(f, "set hostname {name}"),
+            Self::SetPassword { user, .. } => write!(f, "set password of {user}"),
+            Self::Symlink { path, target } => write!(f, "link {path} to {target}"),
+            Self::WriteFile(file) => write!(f, "write {}", file.path),
+        }
+    }
 }
 
 /// Replaces a file in one instant, or creates it.

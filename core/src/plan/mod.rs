@@ -2,8 +2,11 @@
 //!
 //! It knows nothing of the host: a plan does not know which command it serves.
 
+mod runner;
+
 use alloc::vec::Vec;
 
+pub use self::runner::{Next, PlanFailure, RollBack, Runner};
 use crate::effect::Step;
 
 /// An ordered list of changes of the guest. Carried out whole, or rolled back.
@@ -44,7 +47,8 @@ impl PlanStep {
 pub enum OnFailure {
     /// The plan goes on.
     GoOn,
-    /// Carry these steps out, whose failures do not matter, then try once more; roll back if it fails again.
+    /// Carry these steps out, whose failures do not matter, then try once more; roll back if it fails again. Only for
+    /// programs without input: another step is not tried again.
     Retry(Vec<Step>),
     /// The plan ends: what was done is undone in reverse order.
     RollBack,

@@ -1,0 +1,202 @@
+//! Carries a plan out, one step at a time.
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{OnFailure, Plan, PlanStep, Undo};
+use crate::effect::{Failure, Outcome, Step};
+
+/// A plan that is being carried out.
+///
+/// Call [`Runner::poll`] for the step to carry out, report its outcome with [`Runner::handle_outcome`], and go on until
+/// `poll` says that the plan is finished. One step is in hand at a time.
+#[derive(Debug)]
+pub struct Runner {
+    ahead: VecDeque<PlanStep>,
+    /// What brings back the state before, the latest change last.
+    undo: Vec<Step>,
+    state: State,
+}
+
+/// What a [`Runner`] wants next.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Next {
+    /// The plan has come to its end.
+    Finished(Result<(), PlanFailure>),
+    /// Carry out this step and report its outcome.
+    Perform(Step),
+}
+
+/// A plan that failed. Its text names the step that ended it, why, and whether the state before was brought back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PlanFailure {
+    /// The step that ended the plan, in words.
+    pub step: String,
+    /// Why it failed.
+    pub failure: Failure,
+    /// The first step of the roll-back that failed, if one did.
+    pub roll_back: RollBack,
+}
+
+/// What became of the changes that were made before a plan failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RollBack {
+    /// They were undone.
+    Done,
+    /// A step of the roll-back failed; the others were carried out.
+    Failed {
+        /// The step in words.
+        step: String,
+        /// Why it failed.
+        failure: Failure,
+    },
+    /// There were none.
+    NothingToDo,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between two steps of the plan.
+    Idle,
+    /// A step of the plan is in hand.
+    Forward(InHand),
+    /// The steps before a second try are being carried out.
+    Recovering {
+        first: VecDeque<Step>,
+        again: Step,
+        in_hand: InHand,
+    },
+    /// The plan failed; changes are being undone.
+    RollingBack {
+        failure: PlanFailure,
+        in_hand: Option<String>,
+    },
+    Finished,
+}
+
+/// The step in hand without its content, which has gone to whom carries it out.
+#[derive(Debug)]
+struct InHand {
+    description: String,
+    on_failure: AfterFailure,
+    undo: Undo,
+}
+
+/// [`OnFailure`] together with what it needs.
+#[derive(Debug)]
+enum AfterFailure {
+    GoOn,
+    Retry { first: Vec<Step>, again: Step },
+    RollBack,
+}
+
+impl Runner {
+    /// Starts a plan.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self { ahead: plan.steps.into(), undo: Vec::new(), state: State::Idle }
+    }
+
+    /// What to do next. To be called once at the start and once after each outcome.
+    pub fn poll(&mut self) -> Next {
+        match core::mem::replace(&mut self.state, State::Finished) {
+            State::Idle => {
+                let Some(PlanStep { step, on_failure, undo }) = self.ahead.pop_front() else {
+                    return Next::Finished(Ok(()));
+                };
+                let on_failure = match (on_failure, step.again()) {
+                    (OnFailure::GoOn, _) => AfterFailure::GoOn,
+                    (OnFailure::Retry(first), Some(again)) => AfterFailure::Retry { first, again },
+                    (OnFailure::Retry(_), None) | (OnFailure::RollBack, _) => AfterFailure::RollBack,
+                };
+                self.state = State::Forward(InHand { description: step.to_string(), on_failure, undo });
+                Next::Perform(step)
+            }
+            State::Recovering { mut first, again, in_hand } => match first.pop_front() {
+                Some(step) => {
+                    self.state = State::Recovering { first, again, in_hand };
+                    Next::Perform(step)
+                }
+                None => {
+                    self.state = State::Forward(in_hand);
+                    Next::Perform(again)
+                }
+            },
+            State::RollingBack { failure, .. } => match self.undo.pop() {
+                Some(step) => {
+                    self.state = State::RollingBack { failure, in_hand: Some(step.to_string()) };
+                    Next::Perform(step)
+                }
+                None => Next::Finished(Err(failure)),
+            },
+            // Only after a call too many: there is nothing more to do.
+            State::Forward(_) | State::Finished => Next::Finished(Ok(())),
+        }
+    }
+
+    /// What became of the step that `poll` gave out.
+    pub fn handle_outcome(&mut self, outcome: Outcome) {
+        let (undo_from_outcome, failure) = match outcome {
+            Outcome::Done(done) => (done.undo, None),
+            Outcome::Failed(failure) => (None, Some(failure)),
+            Outcome::Entropy(_) | Outcome::Probed(_) => {
+                (None, Some(Failure::Unsupported("the driver answered another question".into())))
+            }
+        };
+        self.state = match core::mem::replace(&mut self.state, State::Finished) {
+            State::Forward(in_hand) => self.forward(in_hand, undo_from_outcome, failure),
+            // Whether these succeed does not matter: the second try tells. What they changed belongs to the step.
+            State::Recovering { first, again, in_hand } => State::Recovering { first, again, in_hand },
+            State::RollingBack { failure: mut first, in_hand } => {
+                if let (RollBack::Done, Some(failure), Some(step)) = (&first.roll_back, failure, in_hand) {
+                    first.roll_back = RollBack::Failed { step, failure };
+                }
+                State::RollingBack { failure: first, in_hand: None }
+            }
+            state @ (State::Idle | State::Finished) => state,
+        };
+    }
+
+    fn forward(&mut self, in_hand: InHand, undo_from_outcome: Option<Step>, failure: Option<Failure>) -> State {
+        let InHand { description, on_failure, undo } = in_hand;
+        let (failure, fatal) = match (failure, on_failure) {
+            (Some(_), AfterFailure::Retry { first, again }) => {
+                let in_hand = InHand { description, on_failure: AfterFailure::RollBack, undo };
+                return State::Recovering { first: first.into(), again, in_hand };
+            }
+            (failure, AfterFailure::GoOn) => (failure, false),
+            (failure, AfterFailure::RollBack | AfterFailure::Retry { .. }) => (failure, true),
+        };
+        match undo {
+            Undo::FromOutcome => self.undo.extend(undo_from_outcome),
+            Undo::Steps(steps) => self.undo.extend(steps.into_iter().rev()),
+        }
+        match failure {
+            Some(failure) if fatal => {
+                self.ahead.clear();
+                let roll_back = if self.undo.is_empty() { RollBack::NothingToDo } else { RollBack::Done };
+                let failure = PlanFailure { step: description, failure, roll_back };
+                State::RollingBack { failure, in_hand: None }
+            }
+            Some(_) | None => State::Idle,
+        }
+    }
+}
+
+impl fmt::Display for PlanFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.step, self.failure)?;
+        match &self.roll_back {
+            RollBack::Done => f.write_str("; previous state restored"),
+            RollBack::Failed { step, failure } => write!(f, "; restore failed too: {step}: {failure}"),
+            RollBack::NothingToDo => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for PlanFailure {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use alloc::string::ToString;
+use alloc::vec;
+use core::time::Duration;
+
+use super::*;
+use crate::effect::{Done, GuestPath, Program};
+
+fn run(argv: &str) -> Step {
+    Step::Run(Program::new(argv.split(' '), Duration::from_secs(1)))
+}
+
+fn remove(path: &str) -> Step {
+    Step::RemoveFile { path: GuestPath::try_from(path).unwrap() }
+}
+
+fn done(undo: Option<Step>) -> Outcome {
+    Outcome::Done(Done { undo })
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed(Failure::Io("no space left".into()))
+}
+
+/// Carries the plan out; `answer` gives the outcome of each step. Returns the steps in order and the end.
+fn carry_out(plan: Plan, answer: impl Fn(&str, usize) -> Outcome) -> (Vec<String>, Result<(), String>) {
+    let mut runner = Runner::new(plan);
+    let mut seen: Vec<String> = Vec::new();
+    loop {
+        match runner.poll() {
+            Next::Perform(step) => {
+                let text = step.to_string();
+                let before = seen.iter().filter(|earlier| **earlier == text).count();
+                runner.handle_outcome(answer(&text, before));
+                seen.push(text);
+            }
+            Next::Finished(end) => return (seen, end.map_err(|failure| failure.to_string())),
+        }
+    }
+}
+
+fn network_plan() -> Plan {
+    let step = |step, on_failure, undo: Vec<Step>| PlanStep { step, on_failure, undo: Undo::Steps(undo) };
+    Plan {
+        steps: vec![
+            step(run("ifdown eth0"), OnFailure::GoOn, vec![run("ifup eth0")]),
+            PlanStep::new(remove("/etc/interfaces")),
+            step(
+                run("ifup eth0"),
+                OnFailure::Retry(vec![run("ifdown --force eth0")]),
+                vec![run("ifdown --force eth0"), run("ip addr flush eth0")],
+            ),
+        ],
+    }
+}
+
+#[test]
+fn a_plan_whose_steps_succeed_is_carried_out_in_order() {
+    let (seen, end) = carry_out(network_plan(), |_, _| done(None));
+    assert_eq!(seen, ["ifdown eth0", "remove /etc/interfaces", "ifup eth0"]);
+    assert_eq!(end, Ok(()));
+}
+
+#[test]
+fn a_tolerated_failure_does_not_end_the_plan() {
+    let (seen, end) = carry_out(network_plan(), |step, _| if step == "ifdown eth0" { failed() } else { done(None) });
+    assert_eq!(seen.len(), 3);
+    assert_eq!(end, Ok(()));
+}
+
+#[test]
+fn a_second_try_may_succeed() {
+    let (seen, end) = carry_out(
+        network_plan(),
+        |step, before| {
+            if step == "ifup eth0" && before == 0 { failed() } else { done(None) }
+        },
+    );
+    assert_eq!(seen, ["ifdown eth0", "remove /etc/interfaces", "ifup eth0", "ifdown --force eth0", "ifup eth0"]);
+    assert_eq!(end, Ok(()));
+}
+
+#[test]
+fn a_failure_undoes_everything_in_reverse_order() {
+    let (seen, end) = carry_out(network_plan(), |step, before| match (step, before) {
+        ("ifup eth0", 0 | 1) => failed(),
+        ("remove /etc/interfaces", _) => done(Some(Step::RestoreFile {
+            path: GuestPath::constant("/etc/interfaces"),
+            backup: GuestPath::constant("/var/backup"),
+        })),
+        _ => done(None),
+    });
+    assert_eq!(
+        seen,
+        [
+            "ifdown eth0",
+            "remove /etc/interfaces",
+            "ifup eth0",
+            "ifdown --force eth0",
+            "ifup eth0",
+            // from here on: rolling back
+            "ifdown --force eth0",
+            "ip addr flush eth0",
+            "restore /etc/interfaces",
+            "ifup eth0",
+        ]
+    );
+    assert_eq!(end, Err("ifup eth0: no space left; previous state restored".into()));
+}
+
+#[test]
+fn a_roll_back_that_fails_is_carried_on_and_told() {
+    let (seen, end) = carry_out(network_plan(), |step, _| if step == "ifup eth0" { failed() } else { done(None) });
+    assert_eq!(seen.last().unwrap(), "ifup eth0");
+    assert_eq!(end, Err("ifup eth0: no space left; restore failed too: ifup eth0: no space left".into()));
+}
+
+#[test]
+fn a_first_step_that_fails_leaves_nothing_to_restore() {
+    let plan = Plan { steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))] };
+    let (seen, end) = carry_out(plan, |_, _| failed());
+    assert_eq!(seen, ["remove /a"]);
+    assert_eq!(end, Err("remove /a: no space left".into()));
+}
+
+#[test]
+fn an_outcome_of_another_kind_is_a_failure() {
+    let plan = Plan { steps: vec![PlanStep::new(remove("/a"))] };
+    let (_, end) = carry_out(plan, |_, _| Outcome::Probed(crate::effect::Snapshot::default()));
+    assert_eq!(end, Err("remove /a: not supported: the driver answered another question".into()));
+}

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use crate::agent::{self, Agent, Config, Misuse, Report};
@@ -215,6 +216,13 @@ impl Machine {
                 return;
             }
         }
+    }
+}
+
+/// Prints nothing of what the machine holds: passwords and keys may be among it.
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").finish_non_exhaustive()
     }
 }
 

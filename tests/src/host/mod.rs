@@ -33,6 +33,7 @@ use self::mailbox::Mailbox;
 pub use self::mailbox::{Domain, RequestId, Waiting};
 pub use self::random::random_password;
 use self::response::Refusal;
+pub(crate) use self::response::parse_response;
 pub use self::response::{Reply, Unreadable};
 pub use self::round_trip::RoundTrip;
 pub use self::server::{InjectedFile, Server, Vif};

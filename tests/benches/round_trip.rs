@@ -59,7 +59,7 @@ fn measure(kind: StoreKind) -> Result<()> {
     let at = |times: &[Duration], percent: usize| times[(times.len() - 1) * percent / 100];
     println!(
         "{:<16}{:>9} us{:>9} us{:>9} us{:>9} us{:>8.2}",
-        kind.to_string(),
+        format!("{kind:?}"),
         at(&floor, 50).as_micros(),
         at(&cost, 50).as_micros(),
         at(&floor, 99).as_micros(),

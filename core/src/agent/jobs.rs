@@ -60,9 +60,9 @@ impl Agent {
                 self.ask(id, job, questions);
             }
             Progress::Run(Work { plan, notices, success, failure }) => {
-                for notice in notices {
+                for (severity, notice) in notices {
                     let text = notice.chars().map(harmless).collect();
-                    self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), text }));
+                    self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), severity, text }));
                 }
                 job.phase = Phase::Running { runner: Box::new(Runner::new(plan)), success, failure };
                 self.run(id, job);

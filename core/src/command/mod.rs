@@ -21,7 +21,7 @@ use core::time::Duration;
 use serde_json::Value;
 use zeroize::Zeroize;
 
-use crate::agent::Response;
+use crate::agent::{Response, Severity};
 use crate::crypto::exchanges::Exchanges;
 use crate::effect::{Probe, Snapshot};
 use crate::plan::{Plan, PlanFailure};
@@ -109,8 +109,8 @@ pub(crate) struct Questions {
 /// A plan and the answers to it.
 pub(crate) struct Work {
     pub(crate) plan: Plan,
-    /// For the log.
-    pub(crate) notices: Vec<String>,
+    /// What was found and left alone, for the log.
+    pub(crate) notices: Vec<(Severity, String)>,
     /// The answer when the plan was carried out.
     pub(crate) success: Response,
     /// The answer when it failed.

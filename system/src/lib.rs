@@ -5,9 +5,11 @@
 //! machine itself or, in a sandbox, a directory that stands for it.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod entropy;
 mod files;
 mod hostname;
+mod launch;
 pub mod logging;
 mod password;
 mod probe;
@@ -22,6 +24,8 @@ mod transport;
 mod trouble;
 mod utc;
 
+pub use self::clock::Clock;
+pub use self::launch::{Launch, launch, report};
 pub use self::programs::{Child, PATH, Sources};
 pub use self::root::{EFFECTS_FILE, Root, STAND_INS};
 pub use self::service::{EXPECT_STOP, InstanceLock, LockError, ServiceManager};

@@ -57,8 +57,7 @@ fn host_data(facts: &Facts) -> Result<HostData, Questions> {
             ..Questions::default()
         });
     };
-    let networking =
-        networking.iter().take(ENTRIES_MAX).filter_map(|name| Some((name, NETWORKING.join(name).ok()?)));
+    let networking = networking.iter().take(ENTRIES_MAX).filter_map(|name| Some((name, NETWORKING.join(name).ok()?)));
     let vifs = vifs.iter().take(ENTRIES_MAX).filter_map(|name| {
         let mac = VIFS.join(name).ok()?.join("mac").ok()?;
         Some((name.parse::<u32>().ok()?, mac))

@@ -129,9 +129,8 @@ impl Agent {
         let now = self.now;
         let Some(request) = self.requests.get_mut(id) else { return };
         match &request.state {
-            State::Empty { until } if *until <= now => {
-                self.respond(id, Response::error("Request is malformed: it is empty"));
-            }
+            // The event of its value may have been lost.
+            State::Empty { until } if *until <= now => self.read(id),
             State::Held { until: Some(until), .. } if *until <= now => self.resume(id),
             State::Answering { .. }
             | State::Checking { .. }
@@ -298,13 +297,16 @@ impl Agent {
     }
 
     fn handle_read(&mut self, id: &RequestId, result: Result<Vec<u8>, ErrorName>) {
-        let Some(request) = self.requests.get(id) else { return };
+        let Some(request) = self.requests.get_mut(id) else { return };
         let State::Reading { again } = request.state else { return };
-        let seen = request.seen;
+        request.read = self.now;
+        let until = request.seen.after(EMPTY_TIMEOUT);
         match result {
             Ok(content) if content.is_empty() && again => self.read(id),
+            Ok(content) if content.is_empty() && until <= self.now => {
+                self.respond(id, Response::error("Request is malformed: it is empty"));
+            }
             Ok(content) if content.is_empty() => {
-                let until = seen.after(EMPTY_TIMEOUT).max(self.now.after(HELD_MIN));
                 self.set(id, State::Empty { until });
                 self.timers.insert((until, id.clone()));
                 self.release(id);
@@ -324,9 +326,7 @@ impl Agent {
     }
 
     fn handle_content(&mut self, id: &RequestId, content: &[u8]) {
-        let now = self.now;
         let Some(request) = self.requests.get_mut(id) else { return };
-        request.read = now;
         let envelope = match super::request::Envelope::parse(content) {
             Ok(envelope) => envelope,
             Err(refusal) => return self.respond(id, refusal),

@@ -611,3 +611,14 @@ impl Bench {
         assert_eq!(self.operations, []);
     }
 }
+
+#[test]
+fn an_empty_request_whose_event_was_lost_is_carried_out_after_all() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", "");
+    bench.pass(Duration::from_secs(10));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}

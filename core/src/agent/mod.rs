@@ -55,7 +55,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The agent above the store: which request is where in its life, and what is to be done about it.
 ///
 /// Inputs are the `handle_*` functions; after each of them call [`Agent::poll`] until it returns `None`, then come back
-/// at [`Agent::deadline`] at the latest, with [`Agent::handle_timeout`].
+/// at [`Agent::deadline`] at the latest, with [`Agent::handle_timeout`]. Inputs after [`Output::Exit`] are ignored.
 pub struct Agent {
     config: Config,
     now: Instant,
@@ -258,6 +258,9 @@ impl Agent {
 
     /// The store cannot be reached any more.
     pub fn handle_disconnected(&mut self, now: Instant) {
+        if self.stopping == Stopping::Gone {
+            return;
+        }
         self.advance_clock(now);
         self.end_connection();
         self.settle();
@@ -270,6 +273,9 @@ impl Agent {
     pub fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), Misuse> {
         if !self.connected {
             return Err(Misuse::NotConnected);
+        }
+        if self.stopping == Stopping::Gone {
+            return Ok(());
         }
         self.advance_clock(now);
         match event {
@@ -294,6 +300,9 @@ impl Agent {
         if id.0 == 0 || id.0 > self.last_effect {
             return Err(Misuse::UnknownEffect(id));
         }
+        if self.stopping == Stopping::Gone {
+            return Ok(());
+        }
         self.advance_clock(now);
         if let Some(pending) = self.effects.remove(&id) {
             self.handle_outcome(&pending.request, outcome);
@@ -304,6 +313,9 @@ impl Agent {
 
     /// Time has passed: call it at [`Agent::deadline`].
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.stopping == Stopping::Gone {
+            return;
+        }
         self.advance_clock(now);
         let now = self.now;
         let late: alloc::vec::Vec<EffectId> =

@@ -622,3 +622,25 @@ fn an_empty_request_whose_event_was_lost_is_carried_out_after_all() {
     bench.expect_removal("1");
     bench.expect_nothing();
 }
+
+#[test]
+fn nothing_follows_the_exit() {
+    let mut bench = Bench::new(Config { alive: Some(Duration::from_secs(1)), ..Config::default() });
+    bench.connect(&[], &[]);
+    bench.post("1", r#"{"name": "injectfile", "value": "L2EvYi9jLHg="}"#);
+    bench.agent.handle_terminate(bench.now);
+    bench.pass(STOP_TIMEOUT);
+    assert!(bench.exited);
+    bench.effects.clear();
+    bench.operations.clear();
+    bench.reports.clear();
+    bench.pass(Duration::from_secs(1000));
+    bench.fire("data/host/2");
+    let last = EffectId(bench.agent.last_effect);
+    bench.agent.handle_completed(bench.now, last, done()).unwrap();
+    bench.agent.handle_disconnected(bench.now);
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect_nothing();
+    assert_eq!(bench.reports, []);
+}

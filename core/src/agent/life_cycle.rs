@@ -441,7 +441,12 @@ impl Agent {
                 self.sweep(id.clone());
             }
             (Err(error), 1) if error.is_quota() && response.message.len() > SHORT => {
-                self.write_response(id, Response::error("Response too large"), 2);
+                let code = match response.code {
+                    ReturnCode::Error | ReturnCode::KeyExchanged | ReturnCode::Success => ReturnCode::Error,
+                    // Nova may take 500 for success of this command.
+                    code @ (ReturnCode::Failed | ReturnCode::NotFound) => code,
+                };
+                self.write_response(id, Response { code, message: "Response too large".into() }, 2);
             }
             (Err(error), _) => {
                 if let Ok(path) = RESPONSES.join(id.as_str()) {

@@ -644,3 +644,20 @@ fn nothing_follows_the_exit() {
     bench.expect_nothing();
     assert_eq!(bench.reports, []);
 }
+
+#[test]
+fn a_failure_that_is_too_long_for_the_store_stays_a_failure() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", r#"{"name": "resetnetwork", "value": ""}"#);
+    for _ in 0..3 {
+        let (_, operation) = bench.operations.front().cloned().unwrap();
+        bench.expect(&operation, Err(ErrorName::Enoent));
+    }
+    bench.complete(Outcome::Failed(Failure::Io("x".repeat(500))));
+    let (_, operation) = bench.operations.front().cloned().unwrap();
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    // Code 500 would be success of this command.
+    bench.expect_response("1", "1", "Response too large", Ok(Reply::Done));
+}

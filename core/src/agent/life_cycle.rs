@@ -36,12 +36,6 @@ const NAME_MAX: usize = 64;
 impl Agent {
     /// Everything that a connection begins with: the watch, then, when it is set, both listings.
     pub(super) fn begin_connection(&mut self) {
-        if core::mem::take(&mut self.config.reset_network_at_start) {
-            let id = RequestId::start_up();
-            let command = command::reset_network();
-            self.requests.insert(id.clone(), self.new_request(State::Waiting, command.name));
-            self.start(&id, Job::new(command, Argument::new(serde_json::Value::Null)));
-        }
         self.listing.found_responses = None;
         self.listing.in_flight = true;
         self.listing.again = false;
@@ -49,6 +43,12 @@ impl Agent {
         let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
         for id in ids {
             self.resume(&id);
+        }
+        if core::mem::take(&mut self.config.reset_network_at_start) {
+            let id = RequestId::start_up();
+            let command = command::reset_network();
+            self.requests.insert(id.clone(), self.new_request(State::Waiting, command.name));
+            self.start(&id, Job::new(command, Argument::new(serde_json::Value::Null)));
         }
     }
 

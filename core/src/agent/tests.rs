@@ -661,3 +661,12 @@ fn a_failure_that_is_too_long_for_the_store_stays_a_failure() {
     // Code 500 would be success of this command.
     bench.expect_response("1", "1", "Response too large", Ok(Reply::Done));
 }
+
+#[test]
+fn the_reset_at_start_asks_once() {
+    let mut bench = Bench::new(Config { reset_network_at_start: true, ..Config::default() });
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    let networking = Operation::List(StorePath::constant("vm-data/networking"));
+    assert_eq!(bench.operations.iter().filter(|(_, operation)| *operation == networking).count(), 1);
+}

@@ -27,6 +27,9 @@ const HELD_MAX: Duration = Duration::from_secs(60);
 /// How often the requests are listed while the store refuses to watch them.
 const UNWATCHED: Duration = Duration::from_secs(5);
 
+/// How soon the requests are listed again when that failed: nothing else tells of those that waited at the start.
+const UNLISTED: Duration = Duration::from_secs(60);
+
 /// A message of this many bytes is not what a quota forbids.
 const SHORT: usize = 100;
 
@@ -198,7 +201,7 @@ impl Agent {
                     self.handle_too_many_requests();
                 }
                 self.report_refusal("list", &REQUESTS, error);
-                self.finish_listing();
+                self.finish_listing(Some(UNLISTED));
                 return;
             }
         };
@@ -223,12 +226,13 @@ impl Agent {
         }
         // From here on a response is found by having been written by this run.
         self.listing.found_responses = Some(BTreeSet::new());
-        self.finish_listing();
+        self.finish_listing(None);
     }
 
-    fn finish_listing(&mut self) {
+    /// `retry` is how soon the next listing has to be, at the latest.
+    fn finish_listing(&mut self, retry: Option<Duration>) {
         let rescan = if self.listing.watched { self.config.rescan } else { Some(UNWATCHED) };
-        self.listing.due = rescan.map(|interval| self.now.after(interval));
+        self.listing.due = rescan.into_iter().chain(retry).min().map(|interval| self.now.after(interval));
         if self.readiness == Readiness::Unknown {
             self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect());
         }

@@ -670,3 +670,18 @@ fn the_reset_at_start_asks_once() {
     let networking = Operation::List(StorePath::constant("vm-data/networking"));
     assert_eq!(bench.operations.iter().filter(|(_, operation)| *operation == networking).count(), 1);
 }
+
+#[test]
+fn a_listing_that_failed_is_tried_again() {
+    let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enomem));
+    bench.expect_nothing();
+    bench.pass(Duration::from_secs(60));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+}

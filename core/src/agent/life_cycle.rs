@@ -64,6 +64,7 @@ impl Agent {
         self.operations.clear();
         self.listing.due = None;
         self.listing.watched = false;
+        self.listing.refused = false;
         self.turn.waiting.clear();
         // What was submitted in the same breath must not reach the next connection.
         self.outputs.retain(|output| !matches!(output, Output::Store(..)));
@@ -165,7 +166,9 @@ impl Agent {
         // A store that knows the watch already has it set.
         let result = result.map(|_| ()).or_else(|error| if error == ErrorName::Eexist { Ok(()) } else { Err(error) });
         self.listing.watched = result.is_ok();
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !core::mem::replace(&mut self.listing.refused, true)
+        {
             self.report_refusal("watch", &REQUESTS, error);
         }
         if self.listing.found_responses.is_none() {

@@ -186,6 +186,8 @@ struct Turn {
 struct Listing {
     /// Whether the watch is set.
     watched: bool,
+    /// Whether the log says that the store refuses the watch: it is tried again every few seconds.
+    refused: bool,
     in_flight: bool,
     /// Another one is wanted after the one in flight.
     again: bool,

@@ -685,3 +685,20 @@ fn a_listing_that_failed_is_tried_again() {
     bench.expect_read("1", Ok(VERSION));
     bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
 }
+
+#[test]
+fn a_watch_that_stays_refused_is_logged_once() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    for _ in 0..5 {
+        bench.pass(Duration::from_secs(5));
+        bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+        bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    }
+    let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
+    assert_eq!(refusals.count(), 1);
+}

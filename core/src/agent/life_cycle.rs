@@ -47,7 +47,7 @@ impl Agent {
         for id in ids {
             self.resume(&id);
         }
-        if core::mem::take(&mut self.config.reset_network_at_start) {
+        if self.stopping == Stopping::No && core::mem::take(&mut self.config.reset_network_at_start) {
             let id = RequestId::start_up();
             let command = command::reset_network();
             self.requests.insert(id.clone(), self.new_request(State::Waiting, command.name));

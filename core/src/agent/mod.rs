@@ -249,7 +249,8 @@ impl Agent {
     /// The store can be reached. Nothing that was submitted before will be answered any more.
     pub fn handle_connected(&mut self, now: Instant) {
         self.advance_clock(now);
-        if self.connected || self.stopping != Stopping::No {
+        // While it stops, the command in hand still has to be answered.
+        if self.connected || self.stopping == Stopping::Gone {
             return;
         }
         self.connected = true;

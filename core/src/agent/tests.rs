@@ -702,3 +702,18 @@ fn a_watch_that_stays_refused_is_logged_once() {
     let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
     assert_eq!(refusals.count(), 1);
 }
+
+#[test]
+fn a_command_in_hand_is_answered_over_a_connection_that_comes_back_while_the_agent_stops() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    bench.agent.handle_disconnected(bench.now);
+    bench.agent.handle_terminate(bench.now);
+    bench.collect();
+    bench.connect(&["1", "2"], &[]);
+    bench.complete(done());
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+    bench.expect_removal("1");
+    assert!(bench.exited);
+    bench.expect_nothing();
+}

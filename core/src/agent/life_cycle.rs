@@ -64,6 +64,7 @@ impl Agent {
         self.operations.clear();
         self.listing.due = None;
         self.listing.watched = false;
+        self.listing.listed = false;
         self.listing.refused = false;
         self.turn.waiting.clear();
         // What was submitted in the same breath must not reach the next connection.
@@ -235,6 +236,7 @@ impl Agent {
     /// `retry` is how soon the next listing has to be, at the latest.
     fn finish_listing(&mut self, retry: Option<Duration>) {
         let rescan = if self.listing.watched { self.config.rescan } else { Some(UNWATCHED) };
+        self.listing.listed = true;
         self.listing.due = rescan.into_iter().chain(retry).min().map(|interval| self.now.after(interval));
         if self.readiness == Readiness::Unknown {
             self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect());

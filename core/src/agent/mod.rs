@@ -189,6 +189,8 @@ struct Listing {
     /// Whether the log says that the store refuses the watch: it is tried again every few seconds.
     refused: bool,
     in_flight: bool,
+    /// Whether one has been answered on this connection.
+    listed: bool,
     /// Another one is wanted after the one in flight.
     again: bool,
     /// There were more requests than [`REQUESTS_MAX`]: list again when there is room.
@@ -361,6 +363,11 @@ impl Agent {
             self.outputs.push_back(Output::Report(Report::Stopping));
         }
         self.settle();
+    }
+
+    /// Whether the store has answered everything that a connection begins with.
+    pub(crate) const fn has_listed(&self) -> bool {
+        self.listing.listed
     }
 
     /// The next thing to be done, if there is one.

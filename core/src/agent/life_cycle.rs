@@ -77,11 +77,13 @@ impl Agent {
                     request.state = State::Held { response, until: None };
                 }
                 State::Running(job) => request.state = State::Running(job),
-                State::Empty { .. }
-                | State::Reading { .. }
-                | State::Removing { .. }
-                | State::Stuck { .. }
-                | State::Waiting => self.forget(&id),
+                // Its response may be gone by the time that it is listed again.
+                State::Removing { .. } | State::Stuck { answered: true } => {
+                    request.state = State::Stuck { answered: true };
+                }
+                State::Empty { .. } | State::Reading { .. } | State::Stuck { answered: false } | State::Waiting => {
+                    self.forget(&id);
+                }
             }
         }
     }

@@ -717,3 +717,30 @@ fn a_command_in_hand_is_answered_over_a_connection_that_comes_back_while_the_age
     assert!(bench.exited);
     bench.expect_nothing();
 }
+
+#[test]
+fn a_request_that_cannot_be_removed_is_not_carried_out_over_another_connection_either() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    bench.complete(done());
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+    bench.expect(&Operation::Remove(request("1")), Err(ErrorName::Eacces));
+    bench.pass(RESPONSE_TIMEOUT);
+    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
+    bench.agent.handle_disconnected(bench.now);
+    bench.connect(&["1"], &[]);
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn an_answered_request_that_went_with_its_connection_is_forgotten() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.operations.clear();
+    bench.agent.handle_disconnected(bench.now);
+    bench.connect(&[], &["1"]);
+    bench.expect_nothing();
+    assert!(bench.agent.requests.is_empty());
+}

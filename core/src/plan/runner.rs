@@ -162,6 +162,8 @@ impl Runner {
     fn forward(&mut self, in_hand: InHand, undo_from_outcome: Option<Step>, failure: Option<Failure>) -> State {
         let InHand { description, on_failure, undo } = in_hand;
         let (failure, fatal) = match (failure, on_failure) {
+            // A second try would take as long, and the host's patience is limited.
+            (failure @ Some(Failure::TimedOut { .. }), AfterFailure::Retry { .. }) => (failure, true),
             (Some(_), AfterFailure::Retry { first, again }) => {
                 let in_hand = InHand { description, on_failure: AfterFailure::RollBack, undo };
                 return State::Recovering { first: first.into(), again, in_hand };

@@ -14,11 +14,13 @@ use crate::plan::{OnFailure, PlanStep, Undo};
 /// The host waits about 60 s for an answer; what is left is for files and for the host's own delays.
 const APPLY_AND_ROLL_BACK: Duration = Duration::from_secs(48);
 
-/// How often each interface is taken down and up at worst: at first, at the second try, and at the roll-back.
-const ROUNDS: u64 = 3;
+/// How often each interface is taken down and up if the time of every program runs out: at first and at the roll-back. A
+/// second try takes no time that counts: what is left over from before makes `ifup` fail at once, and a program whose
+/// time ran out is not tried again.
+const ROUNDS: u64 = 2;
 
-/// Taking an interface down runs no check of the network.
-const DOWN_MAX: Duration = Duration::from_secs(2);
+/// Taking an interface down runs no check of the network; a DHCP client gives its lease back.
+const DOWN_MAX: Duration = Duration::from_secs(3);
 
 /// Removing addresses is one call of the kernel; the time is for starting the program on a busy guest.
 const FLUSH_MAX: Duration = Duration::from_secs(1);

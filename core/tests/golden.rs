@@ -10,6 +10,16 @@
 //! `NOVA_BLESS=1 cargo test --test golden every_case` rewrites `expected/` and `report.txt`; look at the difference before you
 //! commit it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_in_result,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests fail by panicking"
+)]
+
 mod support;
 
 use std::fmt::Write as _;
@@ -107,7 +117,7 @@ fn check(case: &Path) -> Result<(), String> {
     let paths: std::collections::BTreeSet<&GuestPath> = expected.keys().chain(files.keys()).collect();
     for path in paths {
         if expected.get(path) != files.get(path) {
-            let show = |file: Option<&File>| file.map_or("(none)\n".into(), File::to_string);
+            let show = |file: Option<&File>| file.map_or_else(|| "(none)\n".into(), File::to_string);
             let (want, got) = (show(expected.get(path)), show(files.get(path)));
             writeln!(differences, "{path}\n--- expected\n{want}--- rendered\n{got}").unwrap();
         }

@@ -188,6 +188,8 @@ impl Runner {
     ) -> State {
         let InHand { description, on_failure, undo } = in_hand;
         let (failure, fatal) = match (failure, on_failure) {
+            // A second try would take as long, and the host's patience is limited.
+            (failure @ Some(Failure::TimedOut { .. }), AfterFailure::Retry { .. }) => (failure, true),
             (Some(_), AfterFailure::Retry { first, again }) if self.time_left(now) > TIME_MIN => {
                 let in_hand = InHand { description, on_failure: AfterFailure::RollBack, undo };
                 return State::Recovering { first: first.into(), again, in_hand };

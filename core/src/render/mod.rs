@@ -6,7 +6,7 @@
 //! `detect` chooses the network stack, one module a stack writes its files, the other modules are what stacks share. It
 //! knows nothing of how steps are carried out.
 //!
-//! To add a stack: implement [`Renderer`] in a module of its own and name it in `detect::Stack::renderer`.
+//! To add a stack: implement `Renderer` in a module of its own and name it in `detect::Stack::renderer`.
 
 mod assignments;
 mod cloud_init;

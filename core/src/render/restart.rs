@@ -14,11 +14,13 @@ use crate::plan::{OnFailure, PlanStep, Undo};
 /// The host waits about 60 s for an answer; what is left is for files and for the host's own delays.
 const APPLY_AND_ROLL_BACK: Duration = Duration::from_secs(48);
 
-/// How often each interface is taken down and up at worst: at first, at the second try, and at the roll-back.
-const ROUNDS: u64 = 3;
+/// How often each interface is taken down and up if the time of every program runs out: at first and at the roll-back. A
+/// second try takes no time that counts: what is left over from before makes `ifup` fail at once, and a program whose
+/// time ran out is not tried again.
+const ROUNDS: u64 = 2;
 
-/// Taking an interface down runs no check of the network.
-const DOWN_MAX: Duration = Duration::from_secs(2);
+/// Taking an interface down runs no check of the network; a DHCP client gives its lease back.
+const DOWN_MAX: Duration = Duration::from_secs(3);
 
 /// Removing addresses is one call of the kernel; the time is for starting the program on a busy guest.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
@@ -173,5 +175,57 @@ pub(super) const fn is_global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use crate::effect::Snapshot;
+    use crate::network::validate;
+
+    use super::*;
+
+    const COMMANDS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "--force"] };
+
+    fn timeout(step: &Step) -> Duration {
+        if let Step::Run(program) = step { program.timeout } else { Duration::ZERO }
+    }
+
+    #[test]
+    fn going_forward_and_back_again_ends_before_the_host_gives_up() {
+        for count in 1..=16 {
+            let mac = |nth: u32| format!("00163e0000{nth:02x}");
+            let value = |nth: u32| format!("{{\"ips\": [{{\"ip\": \"10.0.{nth}.1\", \"netmask\": 24}}]}}").into_bytes();
+            let networking: Vec<_> = (0..count).map(|nth| (mac(nth), value(nth))).collect();
+            let interfaces = (0..count).map(|nth| InterfaceState {
+                name: format!("eth{nth}"),
+                mac: mac(nth).as_str().try_into().ok(),
+                physical: true,
+                vif: Some(nth),
+                master: None,
+                driver: None,
+                up: true,
+                addresses: Vec::new(),
+            });
+            let snapshot = Snapshot { interfaces: Some(interfaces.collect()), ..Snapshot::default() };
+            let guest = Guest::new(&snapshot);
+            let config = validate(&networking, &[], guest.interfaces()).config;
+            let changed = config.interfaces.iter().map(|interface| interface.name.clone()).collect();
+            let activation = one_by_one(&config, &changed, COMMANDS, &guest);
+
+            let steps = || activation.before.iter().chain(&activation.after);
+            let forward: Duration = steps().map(|step| timeout(&step.step)).sum();
+            let back: Duration = steps()
+                .map(|step| match &step.undo {
+                    Undo::FromOutcome => Duration::ZERO,
+                    Undo::Steps(steps) => steps.iter().map(timeout).sum(),
+                })
+                .sum();
+            assert_eq!(steps().count(), config.interfaces.len() * 3);
+            assert!(forward + back <= APPLY_AND_ROLL_BACK, "{count}: {forward:?} + {back:?}");
+            assert!(forward + back >= Duration::from_secs(40), "{count}: the time is used: {forward:?} + {back:?}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::jobs::Job;
 use super::{
     Agent, Output, Purpose, REQUESTS, REQUESTS_MAX, RESPONSES, Readiness, Report, Request, RequestId, Response,
@@ -309,7 +311,8 @@ impl Agent {
                 self.timers.insert((until, id.clone()));
                 self.release(id);
             }
-            Ok(content) => self.handle_content(id, &content),
+            // It may hold the content of a file.
+            Ok(content) => self.handle_content(id, &Zeroizing::new(content)),
             // The host took it back, or this is the echo of its removal.
             Err(ErrorName::Enoent) if again => self.read(id),
             Err(ErrorName::Enoent) => self.forget(id),

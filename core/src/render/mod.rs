@@ -31,7 +31,7 @@ use self::detect::{Detected, detect};
 use self::files::{Files, Importance};
 use self::guest::Guest;
 use self::os::Os;
-use self::restart::{Activation, OldState, is_global};
+use self::restart::{Activation, BUDGET, OldState, is_global};
 use crate::effect::{Probe, Snapshot};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, PlanStep, Undo};
@@ -165,7 +165,7 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             step.undo = Undo::Steps(Vec::new());
         }
     }
-    Ok(Configuration { plan: Plan { steps }, errors, warnings, target, because })
+    Ok(Configuration { plan: Plan { steps, budget: Some(BUDGET) }, errors, warnings, target, because })
 }
 
 fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {
@@ -185,7 +185,7 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
     let mut steps = files.steps(Importance::Essential);
     steps.extend(last);
     let because = os.name;
-    Ok(Configuration { plan: Plan { steps }, errors: Vec::new(), warnings, target: "hostname", because })
+    Ok(Configuration { plan: Plan { steps, budget: None }, errors: Vec::new(), warnings, target: "hostname", because })
 }
 
 /// The changes that give the guest its name; what cannot be done is a warning.

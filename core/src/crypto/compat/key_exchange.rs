@@ -42,7 +42,7 @@ impl PrivateKey {
             return Err(InvalidEntropy);
         }
         let public = power(&BigUint::from(GENERATOR), &entropy);
-        let public = PublicKey::try_from(public.clone()).map_err(|InvalidPublicKey| InvalidEntropy)?;
+        let public = PublicKey::checked(public.clone()).map_err(|InvalidPublicKey| InvalidEntropy)?;
         Ok(Self { exponent: entropy, public })
     }
 
@@ -76,6 +76,17 @@ impl fmt::Debug for PrivateKey {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PublicKey(BigUint);
 
+impl PublicKey {
+    fn checked(number: BigUint) -> Result<Self, InvalidPublicKey> {
+        const LAST: u128 = PRIME - 2;
+
+        if number < BigUint::from(2_u8) || number > BigUint::from(LAST) {
+            return Err(InvalidPublicKey);
+        }
+        Ok(Self(number))
+    }
+}
+
 impl TryFrom<&str> for PublicKey {
     type Error = InvalidPublicKey;
 
@@ -87,20 +98,7 @@ impl TryFrom<&str> for PublicKey {
         }
         // `None` stands for a text without any digit.
         let number = BigUint::parse_bytes(digits, 10).ok_or(InvalidPublicKey)?;
-        Self::try_from(number)
-    }
-}
-
-impl TryFrom<BigUint> for PublicKey {
-    type Error = InvalidPublicKey;
-
-    fn try_from(number: BigUint) -> Result<Self, Self::Error> {
-        const LAST: u128 = PRIME - 2;
-
-        if number < BigUint::from(2_u8) || number > BigUint::from(LAST) {
-            return Err(InvalidPublicKey);
-        }
-        Ok(Self(number))
+        Self::checked(number)
     }
 }
 

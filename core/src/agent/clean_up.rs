@@ -1,0 +1,119 @@
+//! Old responses, which no host removes, and what to do when they fill the store.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Agent, Purpose, REQUESTS, RESPONSES, RequestId, State};
+use crate::store::Operation;
+use crate::time::Instant;
+use crate::wire::ErrorName;
+
+/// How long a response is kept. Hosts look for it every half second and wait for 60 s at most, by default.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The most responses that are kept. The C daemon refuses the 55th with a UUID for its name.
+pub const RESPONSES_MAX: usize = 30;
+
+/// When room has to be made, a response of this age may go: hosts look for it every half second.
+const READ_BY_NOW: Duration = Duration::from_secs(5);
+
+/// How long requests that are too many to be listed are left alone: the longest time that a host waits for an answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The responses that are in the store, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Responses(VecDeque<(Instant, RequestId)>);
+
+impl Responses {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.0.front().map(|(written, _)| written.after(RESPONSE_TIMEOUT))
+    }
+
+    pub(super) fn contains(&self, id: &RequestId) -> bool {
+        self.0.iter().any(|(_, kept)| kept == id)
+    }
+
+    fn insert(&mut self, now: Instant, id: RequestId) {
+        self.0.retain(|(_, kept)| *kept != id);
+        self.0.push_back((now, id));
+    }
+
+    /// Takes out the oldest response if it is too old, or one too many.
+    fn pop_old(&mut self, now: Instant) -> Option<RequestId> {
+        let too_many = self.0.len() > RESPONSES_MAX;
+        let (_, id) = self.0.pop_front_if(|(written, _)| too_many || written.after(RESPONSE_TIMEOUT) <= now)?;
+        Some(id)
+    }
+
+    fn is_young(&self, now: Instant, id: &RequestId) -> bool {
+        self.0.iter().any(|(written, kept)| kept == id && now.since(*written) < READ_BY_NOW)
+    }
+}
+
+impl Agent {
+    /// A response has been written, now or by an earlier run of the agent.
+    pub(super) fn remember_response(&mut self, id: RequestId) {
+        self.responses.insert(self.now, id);
+        self.remove_old_responses();
+    }
+
+    pub(super) fn remove_old_responses(&mut self) {
+        while let Some(id) = self.responses.pop_old(self.now) {
+            self.remove_response(&id);
+        }
+    }
+
+    fn remove_response(&mut self, id: &RequestId) {
+        if let Ok(path) = RESPONSES.join(id.as_str()) {
+            self.submit(Purpose::RemoveOld, Operation::Remove(path));
+        }
+    }
+
+    /// The store is full: makes room, then tries the answer to a request once more.
+    pub(super) fn sweep(&mut self, id: RequestId) {
+        self.submit(Purpose::Sweep(id), Operation::List(RESPONSES));
+    }
+
+    pub(super) fn handle_sweep_list(&mut self, id: &RequestId, result: Result<Vec<String>, ErrorName>) {
+        match result {
+            Ok(names) => {
+                for name in names {
+                    let Some(response) = RequestId::from_node(&name) else { continue };
+                    // Without its response, a request that is still there would be carried out a second time.
+                    let needed = self.requests.contains_key(&response);
+                    if !needed && !self.responses.is_young(self.now, &response) {
+                        self.responses.0.retain(|(_, kept)| *kept != response);
+                        self.remove_response(&response);
+                    }
+                }
+            }
+            // More responses than can be listed: no host reads them any more, or it would have.
+            Err(ErrorName::E2Big) => self.remove_all_responses(),
+            Err(_) => {}
+        }
+        if let Some(request) = self.requests.get_mut(id)
+            && let State::Answering { response, attempt } = &request.state
+        {
+            let response = response.clone();
+            let attempt = *attempt;
+            self.write_response(id, response, attempt);
+        }
+    }
+
+    pub(super) fn remove_all_responses(&mut self) {
+        self.responses.0.clear();
+        self.submit(Purpose::RemoveOld, Operation::Remove(RESPONSES));
+    }
+
+    /// There are more requests than can be listed, and this store does not list in parts: watch events still name new
+    /// ones. When no host can be waiting for the others any more, they are removed together.
+    pub(super) fn handle_too_many_requests(&mut self) {
+        let since = *self.listing.too_long_since.get_or_insert(self.now);
+        if self.now.since(since) >= REQUEST_TIMEOUT && self.requests.is_empty() {
+            self.listing.too_long_since = None;
+            self.submit(Purpose::RemoveOld, Operation::Remove(REQUESTS));
+        }
+    }
+}

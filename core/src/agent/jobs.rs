@@ -1,0 +1,193 @@
+//! Commands at work: gathering facts, carrying plans out.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Agent, Output, Purpose, Report, RequestId, Response, State, harmless};
+use crate::command::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work};
+use crate::effect::{Effect, Outcome};
+use crate::plan::{self, PlanFailure, Runner};
+use crate::store::Operation;
+use crate::wire::StorePath;
+
+/// How often a command may ask for more facts. The most curious one asks half as often.
+const ROUNDS_MAX: u8 = 16;
+
+/// A command at work for a request.
+pub(super) struct Job {
+    command: &'static Command,
+    argument: Argument,
+    facts: Facts,
+    rounds: u8,
+    phase: Phase,
+}
+
+enum Phase {
+    /// These are not answered yet.
+    Asking { lists: BTreeSet<StorePath>, values: BTreeSet<StorePath>, effects: u8 },
+    /// A plan is being carried out.
+    Running { runner: Box<Runner>, success: Response, failure: fn(&PlanFailure) -> Response },
+}
+
+impl Job {
+    pub(super) fn new(command: &'static Command, argument: Argument) -> Self {
+        let phase = Phase::Asking { lists: BTreeSet::new(), values: BTreeSet::new(), effects: 0 };
+        Self { command, argument, facts: Facts::default(), rounds: 0, phase }
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        self.command.kind
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.command.name
+    }
+}
+
+impl Agent {
+    /// Calls the command with the facts so far, and does what it says.
+    pub(super) fn advance(&mut self, id: &RequestId, mut job: Job) {
+        let mut context = Context { now: self.now, config: &self.config, exchanges: &mut self.exchanges };
+        match (job.command.advance)(&job.argument, &mut job.facts, &mut context) {
+            Progress::Reply(response) => self.respond(id, response),
+            Progress::Ask(_) if job.rounds >= ROUNDS_MAX => {
+                self.respond(id, Response::failed("The guest did not answer what had to be known"));
+            }
+            Progress::Ask(questions) => {
+                job.rounds = job.rounds.saturating_add(1);
+                self.ask(id, job, questions);
+            }
+            Progress::Run(Work { plan, notices, success, failure }) => {
+                for (severity, notice) in notices {
+                    let text = notice.chars().map(harmless).collect();
+                    self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), severity, text }));
+                }
+                job.phase = Phase::Running { runner: Box::new(Runner::new(plan, self.now)), success, failure };
+                self.run(id, job);
+            }
+        }
+    }
+
+    /// What became of an effect of a job.
+    pub(super) fn handle_outcome(&mut self, id: &RequestId, outcome: Outcome) {
+        let Some(mut job) = self.take_job(id) else { return };
+        match &mut job.phase {
+            Phase::Running { runner, .. } => {
+                runner.handle_outcome(outcome, self.now);
+                self.run(id, job);
+            }
+            Phase::Asking { effects, .. } => {
+                *effects = effects.saturating_sub(1);
+                match outcome {
+                    Outcome::Entropy(bytes) => job.facts.entropy = Some(bytes),
+                    Outcome::Probed(snapshot) => job.facts.snapshot.merge(snapshot),
+                    Outcome::Failed(failure) => {
+                        return self
+                            .respond(id, Response::failed(alloc::format!("The guest cannot be read: {failure}")));
+                    }
+                    Outcome::Done(_) => {
+                        return self.respond(id, Response::failed("The driver answered another question"));
+                    }
+                }
+                self.continue_when_answered(id, job);
+            }
+        }
+    }
+
+    pub(super) fn handle_fact_list(&mut self, id: &RequestId, path: StorePath, names: Option<Vec<String>>) {
+        let Some(mut job) = self.take_job(id) else { return };
+        if let Phase::Asking { lists, .. } = &mut job.phase {
+            lists.remove(&path);
+        }
+        job.facts.lists.insert(path, names.unwrap_or_default());
+        self.continue_when_answered(id, job);
+    }
+
+    pub(super) fn handle_fact_value(&mut self, id: &RequestId, path: StorePath, value: Option<Vec<u8>>) {
+        let Some(mut job) = self.take_job(id) else { return };
+        if let Phase::Asking { values, .. } = &mut job.phase {
+            values.remove(&path);
+        }
+        job.facts.values.insert(path, value);
+        self.continue_when_answered(id, job);
+    }
+
+    /// After a new connection: what the old one did not answer is asked once more.
+    pub(super) fn ask_store_again(&mut self, id: &RequestId) {
+        let Some(job) = self.take_job(id) else { return };
+        if let Phase::Asking { lists, values, .. } = &job.phase {
+            self.ask_store(id, lists.iter(), values.iter());
+        }
+        self.set(id, State::Running(Box::new(job)));
+    }
+
+    fn ask(&mut self, id: &RequestId, mut job: Job, questions: Questions) {
+        let Questions { probes, lists, values, entropy } = questions;
+        let mut effects: u8 = 0;
+        if !probes.is_empty() {
+            effects = effects.saturating_add(1);
+            self.perform(id, Effect::Probe(probes));
+        }
+        if let Some(len) = entropy {
+            effects = effects.saturating_add(1);
+            self.perform(id, Effect::Entropy { len });
+        }
+        if self.connected {
+            self.ask_store(id, lists.iter(), values.iter());
+        }
+        let lists = lists.into_iter().collect();
+        let values = values.into_iter().collect();
+        job.phase = Phase::Asking { lists, values, effects };
+        self.set(id, State::Running(Box::new(job)));
+    }
+
+    fn ask_store<'a>(
+        &mut self,
+        id: &RequestId,
+        lists: impl Iterator<Item = &'a StorePath>,
+        values: impl Iterator<Item = &'a StorePath>,
+    ) {
+        for path in lists {
+            self.submit(Purpose::FactList(id.clone(), path.clone()), Operation::List(path.clone()));
+        }
+        for path in values {
+            self.submit(Purpose::FactValue(id.clone(), path.clone()), Operation::Read(path.clone()));
+        }
+    }
+
+    fn continue_when_answered(&mut self, id: &RequestId, job: Job) {
+        match &job.phase {
+            Phase::Asking { lists, values, effects: 0 } if lists.is_empty() && values.is_empty() => {
+                self.advance(id, job)
+            }
+            Phase::Asking { .. } | Phase::Running { .. } => self.set(id, State::Running(Box::new(job))),
+        }
+    }
+
+    /// The next step of the plan, or the answer if it has come to its end.
+    fn run(&mut self, id: &RequestId, mut job: Job) {
+        let Phase::Running { runner, success, failure } = &mut job.phase else { return };
+        match runner.poll(self.now) {
+            plan::Next::Perform(step) => {
+                self.perform(id, Effect::Step(step));
+                self.set(id, State::Running(Box::new(job)));
+            }
+            plan::Next::Finished(Ok(())) => {
+                let response = success.clone();
+                self.respond(id, response);
+            }
+            plan::Next::Finished(Err(error)) => {
+                let response = failure(&error);
+                self.respond(id, response);
+            }
+        }
+    }
+
+    fn take_job(&mut self, id: &RequestId) -> Option<Job> {
+        let running = self.requests.get_mut(id)?.take_if(|state| matches!(state, State::Running(_)));
+        let Some(State::Running(job)) = running else { return None };
+        Some(*job)
+    }
+}

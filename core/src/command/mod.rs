@@ -1,0 +1,204 @@
+//! The commands that a host can give, one file each, and the registry that finds them by name.
+//!
+//! A command is a pure function of its argument and of the [`Facts`] that were gathered for it: as long as a fact is
+//! missing it asks, and it is called again with the answers; then it replies at once, or with a plan to be carried out.
+//! It knows nothing of the store's request nodes, and nothing of how steps are run.
+
+mod features;
+mod inject_file;
+mod key_exchange;
+mod password;
+mod ready;
+mod reset_network;
+mod set_hostname;
+mod version;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde_json::Value;
+use zeroize::Zeroize;
+
+use crate::agent::{Response, Severity};
+use crate::crypto::exchanges::Exchanges;
+use crate::effect::{Probe, Snapshot};
+use crate::plan::{Plan, PlanFailure};
+use crate::secret::Secret;
+use crate::time::Instant;
+use crate::wire::StorePath;
+
+/// What the guest's owner decides. [`Config::default`] is what a package installs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// What `version` answers: digits and dots only, or Nova's comparison of versions fails the instance's build.
+    pub version: String,
+    /// Whether the host may inject files.
+    pub inject_files: bool,
+    /// Whether the host may set an empty password.
+    pub allow_empty_password: bool,
+    /// How often the requests are listed although no watch fired, as a safety net; `None` for never.
+    pub rescan: Option<Duration>,
+    /// Whether to configure the network at start, as if the host had asked for it.
+    pub reset_network_at_start: bool,
+    /// How often to say [`Report::Alive`](crate::agent::Report::Alive), for a service manager's watchdog.
+    pub alive: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            version: String::from(env!("CARGO_PKG_VERSION")),
+            inject_files: true,
+            allow_empty_password: false,
+            rescan: Some(Duration::from_secs(300)),
+            reset_network_at_start: false,
+            alive: None,
+        }
+    }
+}
+
+/// A command of the registry.
+pub(crate) struct Command {
+    /// The name by which hosts call it; its case does not matter.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// Whether the configuration lets hosts use it.
+    enabled: fn(&Config) -> bool,
+    /// The command itself. It is called again with more facts as long as it asks.
+    pub(crate) advance: fn(&Argument, &mut Facts, &mut Context<'_>) -> Progress,
+}
+
+/// Whether a command changes the guest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// It does: one at a time, in order.
+    Change,
+    /// It does not: answered at once.
+    Query,
+}
+
+/// What a command may look at and change besides its argument and the facts.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'a Config,
+    pub(crate) exchanges: &'a mut Exchanges,
+}
+
+/// What a command does next.
+pub(crate) enum Progress {
+    /// It needs these facts first.
+    Ask(Questions),
+    /// It is done.
+    Reply(Response),
+    /// It needs this plan to be carried out.
+    Run(Work),
+}
+
+/// The facts that a command asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    pub(crate) probes: Vec<Probe>,
+    pub(crate) lists: Vec<StorePath>,
+    pub(crate) values: Vec<StorePath>,
+    /// How many random bytes.
+    pub(crate) entropy: Option<usize>,
+}
+
+/// A plan and the answers to it.
+pub(crate) struct Work {
+    pub(crate) plan: Plan,
+    /// What was found and left alone, for the log.
+    pub(crate) notices: Vec<(Severity, String)>,
+    /// The answer when the plan was carried out.
+    pub(crate) success: Response,
+    /// The answer when it failed.
+    pub(crate) failure: fn(&PlanFailure) -> Response,
+}
+
+/// The facts that were gathered for a command so far.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) snapshot: Snapshot,
+    /// Children by node; empty for a node that does not exist or cannot be read.
+    pub(crate) lists: BTreeMap<StorePath, Vec<String>>,
+    /// Values by node; `None` for a node that does not exist or cannot be read.
+    pub(crate) values: BTreeMap<StorePath, Option<Vec<u8>>>,
+    pub(crate) entropy: Option<Secret>,
+}
+
+/// The value of a request. It may hold a file's content, so its text is wiped when it is dropped.
+pub(crate) struct Argument(Value);
+
+impl Argument {
+    pub(crate) const fn new(value: Value) -> Self {
+        Self(value)
+    }
+
+    pub(crate) const fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// The argument as text; numbers are accepted where text is expected.
+    fn text(&self) -> Option<String> {
+        match &self.0 {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(alloc::string::ToString::to_string(number)),
+            Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_) => None,
+        }
+    }
+}
+
+impl Drop for Argument {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// All commands, in the order in which `features` names them.
+static COMMANDS: [Command; 9] = [
+    version::COMMAND,
+    features::COMMAND,
+    ready::COMMAND,
+    key_exchange::COMMAND,
+    password::COMMAND,
+    inject_file::INJECTFILE,
+    inject_file::FILE_INJECT,
+    set_hostname::COMMAND,
+    reset_network::COMMAND,
+];
+
+/// The command with a name, unless there is none or the configuration leaves it out.
+pub(crate) fn find(name: &str, config: &Config) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(name) && (command.enabled)(config))
+}
+
+/// The command that configures the network.
+pub(crate) const fn reset_network() -> &'static Command {
+    static RESET_NETWORK: Command = reset_network::COMMAND;
+    &RESET_NETWORK
+}
+
+/// The names of the commands that are not left out.
+fn names(config: &Config) -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().filter(|command| (command.enabled)(config)).map(|command| command.name)
+}
+
+/// For commands that cannot be left out.
+const fn always(_: &Config) -> bool {
+    true
+}
+
+/// The depth is bounded by that of the parser.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Bool(_) | Value::Null | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+//! `password`: the second half of a password change. The account is root's.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Argument, Command, Context, Facts, Kind, Progress, Work, always};
+use crate::agent::Response;
+use crate::crypto::exchanges::PasswordError;
+use crate::effect::Step;
+use crate::plan::{Plan, PlanFailure};
+
+pub(super) const COMMAND: Command = Command { name: "password", kind: Kind::Change, enabled: always, advance };
+
+fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Progress {
+    context.exchanges.expire(context.now);
+    let decrypted = match argument.text() {
+        Some(text) => context.exchanges.decrypt(&text),
+        None => Err(PasswordError::Encoding),
+    };
+    let password = match decrypted {
+        Ok(password) => password,
+        Err(error) => return Progress::Reply(Response::error(error.to_string())),
+    };
+    if password.is_empty() && !context.config.allow_empty_password {
+        return Progress::Reply(Response::error("An empty password is not allowed"));
+    }
+    let mut plan = Plan::default();
+    plan.push(Step::SetPassword { user: "root".into(), password });
+    Progress::Run(Work { plan, notices: Vec::new(), success: Response::success(String::new()), failure })
+}
+
+fn failure(failure: &PlanFailure) -> Response {
+    Response::error(format!("Failed to change password for root: {}", failure.failure))
+}

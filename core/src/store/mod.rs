@@ -1,0 +1,84 @@
+//! The client side of one connection to Xenstore.
+//!
+//! [`Operation`]s go in; [`Event`]s come out: the answer to each operation, and watches that fired. [`Client`] turns both
+//! into bytes and back. Who has another way to Xenstore (a driver without a byte stream) speaks in operations and events
+//! directly. Nothing here knows of requests or commands.
+
+mod client;
+mod listing;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use self::client::{Client, ProtocolError, REPLY_TIMEOUT};
+use crate::wire::{ErrorName, StorePath, Token};
+
+/// Identifies an operation between its submission and its answer. Ids count up and are never used again.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct OperationId(pub(crate) u64);
+
+/// Something to do in Xenstore.
+///
+/// There are no transactions: one that is open blocks the migration of the server on kernels before 5.2.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Operation {
+    /// List the names of a node's children. Answered by [`Reply::Names`].
+    List(StorePath),
+    /// Read a node's value. Answered by [`Reply::Value`].
+    Read(StorePath),
+    /// Remove a node with everything below it.
+    Remove(StorePath),
+    /// Watch a node and everything below it.
+    Watch {
+        /// The node, which need not exist.
+        path: StorePath,
+        /// What its events carry.
+        token: Token,
+    },
+    /// Set a node's value. Missing parents are created.
+    Write {
+        /// The node.
+        path: StorePath,
+        /// Its new value.
+        value: Vec<u8>,
+    },
+}
+
+/// The answer to an operation that succeeded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// It was carried out.
+    Done,
+    /// The names of the children, in no order that means anything.
+    Names(Vec<String>),
+    /// The value.
+    Value(Vec<u8>),
+}
+
+/// What comes from Xenstore.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// An operation was answered.
+    Answered(OperationId, Result<Reply, ErrorName>),
+    /// A watch fired: the node at the path changed, or something that means "look again".
+    Fired {
+        /// The node that changed; below the watched path, or that path itself.
+        path: StorePath,
+        /// The token of the watch.
+        token: Token,
+    },
+}
+
+/// The operation in a few words for messages; never the value.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(path) => write!(f, "list {path}"),
+            Self::Read(path) => write!(f, "read {path}"),
+            Self::Remove(path) => write!(f, "remove {path}"),
+            Self::Watch { path, .. } => write!(f, "watch {path}"),
+            Self::Write { path, .. } => write!(f, "write {path}"),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Steps that change files, each whole or not at all.
+
+mod backup;
+mod label;
+mod replace;
+
+use std::io::{Read, Write};
+
+use nova_agent_core::effect::{Done, ExistingMode, FileMode, GuestPath, Step, WriteFile};
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::Errno;
+
+pub(crate) use self::backup::{Backups, copy_bounded, make_all};
+pub(crate) use self::replace::{Attributes, Present, look, mode_of, replace, sync};
+use crate::root::{Follow, Located, Root, Trust, file_type};
+use crate::trouble::Trouble;
+
+pub(crate) fn write_file(root: &Root, backups: &Backups, file: &WriteFile) -> Result<Done, Trouble> {
+    let WriteFile { path, content, mode, existing } = file;
+    let place = root.place(path, Follow::No, Trust::Required)?;
+    let mut present = look(&place.directory, &place.name)?;
+    let attributes = match &mut present {
+        Present::Missing => Attributes::new(*mode),
+        Present::Regular(old, stat) => {
+            // Whoever created a file in a shared directory would be handed the new content.
+            if place.directory.is_shared() && !root.trusts_owner(stat) {
+                return Err(Trouble::refused(format!(
+                    "{} belongs to another user in a shared directory",
+                    place.path()
+                )));
+            }
+            let wanted = match existing {
+                ExistingMode::Keep => mode_of(stat),
+                ExistingMode::Replace => *mode,
+            };
+            if wanted == mode_of(stat) && holds(old, content.expose()).map_err(Trouble::io("read", place.path()))? {
+                return Ok(Done::default());
+            }
+            Attributes::of(old, stat).with_mode(wanted)
+        }
+        Present::Symlink(_) => return Err(Trouble::refused(format!("{} is a symlink", place.path()))),
+        Present::Other(FileType::Directory) => {
+            return Err(Trouble::refused(format!("{} is a directory", place.path())));
+        }
+        Present::Other(_) => return Err(Trouble::refused(format!("{} is not a regular file", place.path()))),
+    };
+    let undo = back_up(root, backups, path, &place, &mut present)?;
+    replace(&place.directory, &place.name, &attributes, |new| new.write_all(content.expose()))?;
+    Ok(Done { undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })) })
+}
+
+pub(crate) fn remove_file(root: &Root, backups: &Backups, path: &GuestPath) -> Result<Done, Trouble> {
+    let place = match root.place(path, Follow::No, Trust::Required) {
+        Ok(place) => place,
+        Err(Trouble::Missing { .. }) => return Ok(Done::default()),
+        Err(trouble) => return Err(trouble),
+    };
+    let mut present = look(&place.directory, &place.name)?;
+    let undo = back_up(root, backups, path, &place, &mut present)?;
+    if undo.is_some() {
+        rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::empty())
+            .map_err(Trouble::io("remove", place.path()))?;
+        sync(&place.directory);
+    }
+    Ok(Done { undo })
+}
+
+pub(crate) fn restore_file(root: &Root, path: &GuestPath, backup: &GuestPath) -> Result<Done, Trouble> {
+    let copy = root.place(backup, Follow::No, Trust::Required)?;
+    let place = root.place(path, Follow::No, Trust::Required)?;
+    if let Present::Other(_) = look(&place.directory, &place.name)? {
+        return Err(Trouble::refused(format!("{} is not a file", place.path())));
+    }
+    match look(&copy.directory, &copy.name)? {
+        Present::Regular(mut file, stat) => {
+            let attributes = Attributes::of(&file, &stat);
+            replace(&place.directory, &place.name, &attributes, |new| copy_bounded(&mut file, new))?;
+        }
+        Present::Symlink(target) => replace::replace_with_symlink(&place.directory, &place.name, &target)?,
+        Present::Missing => return Err(Trouble::Missing { path: copy.path() }),
+        Present::Other(_) => return Err(Trouble::refused(format!("{} is not a file", copy.path()))),
+    }
+    Ok(Done::default())
+}
+
+pub(crate) fn symlink(root: &Root, backups: &Backups, path: &GuestPath, target: &str) -> Result<Done, Trouble> {
+    let place = root.place(path, Follow::No, Trust::Required)?;
+    let mut present = look(&place.directory, &place.name)?;
+    if let Present::Symlink(old) = &present
+        && old == target
+    {
+        return Ok(Done::default());
+    }
+    let undo = back_up(root, backups, path, &place, &mut present)?;
+    replace::replace_with_symlink(&place.directory, &place.name, target)?;
+    Ok(Done { undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })) })
+}
+
+pub(crate) fn make_directory(root: &Root, path: &GuestPath, mode: FileMode) -> Result<Done, Trouble> {
+    let Some(parent) = path.parent() else { return Ok(Done::default()) };
+    let directory = root.directory(&parent, Trust::Required)?;
+    match rustix::fs::mkdirat(&directory, path.name(), replace::raw_mode(FileMode::PRIVATE_DIRECTORY)) {
+        Ok(()) => {}
+        // It may be a symlink to a directory.
+        Err(Errno::EXIST) => {
+            return match root.directory(path, Trust::Required) {
+                Ok(_) => Ok(Done::default()),
+                Err(Trouble::Missing { .. }) => Err(Trouble::refused(format!("{path} is not a directory"))),
+                Err(trouble) => Err(trouble),
+            };
+        }
+        Err(errno) => return Err(directory.trouble("create", path.name(), errno)),
+    }
+    let made = root.directory(path, Trust::Required)?;
+    rustix::fs::fchmod(&made, replace::raw_mode(mode)).map_err(Trouble::io("set the mode of", path))?;
+    sync(&directory);
+    Ok(Done { undo: Some(Step::RemoveDirectory { path: path.clone() }) })
+}
+
+pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, Trouble> {
+    let place = match root.place(path, Follow::No, Trust::Required) {
+        Ok(place) => place,
+        Err(Trouble::Missing { .. }) => return Ok(Done::default()),
+        Err(trouble) => return Err(trouble),
+    };
+    let stat = match place.stat() {
+        Ok(stat) if file_type(&stat) == FileType::Directory => stat,
+        Ok(_) => return Err(Trouble::refused(format!("{} is not a directory", place.path()))),
+        Err(Trouble::Missing { .. }) => return Ok(Done::default()),
+        Err(trouble) => return Err(trouble),
+    };
+    match rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::REMOVEDIR) {
+        Ok(()) => {}
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => return Ok(Done::default()),
+        Err(errno) => return Err(Trouble::io("remove", place.path())(errno)),
+    }
+    sync(&place.directory);
+    Ok(Done { undo: Some(Step::MakeDirectory { path: path.clone(), mode: mode_of(&stat) }) })
+}
+
+/// Copies what is at a place, if there is something, and names the step that brings it back.
+fn back_up(
+    root: &Root,
+    backups: &Backups,
+    path: &GuestPath,
+    place: &Located,
+    present: &mut Present,
+) -> Result<Option<Step>, Trouble> {
+    if let Present::Missing = present {
+        return Ok(None);
+    }
+    let backup = backups.keep(root, path, place, present)?;
+    Ok(Some(Step::RestoreFile { path: path.clone(), backup }))
+}
+
+/// Whether a file has just this content. Leaves it at its start.
+fn holds(file: &mut std::fs::File, content: &[u8]) -> std::io::Result<bool> {
+    use std::io::Seek;
+
+    if file.metadata()?.len() != u64::try_from(content.len()).unwrap_or(u64::MAX) {
+        return Ok(false);
+    }
+    let mut held = zeroize::Zeroizing::new(Vec::with_capacity(content.len().saturating_add(1)));
+    let limit = u64::try_from(content.len()).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut held)?;
+    file.rewind()?;
+    Ok(*held == content)
+}

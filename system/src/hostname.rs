@@ -1,0 +1,46 @@
+//! The hostname in the running kernel; in a sandbox, in this process's memory.
+
+use std::sync::{Mutex, PoisonError};
+
+use nova_agent_core::effect::{Done, Failure, GuestPath, Step};
+
+use crate::probe;
+use crate::root::Root;
+use crate::sandbox::Record;
+use crate::trouble::Trouble;
+
+/// The longest name that a kernel takes (FreeBSD `MAXHOSTNAMELEN` without its NUL). Linux refuses more than 64 itself.
+const LEN_MAX: usize = 255;
+
+/// What a sandbox took for its hostname last.
+#[derive(Debug, Default)]
+pub(crate) struct Hostname {
+    set: Mutex<Option<String>>,
+}
+
+impl Hostname {
+    pub(crate) fn set(&self, root: &Root, name: String) -> Result<Done, Failure> {
+        if name.is_empty() || name.len() > LEN_MAX || name.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(Failure::Refused(String::from("not a hostname")));
+        }
+        let old = self.current(root);
+        if root.is_sandbox() {
+            root.record(&Record::SetHostname { hostname: &name })?;
+            *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+        } else if old != name {
+            rustix::system::sethostname(name.as_bytes()).map_err(Trouble::io("set the hostname to", &name))?;
+        }
+        // An empty name cannot be set again.
+        let undo = (old != name && !old.is_empty()).then_some(Step::SetHostname(old));
+        Ok(Done { undo })
+    }
+
+    pub(crate) fn current(&self, root: &Root) -> String {
+        if !root.is_sandbox() {
+            return rustix::system::uname().nodename().to_string_lossy().into_owned();
+        }
+        const FILE: GuestPath = GuestPath::constant("/etc/hostname");
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        set.or_else(|| probe::first_line(root, &FILE)).unwrap_or_else(|| String::from("localhost"))
+    }
+}

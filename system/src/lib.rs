@@ -1,0 +1,35 @@
+//! Carries the effects of nova-agent's core out on a Unix guest, and does what every runtime of the agent needs beside
+//! waiting: configuration, command line, logging, signals, the service manager, the way to Xenstore.
+//!
+//! [`System`] is the counterpart of the core's [`Effect`](nova_agent_core::effect::Effect)s. It works on a [`Root`]: the
+//! machine itself or, in a sandbox, a directory that stands for it.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod entropy;
+mod files;
+mod hostname;
+mod launch;
+pub mod logging;
+mod password;
+mod probe;
+mod programs;
+mod root;
+mod sandbox;
+mod service;
+mod settings;
+mod signals;
+mod system;
+mod transport;
+mod trouble;
+mod utc;
+
+pub use self::clock::Clock;
+pub use self::launch::{Launch, launch, report};
+pub use self::programs::{Child, PATH, Sources};
+pub use self::root::{EFFECTS_FILE, Root, STAND_INS};
+pub use self::service::{EXPECT_STOP, InstanceLock, LockError, ServiceManager};
+pub use self::settings::{CONFIG_FILE, Command, CommandLine, Settings, SettingsError};
+pub use self::signals::Signals;
+pub use self::system::{Started, System};
+pub use self::transport::{OpenError, StoreAddress, Transport};

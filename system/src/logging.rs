@@ -1,0 +1,252 @@
+//! The log: one line an event, to standard error or to a file.
+
+use core::fmt;
+use core::str::FromStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serde::Deserialize;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+use crate::utc::Utc;
+
+/// The least important kind of event that is logged.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub enum LogLevel {
+    /// Nothing at all.
+    Off,
+    /// What went wrong for good.
+    Error,
+    /// What went wrong but could be dealt with.
+    Warn,
+    /// Changes of state, one line a request or so.
+    #[default]
+    Info,
+    /// Details, with names and addresses of the guest.
+    Debug,
+    /// Every message to and from the host.
+    Trace,
+}
+
+/// A text that names no level.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown log level {0:?}: off, error, warn, info, debug or trace")]
+pub struct InvalidLogLevel(String);
+
+/// Takes the names that Python's `logging` has as well, in any case.
+impl FromStr for LogLevel {
+    type Err = InvalidLogLevel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "off" => Ok(Self::Off),
+            "error" | "critical" | "fatal" => Ok(Self::Error),
+            "warn" | "warning" => Ok(Self::Warn),
+            "info" => Ok(Self::Info),
+            "debug" => Ok(Self::Debug),
+            "trace" | "notset" => Ok(Self::Trace),
+            _ => Err(InvalidLogLevel(text.into())),
+        }
+    }
+}
+
+impl TryFrom<String> for LogLevel {
+    type Error = InvalidLogLevel;
+
+    fn try_from(text: String) -> Result<Self, InvalidLogLevel> {
+        text.parse()
+    }
+}
+
+/// Where the log goes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum LogTarget {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// A file that is appended to. It is made for its owner alone, as names and addresses are in it.
+    File(PathBuf),
+}
+
+/// `-` is standard error.
+impl<T: Into<PathBuf>> From<T> for LogTarget {
+    fn from(path: T) -> Self {
+        match path.into() {
+            path if path == Path::new("-") => Self::Stderr,
+            path => Self::File(path),
+        }
+    }
+}
+
+/// The log cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Something else in this process logs already.
+    #[error("logging is set up already")]
+    AlreadySet,
+    /// The log file cannot be opened.
+    #[error("cannot open the log file {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// Sends the events of this process to the log from now on. On failure also tells standard error why.
+///
+/// # Errors
+/// [`LogError::Open`] if the file cannot be opened, [`LogError::AlreadySet`] if this is not the first call.
+pub fn init(level: LogLevel, target: &LogTarget) -> Result<(), LogError> {
+    try_init(level, target).inspect_err(|error| complain(error))
+}
+
+/// Tells standard error what is wrong, for the time before there is a log.
+pub fn complain(error: impl fmt::Display) {
+    // If even that is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "nova-agent: {error}");
+}
+
+fn try_init(level: LogLevel, target: &LogTarget) -> Result<(), LogError> {
+    let sink = match target {
+        LogTarget::Stderr => Sink::Stderr,
+        LogTarget::File(path) => {
+            Sink::File(open(path).map_err(|source| LogError::Open { path: path.clone(), source })?)
+        }
+    };
+    tracing::subscriber::set_global_default(subscriber(level, sink)).map_err(|_| LogError::AlreadySet)
+}
+
+fn subscriber(level: LogLevel, sink: Sink) -> impl tracing::Subscriber + Send + Sync {
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(LevelFilter::from(level))
+        .with_target(false)
+        .with_timer(Timer)
+        .with_writer(sink)
+        .finish()
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Should it be a FIFO, wait for no reader.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::OFF,
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+struct Timer;
+
+impl FormatTime for Timer {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{}", Utc::now())
+    }
+}
+
+enum Sink {
+    File(File),
+    Stderr,
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = OneLine<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(self)
+    }
+}
+
+/// Gets one event a `write` and makes one line of it, whatever a program printed or the host sent is in it.
+struct OneLine<'a>(&'a Sink);
+
+impl Write for OneLine<'_> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let body = event.strip_suffix(b"\n").unwrap_or(event);
+        let mut line = Vec::with_capacity(event.len());
+        for byte in body {
+            match byte {
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\t' => line.push(b' '),
+                byte if byte.is_ascii_control() => line.push(b'?'),
+                byte => line.push(*byte),
+            }
+        }
+        line.push(b'\n');
+        match self.0 {
+            Sink::File(file) => (&mut &*file).write_all(&line)?,
+            Sink::Stderr => io::stderr().write_all(&line)?,
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn events_are_single_lines_with_a_time_in_a_private_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        for _ in 0..2 {
+            let log = subscriber(LogLevel::Info, Sink::File(open(&path).unwrap()));
+            tracing::subscriber::with_default(log, || {
+                tracing::info!(code = 7, "first\nsecond\x1b[31m\ttab");
+                tracing::debug!("not important");
+            });
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        let (time, rest) = lines[0].split_once(' ').unwrap();
+        assert_eq!((time.len(), &time[10..11], &time[19..]), (20, "T", "Z"));
+        assert!(rest.contains("INFO first\\nsecond") && rest.contains("code=7"), "{rest}");
+        assert!(!text.contains('\x1b'), "{text}");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn levels_have_the_names_of_the_predecessor_too() {
+        for (text, level) in [
+            ("WARNING", LogLevel::Warn),
+            ("critical", LogLevel::Error),
+            ("Debug", LogLevel::Debug),
+            ("off", LogLevel::Off),
+        ] {
+            assert_eq!(text.parse::<LogLevel>().unwrap(), level);
+        }
+        let error = "loud".parse::<LogLevel>().unwrap_err().to_string();
+        assert_eq!(error, "unknown log level \"loud\": off, error, warn, info, debug or trace");
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_opened_is_named() {
+        let error = try_init(LogLevel::Info, &LogTarget::from("/nonexistent/log")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot open the log file /nonexistent/log: No such file"), "{error}");
+    }
+}

@@ -1,0 +1,198 @@
+//! The locks that `passwd(1)`, `chpasswd(8)` and their relatives take before they change `/etc/shadow`.
+//!
+//! There are two, and programs exist that respect only one of them: `lckpwdf(3)`, which is a POSIX record lock on
+//! `/etc/.pwd.lock` (glibc; shadow-utils, pam_unix), and `/etc/shadow.lock`, a hard link to a file that holds the process id
+//! (shadow-utils `lib/commonio.c`, `do_lock_file`).
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::root::Directory;
+use crate::trouble::Trouble;
+
+/// How long to try. glibc's `lckpwdf` gives up after 15 s; the core waits 30 s for a password.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two tries: neither lock can be waited for with a timeout.
+const PAUSE: Duration = Duration::from_millis(50);
+
+const RECORD_LOCK: &str = ".pwd.lock";
+const LINK_LOCK: &str = "shadow.lock";
+
+/// Both locks, until dropped.
+#[derive(Debug)]
+pub(super) struct ShadowLock<'a> {
+    etc: &'a Directory,
+    /// Closing it gives the record lock back.
+    _record: OwnedFd,
+    /// Record locks belong to the process, so they do not keep its threads apart.
+    _thread: MutexGuard<'static, ()>,
+}
+
+impl<'a> ShadowLock<'a> {
+    pub(super) fn acquire(etc: &'a Directory) -> Result<Self, Trouble> {
+        Self::acquire_within(etc, PATIENCE)
+    }
+
+    pub(super) fn acquire_within(etc: &'a Directory, patience: Duration) -> Result<Self, Trouble> {
+        static THREADS: Mutex<()> = Mutex::new(());
+
+        let started = Instant::now();
+        let thread = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = record_lock(etc, started, patience)?;
+        while let Some(holder) = link_lock(etc)? {
+            if started.elapsed() >= patience {
+                let path = etc.path_of(LINK_LOCK);
+                return Err(Trouble::refused(format!("the password file is locked by process {holder} ({path})")));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(Self { etc, _record: record, _thread: thread })
+    }
+}
+
+impl Drop for ShadowLock<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::unlinkat(self.etc, LINK_LOCK, AtFlags::empty()) {
+            tracing::warn!(%error, path = self.etc.path_of(LINK_LOCK), "the lock stays");
+        }
+    }
+}
+
+fn record_lock(etc: &Directory, started: Instant, patience: Duration) -> Result<OwnedFd, Trouble> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(etc, RECORD_LOCK, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(Trouble::io("open", etc.path_of(RECORD_LOCK)))?;
+    loop {
+        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::AGAIN | Errno::ACCESS | Errno::INTR) if started.elapsed() < patience => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(Errno::AGAIN | Errno::ACCESS) => {
+                let path = etc.path_of(RECORD_LOCK);
+                return Err(Trouble::refused(format!("the password file is locked by another process ({path})")));
+            }
+            Err(errno) => return Err(Trouble::io("lock", etc.path_of(RECORD_LOCK))(errno)),
+        }
+    }
+}
+
+/// Tries once. Returns who holds the lock; a lock whose holder is gone is removed.
+fn link_lock(etc: &Directory) -> Result<Option<String>, Trouble> {
+    let own = format!("shadow.{}", std::process::id());
+    // Left by a process with our id, which is gone.
+    let _ = rustix::fs::unlinkat(etc, &own, AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(etc, &own, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(Trouble::io("create", etc.path_of(&own)))?;
+    let locked = write_and_link(etc, &own, File::from(file));
+    let _ = rustix::fs::unlinkat(etc, &own, AtFlags::empty());
+    locked
+}
+
+fn write_and_link(etc: &Directory, own: &str, mut file: File) -> Result<Option<String>, Trouble> {
+    // The NUL belongs to the format.
+    file.write_all(format!("{}\0", std::process::id()).as_bytes()).map_err(Trouble::io("write", etc.path_of(own)))?;
+    let link = || rustix::fs::linkat(etc, own, etc, LINK_LOCK, AtFlags::empty());
+    match link() {
+        Ok(()) => return Ok(None),
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Trouble::io("create", etc.path_of(LINK_LOCK))(errno)),
+    }
+    let Some((holder, text)) = holder(etc)? else { return Ok(Some(String::from("unknown"))) };
+    let is_gone = holder == rustix::process::getpid() || rustix::process::test_kill_process(holder) == Err(Errno::SRCH);
+    if !is_gone {
+        return Ok(Some(text));
+    }
+    // Nobody else replaces it meanwhile: whoever does this holds the record lock.
+    rustix::fs::unlinkat(etc, LINK_LOCK, AtFlags::empty()).map_err(Trouble::io("remove", etc.path_of(LINK_LOCK)))?;
+    match link() {
+        Ok(()) => Ok(None),
+        Err(Errno::EXIST) => Ok(Some(String::from("unknown"))),
+        Err(errno) => Err(Trouble::io("create", etc.path_of(LINK_LOCK))(errno)),
+    }
+}
+
+/// The process in the lock file; `None` if it vanished or holds no process id.
+fn holder(etc: &Directory) -> Result<Option<(Pid, String)>, Trouble> {
+    const LEN_MAX: u64 = 32;
+
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(etc, LINK_LOCK, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(Trouble::io("open", etc.path_of(LINK_LOCK))(errno)),
+    };
+    let mut text = Vec::new();
+    file.take(LEN_MAX).read_to_end(&mut text).map_err(Trouble::io("read", etc.path_of(LINK_LOCK)))?;
+    let text = String::from_utf8_lossy(&text);
+    let text = text.trim_end_matches(['\0', '\n']);
+    let pid = text.parse::<i32>().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
+    Ok(pid.map(|pid| (pid, text.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use nova_agent_core::effect::GuestPath;
+
+    use super::*;
+    use crate::root::{Root, Trust};
+
+    fn etc(sandbox: &tempfile::TempDir) -> Directory {
+        std::fs::create_dir(sandbox.path().join("etc")).unwrap();
+        let root = Root::sandbox(sandbox.path()).unwrap();
+        root.directory(&GuestPath::constant("/etc"), Trust::Any).unwrap()
+    }
+
+    #[test]
+    fn a_lock_of_a_living_process_is_respected() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let etc = etc(&sandbox);
+        let mut holder = Command::new("sleep").arg("60").spawn().unwrap();
+        std::fs::write(sandbox.path().join("etc/shadow.lock"), format!("{}\0", holder.id())).unwrap();
+        let refused = ShadowLock::acquire_within(&etc, Duration::from_millis(120)).unwrap_err();
+        assert!(refused.to_string().contains(&holder.id().to_string()), "{refused}");
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+
+        // The same lock once its holder is dead.
+        let lock = ShadowLock::acquire_within(&etc, Duration::ZERO).unwrap();
+        let text = std::fs::read(sandbox.path().join("etc/shadow.lock")).unwrap();
+        assert_eq!(text, format!("{}\0", std::process::id()).into_bytes());
+        drop(lock);
+        assert!(!sandbox.path().join("etc/shadow.lock").exists());
+    }
+
+    #[test]
+    fn a_record_lock_of_another_process_is_respected() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let etc = etc(&sandbox);
+        let path = sandbox.path().join("etc/.pwd.lock");
+        // perl packs a struct flock only with system-dependent templates; python has lockf, which is fcntl's lock.
+        let script = "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('locked',flush=True)\nsys.stdin.read()";
+        let mut holder = Command::new("python3")
+            .args(["-c", script])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is needed for this test");
+        let mut line = [0; 7];
+        holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        let refused = ShadowLock::acquire_within(&etc, Duration::from_millis(120)).unwrap_err();
+        assert!(refused.to_string().contains(".pwd.lock"), "{refused}");
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert!(ShadowLock::acquire_within(&etc, Duration::ZERO).is_ok());
+    }
+}

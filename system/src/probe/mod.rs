@@ -1,0 +1,156 @@
+//! Answers to the core's questions about the guest. Asking changes nothing.
+
+mod addresses;
+#[cfg(target_os = "freebsd")]
+mod freebsd;
+mod sysfs;
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use nova_agent_core::effect::{
+    DirectoryEntry, EntryKind, FILE_MAX, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot,
+};
+use rustix::fs::{Dir, FileType};
+
+use crate::files::{self, Present};
+use crate::hostname::Hostname;
+use crate::programs;
+use crate::root::{Directory, Follow, Root, Trust, file_type};
+use crate::trouble::Trouble;
+
+/// The most entries of a directory that are listed.
+const ENTRIES_MAX: usize = 4096;
+
+pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for probe in probes {
+        match probe {
+            Probe::Directory(path) => {
+                let entries = entries(root, &path);
+                snapshot.directories.insert(path, entries);
+            }
+            Probe::File(path) => {
+                let state = file(root, &path);
+                snapshot.files.insert(path, state);
+            }
+            Probe::Kernel => snapshot.kernel = Some(kernel(root, hostname)),
+            Probe::Interfaces => snapshot.interfaces = Some(interfaces(root)),
+            Probe::Program(name) => {
+                let path = programs::find(root, &name);
+                snapshot.programs.insert(name, path);
+            }
+        }
+    }
+    snapshot
+}
+
+/// The first line of a small text file that is neither empty nor a comment.
+pub(crate) fn first_line(root: &Root, path: &GuestPath) -> Option<String> {
+    let place = root.place(path, Follow::Yes, Trust::Any).ok()?;
+    let text = text(&place.directory, &place.name)?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.next().map(String::from)
+}
+
+/// The content of a text file in a directory, without blanks around it. A symlink is not followed.
+fn text(directory: &Directory, name: &str) -> Option<String> {
+    let Present::Regular(file, _) = files::look(directory, name).ok()? else { return None };
+    let content = read(file).ok()??;
+    Some(String::from_utf8_lossy(&content).trim().into())
+}
+
+/// All of a file; `None` if it is larger than [`FILE_MAX`].
+fn read(file: File) -> io::Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    // Counted, because the files of the kernel have sizes that mean nothing.
+    let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut content)?;
+    Ok((content.len() <= FILE_MAX).then_some(content))
+}
+
+fn file(root: &Root, path: &GuestPath) -> FileState {
+    if *path == GuestPath::ROOT {
+        return FileState::Directory;
+    }
+    let unreadable = |reason: String| FileState::Unreadable { reason };
+    let present = match root.place(path, Follow::No, Trust::Any) {
+        Ok(place) => files::look(&place.directory, &place.name),
+        Err(trouble) => Err(trouble),
+    };
+    match present {
+        Ok(Present::Missing) | Err(Trouble::Missing { .. }) => FileState::Missing,
+        Ok(Present::Other(FileType::Directory)) => FileState::Directory,
+        Ok(Present::Other(_)) => FileState::Other,
+        Ok(Present::Regular(file, stat)) => match read(file) {
+            Ok(Some(content)) => FileState::Regular { content, mode: files::mode_of(&stat) },
+            Ok(None) => FileState::TooLarge { size: u64::try_from(stat.st_size).unwrap_or_default() },
+            Err(error) => unreadable(error.to_string()),
+        },
+        Ok(Present::Symlink(target)) => FileState::Symlink { target },
+        Err(trouble @ (Trouble::Io { .. } | Trouble::Refused(_))) => unreadable(trouble.to_string()),
+    }
+}
+
+fn entries(root: &Root, path: &GuestPath) -> Vec<DirectoryEntry> {
+    let Ok(directory) = root.directory(path, Trust::Any) else { return Vec::new() };
+    let kind = |name: &str| {
+        let kind = file_type(&directory.stat(name).ok()?);
+        Some(match () {
+            () if kind.is_dir() => EntryKind::Directory,
+            () if kind.is_file() => EntryKind::File,
+            () if kind.is_symlink() => EntryKind::Symlink,
+            () => EntryKind::Other,
+        })
+    };
+    let mut entries: Vec<DirectoryEntry> =
+        names(&directory).into_iter().filter_map(|name| Some(DirectoryEntry { kind: kind(&name)?, name })).collect();
+    entries.sort_unstable();
+    entries
+}
+
+/// The names in a directory that are UTF-8, in no order; empty if it cannot be listed.
+fn names(directory: &Directory) -> Vec<String> {
+    let Ok(entries) = Dir::read_from(directory) else { return Vec::new() };
+    let names: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str().ok().map(String::from))
+        .filter(|name| !matches!(name.as_str(), "." | ".."))
+        .take(ENTRIES_MAX)
+        .collect();
+    if names.len() == ENTRIES_MAX {
+        tracing::warn!(directory = directory.path(), "only the first {ENTRIES_MAX} entries are listed");
+    }
+    names
+}
+
+/// As uname(2) tells it. A sandbox may name another kernel where Linux shows its own, and is FreeBSD if that system's own
+/// tool is there.
+fn kernel(root: &Root, hostname: &Hostname) -> Kernel {
+    const SYSTEM: GuestPath = GuestPath::constant("/proc/sys/kernel/ostype");
+    const RELEASE: GuestPath = GuestPath::constant("/proc/sys/kernel/osrelease");
+    const FREEBSD: GuestPath = GuestPath::constant("/bin/freebsd-version");
+
+    let uname = rustix::system::uname();
+    let mut system = uname.sysname().to_string_lossy().into_owned();
+    let mut release = uname.release().to_string_lossy().into_owned();
+    if root.is_sandbox() {
+        if file(root, &FREEBSD) != FileState::Missing {
+            system = String::from("FreeBSD");
+        }
+        system = first_line(root, &SYSTEM).unwrap_or(system);
+        release = first_line(root, &RELEASE).unwrap_or(release);
+    }
+    Kernel { system, release, hostname: hostname.current(root) }
+}
+
+fn interfaces(root: &Root) -> Vec<InterfaceState> {
+    #[cfg(target_os = "freebsd")]
+    let mut interfaces = if root.is_sandbox() { sysfs::interfaces(root) } else { freebsd::interfaces() };
+    #[cfg(not(target_os = "freebsd"))]
+    let mut interfaces = sysfs::interfaces(root);
+    if !root.is_sandbox() {
+        addresses::add(&mut interfaces);
+    }
+    interfaces
+}

@@ -1,0 +1,96 @@
+//! The wish to end, as bytes on a descriptor: SIGTERM and SIGINT.
+//!
+//! A handler may hardly do anything and cannot be written without unsafe code, so `signal-hook` does it: it writes a byte
+//! into a socket pair. A descriptor is what every runtime can wait for beside its others.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags};
+use signal_hook::SigId;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Learns of SIGTERM and SIGINT, which no longer end the process. Dropped, they do nothing at all.
+#[derive(Debug)]
+pub struct Signals {
+    pipe: UnixStream,
+    handlers: Vec<SigId>,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// If the system refuses a socket pair or a handler.
+    pub fn new() -> io::Result<Self> {
+        let (pipe, write) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        let mut signals = Self { pipe, handlers: Vec::new() };
+        for signal in [SIGTERM, SIGINT] {
+            signals.handlers.push(signal_hook::low_level::pipe::register(signal, write.try_clone()?)?);
+        }
+        Ok(signals)
+    }
+
+    /// Whether a signal has come since the last call. Never waits.
+    pub fn take(&mut self) -> bool {
+        let mut buffer = [0; 64];
+        let mut is_signalled = false;
+        loop {
+            match self.pipe.read(&mut buffer) {
+                Ok(0) => return is_signalled,
+                Ok(_) => is_signalled = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return is_signalled,
+            }
+        }
+    }
+
+    /// Waits for a signal: for a thread that does nothing else.
+    ///
+    /// # Errors
+    /// If the system cannot wait.
+    pub fn wait(&mut self) -> io::Result<()> {
+        while !self.take() {
+            match rustix::event::poll(&mut [PollFd::new(&self.pipe, PollFlags::IN)], None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Readable when a signal has come.
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for handler in self.handlers.drain(..) {
+            signal_hook::low_level::unregister(handler);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_makes_the_descriptor_readable_until_it_is_taken() {
+        let mut signals = Signals::new().unwrap();
+        assert!(!signals.take());
+        for signal in [Signal::TERM, Signal::INT] {
+            kill_process(getpid(), signal).unwrap();
+            signals.wait().unwrap();
+            assert!(!signals.take());
+        }
+    }
+}

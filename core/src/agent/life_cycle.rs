@@ -169,6 +169,7 @@ impl Agent {
             self.report_refusal("watch", &REQUESTS, error);
         }
         if self.listing.found_responses.is_none() {
+            self.outputs.push_back(Output::Report(Report::Connected));
             self.submit(Purpose::ListResponses, Operation::List(RESPONSES));
         }
         self.submit(Purpose::ListRequests, Operation::List(REQUESTS));

@@ -80,9 +80,9 @@ fn escape_controls(bytes: &[u8]) -> Vec<u8> {
     let mut in_string = false;
     let mut after_backslash = false;
     for &byte in bytes {
-        if in_string && byte < 0x20 {
+        // Behind a backslash nothing can be told of what was meant: `serde_json` refuses it.
+        if in_string && byte < 0x20 && !after_backslash {
             escaped.extend([b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte)]);
-            after_backslash = false;
             continue;
         }
         if byte == b'"' && !after_backslash {

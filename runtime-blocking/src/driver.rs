@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use nova_agent_core::effect::{Effect, EffectId, Outcome};
@@ -118,10 +118,7 @@ impl Driver {
 fn wait(inbox: &Receiver<Event>, deadline: Option<Instant>, now: Instant) -> Option<Event> {
     match deadline {
         Some(deadline) if deadline <= now => None,
-        Some(deadline) => match inbox.recv_timeout(deadline.since(now)) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => None,
-        },
+        Some(deadline) => inbox.recv_timeout(deadline.since(now)).ok(),
         None => inbox.recv().ok(),
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use nova_agent_core::effect::{Done, Failure, GuestPath, Step};
-use serde::Serialize;
 
 use crate::probe;
 use crate::root::Root;
+use crate::sandbox::Record;
 use crate::trouble::Trouble;
 
 /// The longest name that a kernel takes (FreeBSD `MAXHOSTNAMELEN` without its NUL). Linux refuses more than 64 itself.
@@ -25,7 +25,7 @@ impl Hostname {
         }
         let old = self.current(root);
         if root.is_sandbox() {
-            root.record(&Record { effect: "set_hostname", hostname: &name })?;
+            root.record(&Record::SetHostname { hostname: &name })?;
             *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
         } else if old != name {
             rustix::system::sethostname(name.as_bytes()).map_err(Trouble::io("set the hostname to", &name))?;
@@ -43,11 +43,4 @@ impl Hostname {
         let set = self.set.lock().unwrap_or_else(PoisonError::into_inner).clone();
         set.or_else(|| probe::first_line(root, &FILE)).unwrap_or_else(|| String::from("localhost"))
     }
-}
-
-/// A line of a sandbox's list of effects.
-#[derive(Serialize)]
-struct Record<'a> {
-    effect: &'static str,
-    hostname: &'a str,
 }

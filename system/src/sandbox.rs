@@ -1,4 +1,57 @@
-//! Words shared by the records of what a sandbox did not do.
+//! What a sandbox writes down instead of doing it: a JSON object a line.
+
+use std::collections::BTreeMap;
+
+use nova_agent_core::effect::Program;
+use serde::Serialize;
 
 /// Stands for every secret.
-pub(crate) const REDACTED: &str = "[redacted]";
+const REDACTED: &str = "[redacted]";
+
+/// One line of the list.
+#[derive(Serialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub(crate) enum Record<'a> {
+    Run {
+        argv: &'a [String],
+        environment: BTreeMap<&'a str, &'a str>,
+        stdin: Option<&'static str>,
+        timeout_ms: u128,
+        carried_out: CarriedOut,
+    },
+    SetHostname {
+        hostname: &'a str,
+    },
+    SetPassword {
+        user: &'a str,
+        password: &'static str,
+    },
+}
+
+/// What stood for a program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CarriedOut {
+    /// Nothing: it exists, so it counts as a success.
+    Assumed,
+    /// Nothing: it does not exist.
+    NotFound,
+    /// An executable of the sandbox.
+    StandIn,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn run(program: &'a Program, carried_out: CarriedOut) -> Self {
+        Self::Run {
+            argv: &program.argv,
+            environment: program.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            stdin: program.stdin.as_ref().map(|_| REDACTED),
+            timeout_ms: program.timeout.as_millis(),
+            carried_out,
+        }
+    }
+
+    pub(crate) const fn set_password(user: &'a str) -> Self {
+        Self::SetPassword { user, password: REDACTED }
+    }
+}

@@ -29,6 +29,16 @@ impl Trouble {
     }
 }
 
+impl From<Trouble> for io::Error {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Io { source, .. } => source,
+            Trouble::Missing { .. } => Self::new(io::ErrorKind::NotFound, trouble),
+            Trouble::Refused(_) => Self::new(io::ErrorKind::PermissionDenied, trouble),
+        }
+    }
+}
+
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         match trouble {

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -12,6 +11,8 @@ use std::{env, fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::client::Client;
 
 /// How long a daemon or a guest may take to start: the first start on a machine fetches packages.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -54,7 +55,8 @@ impl RealStore {
         command.stdout(Stdio::null());
         let mut daemon = Process::start(command, dir.path().join("daemon.log"))?;
         let socket = dir.path().join("socket");
-        daemon.wait_until(START_TIMEOUT, || UnixStream::connect(&socket).is_ok())?;
+        // oxenstored listens before it is ready for guests, but answers only then.
+        daemon.wait_until(START_TIMEOUT, || Client::connect(&socket).is_ok_and(|mut dom0| dom0.list("/").is_ok()))?;
         Ok(Self { daemon, dir })
     }
 

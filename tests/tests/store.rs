@@ -1,6 +1,7 @@
 //! What every store does, embedded and real: the same assertions on all of them. Where the two daemons differ, the
 //! assertion names both.
 #![deny(unsafe_code)]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed expectation fails the test")]
 
 #[path = "store/errors.rs"]
 mod errors;

@@ -60,11 +60,11 @@ impl Agent {
                 self.ask(id, job, questions);
             }
             Progress::Run(Work { plan, notices, success, failure }) => {
-                for notice in notices {
+                for (severity, notice) in notices {
                     let text = notice.chars().map(harmless).collect();
-                    self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), text }));
+                    self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), severity, text }));
                 }
-                job.phase = Phase::Running { runner: Box::new(Runner::new(plan)), success, failure };
+                job.phase = Phase::Running { runner: Box::new(Runner::new(plan, self.now)), success, failure };
                 self.run(id, job);
             }
         }
@@ -75,7 +75,7 @@ impl Agent {
         let Some(mut job) = self.take_job(id) else { return };
         match &mut job.phase {
             Phase::Running { runner, .. } => {
-                runner.handle_outcome(outcome);
+                runner.handle_outcome(outcome, self.now);
                 self.run(id, job);
             }
             Phase::Asking { effects, .. } => {
@@ -169,7 +169,7 @@ impl Agent {
     /// The next step of the plan, or the answer if it has come to its end.
     fn run(&mut self, id: &RequestId, mut job: Job) {
         let Phase::Running { runner, success, failure } = &mut job.phase else { return };
-        match runner.poll() {
+        match runner.poll(self.now) {
             plan::Next::Perform(step) => {
                 self.perform(id, Effect::Step(step));
                 self.set(id, State::Running(Box::new(job)));

@@ -307,6 +307,7 @@ impl Agent {
                 let until = seen.after(EMPTY_TIMEOUT).max(self.now.after(HELD_MIN));
                 self.set(id, State::Empty { until });
                 self.timers.insert((until, id.clone()));
+                self.release(id);
             }
             Ok(content) => self.handle_content(id, &content),
             // The host took it back, or this is the echo of its removal.

@@ -35,10 +35,12 @@ pub enum Report {
         /// The time until the next try.
         retry: Duration,
     },
-    /// Something that the operator should know of what a command found or left alone.
+    /// What a command found, or left alone.
     Notice {
         /// The request whose command it was.
         request: RequestId,
+        /// How much it matters.
+        severity: Severity,
         /// What it was, in harmless characters.
         text: String,
     },
@@ -90,9 +92,8 @@ impl Report {
             | Self::Started { .. }
             | Self::Stopping
             | Self::Withdrawn { .. } => Severity::Info,
-            Self::Answered { .. } | Self::Disconnected { .. } | Self::Notice { .. } | Self::StoreRefused { .. } => {
-                Severity::Warning
-            }
+            Self::Answered { .. } | Self::Disconnected { .. } | Self::StoreRefused { .. } => Severity::Warning,
+            Self::Notice { severity, .. } => *severity,
         }
     }
 }
@@ -109,7 +110,7 @@ impl fmt::Display for Report {
             Self::Disconnected { reason, retry } => {
                 write!(f, "no Xenstore: {reason}; trying again in {} ms", retry.as_millis())
             }
-            Self::Notice { request, text } => write!(f, "request {request}: {text}"),
+            Self::Notice { request, text, .. } => write!(f, "request {request}: {text}"),
             Self::Ready => f.write_str("ready"),
             Self::Started { request, command } => write!(f, "request {request}: {command} started"),
             Self::StoreRefused { operation, error } => write!(f, "Xenstore refused: {operation}: {error}"),

@@ -17,18 +17,14 @@ use crate::plan::{Plan, PlanFailure};
 use crate::secret::Secret;
 
 pub(super) const INJECTFILE: Command =
-    Command { name: "injectfile", kind: Kind::Change, disabled, advance: |argument, _, _| inject(one_text(argument)) };
+    Command { name: "injectfile", kind: Kind::Change, enabled, advance: |argument, _, _| inject(one_text(argument)) };
 
-pub(super) const FILE_INJECT: Command = Command {
-    name: "file_inject",
-    kind: Kind::Change,
-    disabled,
-    advance: |argument, _, _| inject(two_texts(argument)),
-};
+pub(super) const FILE_INJECT: Command =
+    Command { name: "file_inject", kind: Kind::Change, enabled, advance: |argument, _, _| inject(two_texts(argument)) };
 
 /// A host that sees neither name in `features` does not try.
-const fn disabled(config: &Config) -> bool {
-    !config.inject_files
+const fn enabled(config: &Config) -> bool {
+    config.inject_files
 }
 
 fn inject(file: Result<(Vec<u8>, Secret), &'static str>) -> Progress {

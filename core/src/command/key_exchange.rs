@@ -2,11 +2,11 @@
 
 use alloc::string::{String, ToString};
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, always_enabled};
+use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, always};
 use crate::agent::{Response, ReturnCode};
 use crate::crypto::compat::{ENTROPY_MAX, PrivateKey, PublicKey};
 
-pub(super) const COMMAND: Command = Command { name: "keyinit", kind: Kind::Query, disabled: always_enabled, advance };
+pub(super) const COMMAND: Command = Command { name: "keyinit", kind: Kind::Query, enabled: always, advance };
 
 /// The key material is fresh for every exchange: a server may be a clone or a restored snapshot of another.
 fn advance(argument: &Argument, facts: &mut Facts, context: &mut Context<'_>) -> Progress {

@@ -21,7 +21,7 @@ use core::time::Duration;
 use serde_json::Value;
 use zeroize::Zeroize;
 
-use crate::agent::Response;
+use crate::agent::{Response, Severity};
 use crate::crypto::exchanges::Exchanges;
 use crate::effect::{Probe, Snapshot};
 use crate::plan::{Plan, PlanFailure};
@@ -64,8 +64,8 @@ pub(crate) struct Command {
     /// The name by which hosts call it; its case does not matter.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// Whether the configuration leaves it out.
-    disabled: fn(&Config) -> bool,
+    /// Whether the configuration lets hosts use it.
+    enabled: fn(&Config) -> bool,
     /// The command itself. It is called again with more facts as long as it asks.
     pub(crate) advance: fn(&Argument, &mut Facts, &mut Context<'_>) -> Progress,
 }
@@ -109,8 +109,8 @@ pub(crate) struct Questions {
 /// A plan and the answers to it.
 pub(crate) struct Work {
     pub(crate) plan: Plan,
-    /// For the log.
-    pub(crate) notices: Vec<String>,
+    /// What was found and left alone, for the log.
+    pub(crate) notices: Vec<(Severity, String)>,
     /// The answer when the plan was carried out.
     pub(crate) success: Response,
     /// The answer when it failed.
@@ -171,7 +171,7 @@ static COMMANDS: [Command; 9] = [
 
 /// The command with a name, unless there is none or the configuration leaves it out.
 pub(crate) fn find(name: &str, config: &Config) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(name) && !(command.disabled)(config))
+    COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(name) && (command.enabled)(config))
 }
 
 /// The command that configures the network.
@@ -182,12 +182,12 @@ pub(crate) const fn reset_network() -> &'static Command {
 
 /// The names of the commands that are not left out.
 fn names(config: &Config) -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().filter(|command| !(command.disabled)(config)).map(|command| command.name)
+    COMMANDS.iter().filter(|command| (command.enabled)(config)).map(|command| command.name)
 }
 
 /// For commands that cannot be left out.
-const fn always_enabled(_: &Config) -> bool {
-    false
+const fn always(_: &Config) -> bool {
+    true
 }
 
 /// The depth is bounded by that of the parser.

@@ -4,13 +4,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Work, always_enabled};
+use super::{Argument, Command, Context, Facts, Kind, Progress, Work, always};
 use crate::agent::Response;
 use crate::crypto::exchanges::PasswordError;
 use crate::effect::Step;
 use crate::plan::{Plan, PlanFailure};
 
-pub(super) const COMMAND: Command = Command { name: "password", kind: Kind::Change, disabled: always_enabled, advance };
+pub(super) const COMMAND: Command = Command { name: "password", kind: Kind::Change, enabled: always, advance };
 
 fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Progress {
     context.exchanges.expire(context.now);

@@ -2,10 +2,10 @@
 
 use alloc::string::String;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, always_enabled};
+use super::{Argument, Command, Context, Facts, Kind, Progress, always};
 use crate::agent::Response;
 
-pub(super) const COMMAND: Command = Command { name: "ready", kind: Kind::Query, disabled: always_enabled, advance };
+pub(super) const COMMAND: Command = Command { name: "ready", kind: Kind::Query, enabled: always, advance };
 
 fn advance(_: &Argument, _: &mut Facts, _: &mut Context<'_>) -> Progress {
     Progress::Reply(Response::success(String::new()))

@@ -6,17 +6,17 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always_enabled};
-use crate::agent::Response;
+use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
+use crate::agent::{Response, Severity};
+use crate::network;
 use crate::plan::PlanFailure;
 use crate::render::{self, HostData, Prepared};
 use crate::wire::StorePath;
 
-pub(super) const COMMAND: Command =
-    Command { name: "resetnetwork", kind: Kind::Change, disabled: always_enabled, advance };
+pub(super) const COMMAND: Command = Command { name: "resetnetwork", kind: Kind::Change, enabled: always, advance };
 
-/// The most network interfaces that are read; Xen servers have 7 at most, others not many more.
-const INTERFACES_MAX: usize = 64;
+/// The most entries that are read of a list: one more than can be configured, so that one too many is told to the host.
+const ENTRIES_MAX: usize = network::INTERFACES_MAX + 1;
 
 const HOSTNAME: StorePath = StorePath::constant("vm-data/hostname");
 const NETWORKING: StorePath = StorePath::constant("vm-data/networking");
@@ -31,8 +31,9 @@ fn advance(_: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
         Prepared::Missing(probes) => Progress::Ask(Questions { probes, ..Questions::default() }),
         Prepared::Refused(why) => Progress::Reply(Response::failed(why)),
         Prepared::Ready(configuration) => {
-            let mut notices = Vec::from([String::from(configuration.target)]);
-            notices.extend(configuration.warnings);
+            let found = format!("{}, because {}", configuration.target, configuration.because);
+            let mut notices = Vec::from([(Severity::Info, found)]);
+            notices.extend(configuration.warnings.into_iter().map(|text| (Severity::Warning, text)));
             let success = match configuration.errors.as_slice() {
                 [] => Response::success(String::new()),
                 errors => Response::failed(errors.join("; ")),
@@ -56,9 +57,8 @@ fn host_data(facts: &Facts) -> Result<HostData, Questions> {
             ..Questions::default()
         });
     };
-    let networking =
-        networking.iter().take(INTERFACES_MAX).filter_map(|name| Some((name, NETWORKING.join(name).ok()?)));
-    let vifs = vifs.iter().take(INTERFACES_MAX).filter_map(|name| {
+    let networking = networking.iter().take(ENTRIES_MAX).filter_map(|name| Some((name, NETWORKING.join(name).ok()?)));
+    let vifs = vifs.iter().take(ENTRIES_MAX).filter_map(|name| {
         let mac = VIFS.join(name).ok()?.join("mac").ok()?;
         Some((name.parse::<u32>().ok()?, mac))
     });

@@ -3,13 +3,12 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always_enabled};
-use crate::agent::Response;
+use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
+use crate::agent::{Response, Severity};
 use crate::plan::PlanFailure;
 use crate::render::{self, Prepared};
 
-pub(super) const COMMAND: Command =
-    Command { name: "sethostname", kind: Kind::Change, disabled: always_enabled, advance };
+pub(super) const COMMAND: Command = Command { name: "sethostname", kind: Kind::Change, enabled: always, advance };
 
 fn advance(argument: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
     let Some(name) = argument.text() else {
@@ -20,7 +19,7 @@ fn advance(argument: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progr
         Prepared::Refused(why) => Progress::Reply(Response::failed(why)),
         Prepared::Ready(configuration) => Progress::Run(Work {
             plan: configuration.plan,
-            notices: configuration.warnings,
+            notices: configuration.warnings.into_iter().map(|text| (Severity::Warning, text)).collect(),
             success: match configuration.errors.as_slice() {
                 [] => Response::success(String::new()),
                 errors => Response::failed(errors.join("; ")),

@@ -5,6 +5,7 @@
 mod runner;
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 pub use self::runner::{Next, PlanFailure, RollBack, Runner};
 use crate::effect::Step;
@@ -14,6 +15,18 @@ use crate::effect::Step;
 pub struct Plan {
     /// The steps in the order in which they are carried out.
     pub steps: Vec<PlanStep>,
+    /// How long its programs may take together; each by itself if `None`.
+    pub budget: Option<Budget>,
+}
+
+/// How long the programs of a plan may take together, whatever each may take by itself: whoever waits for the plan waits
+/// for its roll-back, too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Budget {
+    /// For the steps of the plan.
+    pub apply: Duration,
+    /// For undoing them.
+    pub roll_back: Duration,
 }
 
 impl Plan {

@@ -4,9 +4,11 @@ use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
-use super::{OnFailure, Plan, PlanStep, Undo};
+use super::{Budget, OnFailure, Plan, PlanStep, Undo};
 use crate::effect::{Failure, Outcome, Step};
+use crate::time::Instant;
 
 /// A plan that is being carried out.
 ///
@@ -18,7 +20,13 @@ pub struct Runner {
     /// What brings back the state before, the latest change last.
     undo: Vec<Step>,
     state: State,
+    budget: Option<Budget>,
+    /// When the time for the steps, or for undoing them, is used up.
+    deadline: Option<Instant>,
 }
+
+/// What a program gets when the time is used up: undoing goes on all the same.
+const TIME_MIN: Duration = Duration::from_secs(1);
 
 /// What a [`Runner`] wants next.
 #[derive(Debug, Eq, PartialEq)]
@@ -95,12 +103,24 @@ enum AfterFailure {
 impl Runner {
     /// Starts a plan.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Self { ahead: plan.steps.into(), undo: Vec::new(), state: State::Idle }
+    pub fn new(plan: Plan, now: Instant) -> Self {
+        let Plan { steps, budget } = plan;
+        let deadline = budget.map(|budget| now.after(budget.apply));
+        Self { ahead: steps.into(), undo: Vec::new(), state: State::Idle, budget, deadline }
     }
 
     /// What to do next. To be called once at the start and once after each outcome.
-    pub fn poll(&mut self) -> Next {
+    pub fn poll(&mut self, now: Instant) -> Next {
+        match self.advance() {
+            Next::Perform(Step::Run(mut program)) => {
+                program.timeout = program.timeout.min(self.time_left(now).max(TIME_MIN));
+                Next::Perform(Step::Run(program))
+            }
+            next @ (Next::Finished(_) | Next::Perform(_)) => next,
+        }
+    }
+
+    fn advance(&mut self) -> Next {
         match core::mem::replace(&mut self.state, State::Finished) {
             State::Idle => {
                 let Some(PlanStep { step, on_failure, undo }) = self.ahead.pop_front() else {
@@ -137,7 +157,7 @@ impl Runner {
     }
 
     /// What became of the step that `poll` gave out.
-    pub fn handle_outcome(&mut self, outcome: Outcome) {
+    pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
         let (undo_from_outcome, failure) = match outcome {
             Outcome::Done(done) => (done.undo, None),
             Outcome::Failed(failure) => (None, Some(failure)),
@@ -146,7 +166,7 @@ impl Runner {
             }
         };
         self.state = match core::mem::replace(&mut self.state, State::Finished) {
-            State::Forward(in_hand) => self.forward(in_hand, undo_from_outcome, failure),
+            State::Forward(in_hand) => self.forward(in_hand, undo_from_outcome, failure, now),
             // Whether these succeed does not matter: the second try tells. What they changed belongs to the step.
             State::Recovering { first, again, in_hand } => State::Recovering { first, again, in_hand },
             State::RollingBack { failure: mut first, in_hand } => {
@@ -159,10 +179,16 @@ impl Runner {
         };
     }
 
-    fn forward(&mut self, in_hand: InHand, undo_from_outcome: Option<Step>, failure: Option<Failure>) -> State {
+    fn forward(
+        &mut self,
+        in_hand: InHand,
+        undo_from_outcome: Option<Step>,
+        failure: Option<Failure>,
+        now: Instant,
+    ) -> State {
         let InHand { description, on_failure, undo } = in_hand;
         let (failure, fatal) = match (failure, on_failure) {
-            (Some(_), AfterFailure::Retry { first, again }) => {
+            (Some(_), AfterFailure::Retry { first, again }) if self.time_left(now) > TIME_MIN => {
                 let in_hand = InHand { description, on_failure: AfterFailure::RollBack, undo };
                 return State::Recovering { first: first.into(), again, in_hand };
             }
@@ -176,12 +202,17 @@ impl Runner {
         match failure {
             Some(failure) if fatal => {
                 self.ahead.clear();
+                self.deadline = self.budget.map(|budget| now.after(budget.roll_back));
                 let roll_back = if self.undo.is_empty() { RollBack::NothingToDo } else { RollBack::Done };
                 let failure = PlanFailure { step: description, failure, roll_back };
                 State::RollingBack { failure, in_hand: None }
             }
             Some(_) | None => State::Idle,
         }
+    }
+
+    fn time_left(&self, now: Instant) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| deadline.since(now))
     }
 }
 

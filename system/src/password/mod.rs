@@ -7,12 +7,11 @@ use core::time::Duration;
 
 use nova_agent_core::effect::{Failure, Program};
 use nova_agent_core::secret::Secret;
-use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::programs::{self, Launched};
 use crate::root::Root;
-use crate::sandbox::REDACTED;
+use crate::sandbox::Record;
 
 /// The longest login name (Linux `useradd` takes 32; directories like LDAP have longer ones).
 const USER_MAX: usize = 256;
@@ -34,7 +33,7 @@ pub(crate) fn set(root: &Root, user: &str, password: Secret) -> Launched {
 fn try_set(root: &Root, user: &str, password: Secret) -> Result<Launched, Failure> {
     check(user, &password)?;
     if root.is_sandbox() {
-        root.record(&Record { effect: "set_password", user, password: REDACTED })?;
+        root.record(&Record::set_password(user))?;
     } else if let Some(program) = tool(root, user, &password) {
         let mut launched = programs::launch(root, program);
         if let Launched::Running(child) = &mut launched {
@@ -44,14 +43,6 @@ fn try_set(root: &Root, user: &str, password: Secret) -> Result<Launched, Failur
     }
     shadow::set(root, user, &password)?;
     Ok(Launched::Finished(Ok(())))
-}
-
-/// A line of a sandbox's list of effects.
-#[derive(Serialize)]
-struct Record<'a> {
-    effect: &'static str,
-    user: &'a str,
-    password: &'static str,
 }
 
 /// Refuses what would be more than one user or line to a tool or the shadow file.

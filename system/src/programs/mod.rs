@@ -3,18 +3,16 @@
 mod child;
 mod tail;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
 use nova_agent_core::effect::{Failure, GuestPath, Program};
 use rustix::fs::FileType;
-use serde::Serialize;
 
 pub use self::child::{Child, Sources};
 use crate::root::{Follow, Root, Trust, file_type};
-use crate::sandbox::REDACTED;
+use crate::sandbox::{CarriedOut, Record};
 
 /// Where programs are looked up, and what they get as their `PATH`.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,7 +26,7 @@ pub(crate) enum Launched {
     Finished(Result<(), Failure>),
 }
 
-/// Starts a program. In a sandbox, starts its stand-in, or nothing.
+/// Starts a program. In a sandbox, starts its stand-in, whether or not the program itself exists there, or nothing.
 pub(crate) fn launch(root: &Root, program: Program) -> Launched {
     match try_launch(root, program) {
         Ok(launched) => launched,
@@ -75,8 +73,8 @@ fn try_launch(root: &Root, program: Program) -> Result<Launched, Failure> {
         find(root, name)
     };
     if !root.is_sandbox() {
-        let path = root.locate(&found.ok_or(Failure::NotFound)?);
-        return spawn(path, PathBuf::from("/"), program);
+        let path = found.ok_or(Failure::NotFound)?;
+        return spawn(PathBuf::from(path.as_str()), PathBuf::from("/"), program);
     }
     let stand_in = root.stand_in(name.rsplit('/').next().unwrap_or(name));
     let carried_out = match (&stand_in, &found) {
@@ -84,38 +82,12 @@ fn try_launch(root: &Root, program: Program) -> Result<Launched, Failure> {
         (None, Some(_)) => CarriedOut::Assumed,
         (None, None) => CarriedOut::NotFound,
     };
-    root.record(&Record {
-        effect: "run",
-        argv: &program.argv,
-        environment: program.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-        stdin: program.stdin.as_ref().map(|_| REDACTED),
-        timeout_ms: program.timeout.as_millis(),
-        carried_out: &carried_out,
-    })?;
+    root.record(&Record::run(&program, carried_out))?;
     match (stand_in, carried_out) {
         (Some(path), _) => spawn(path, root.base().to_path_buf(), program),
         (None, CarriedOut::NotFound) => Err(Failure::NotFound),
         (None, CarriedOut::Assumed | CarriedOut::StandIn) => Ok(Launched::Finished(Ok(()))),
     }
-}
-
-/// A line of a sandbox's list of effects.
-#[derive(Serialize)]
-struct Record<'a> {
-    effect: &'static str,
-    argv: &'a [String],
-    environment: BTreeMap<&'a str, &'a str>,
-    stdin: Option<&'static str>,
-    timeout_ms: u128,
-    carried_out: &'a CarriedOut,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum CarriedOut {
-    Assumed,
-    NotFound,
-    StandIn,
 }
 
 fn spawn(path: PathBuf, directory: PathBuf, program: Program) -> Result<Launched, Failure> {

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 use nova_agent_core::effect::GuestPath;
 use rustix::fs::{Mode, OFlags, Stat};
-use serde::Serialize;
 
 pub(crate) use self::walk::{Directory, Follow, Located, Trust, file_type};
+use crate::sandbox::Record;
 use crate::trouble::Trouble;
 
 /// In a sandbox: the file that tells what was not done, one JSON object a line.
@@ -59,15 +59,18 @@ impl Root {
         self.sandbox
     }
 
-    /// Where a path of the guest would be for this process, if no symlink is in it: for messages and for paths that a
-    /// trusted user configured.
-    #[must_use]
-    pub fn locate(&self, path: &GuestPath) -> PathBuf {
-        self.base.join(path.as_str().trim_start_matches('/'))
+    /// Where a path of the guest is for this process, with all symlinks resolved; the last component need not exist. For
+    /// what a trusted user configured and nobody else can change: between this and its use symlinks may come.
+    ///
+    /// # Errors
+    /// If a directory on the way does not exist or cannot be opened.
+    pub fn resolve(&self, path: &GuestPath) -> io::Result<PathBuf> {
+        let place = self.place(path, Follow::Yes, Trust::Any)?;
+        Ok(self.base.join(place.path().trim_start_matches('/')))
     }
 
     /// Appends one line to the list of what a sandbox did not do.
-    pub(crate) fn record(&self, effect: &impl Serialize) -> Result<(), Trouble> {
+    pub(crate) fn record(&self, effect: &Record<'_>) -> Result<(), Trouble> {
         let mut line = serde_json::to_vec(effect)
             .map_err(|error| Trouble::io("describe an effect for", EFFECTS_FILE)(io::Error::from(error)))?;
         line.push(b'\n');

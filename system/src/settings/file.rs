@@ -45,12 +45,8 @@ impl Default for ConfigFile {
 }
 
 impl ConfigFile {
-    pub(super) fn read(path: &Path, is_required: bool) -> Result<Self, SettingsError> {
-        let text = match read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_required => return Ok(Self::default()),
-            Err(source) => return Err(SettingsError::Unreadable { path: path.into(), source }),
-        };
+    pub(super) fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = read(path).map_err(|source| SettingsError::Unreadable { path: path.into(), source })?;
         toml::from_str(&text)
             .map_err(|error| SettingsError::Invalid { path: path.into(), message: describe(&error, &text) })
     }

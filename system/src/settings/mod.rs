@@ -69,14 +69,22 @@ impl Settings {
     pub fn load(command_line: &CommandLine) -> Result<Self, SettingsError> {
         let root = open_root(command_line.sandbox.as_deref())?;
         let file = match &command_line.config {
-            Some(path) => ConfigFile::read(path, true)?,
-            None => ConfigFile::read(&root.locate(&CONFIG_FILE), false)?,
+            Some(path) => ConfigFile::read(path)?,
+            None => match root.resolve(&CONFIG_FILE) {
+                Ok(path) if path.exists() => ConfigFile::read(&path)?,
+                Ok(_) => ConfigFile::default(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => ConfigFile::default(),
+                Err(source) => return Err(SettingsError::Unreadable { path: CONFIG_FILE.as_str().into(), source }),
+            },
         };
         // A path in the guest's own file is one of the guest; one from the command line is the caller's.
         let log_target = match (&command_line.log_file, file.log.file) {
             (Some(path), _) => LogTarget::from(path),
             (None, Some(path)) => match (LogTarget::from(&path), GuestPath::try_from(path.as_str())) {
-                (LogTarget::File(_), Ok(path)) => LogTarget::File(root.locate(&path)),
+                (LogTarget::File(_), Ok(path)) => LogTarget::File(
+                    root.resolve(&path)
+                        .map_err(|source| SettingsError::Unreadable { path: path.as_str().into(), source })?,
+                ),
                 (target, _) => target,
             },
             (None, None) => LogTarget::Stderr,
@@ -148,11 +156,14 @@ mod tests {
              [log]\nlevel = \"warning\"\nfile = \"/var/log/nova-agent.log\"\n",
         );
         let path = sandbox.path().canonicalize().unwrap();
+        std::fs::create_dir_all(path.join("data/log")).unwrap();
+        std::fs::create_dir(path.join("var")).unwrap();
+        std::os::unix::fs::symlink("/data/log", path.join("var/log")).unwrap();
         let settings = load(&["--sandbox", path.to_str().unwrap()]).unwrap();
         assert_eq!(settings.xenstore, StoreAddress::Unix("/tmp/s".into()));
         assert_eq!((settings.rescan, settings.inject_files, settings.allow_empty_password), (None, false, true));
         assert_eq!(settings.log_level, LogLevel::Warn);
-        assert_eq!(settings.log_target, LogTarget::File(path.join("var/log/nova-agent.log")));
+        assert_eq!(settings.log_target, LogTarget::File(path.join("data/log/nova-agent.log")));
     }
 
     #[test]

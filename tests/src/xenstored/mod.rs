@@ -22,3 +22,6 @@ mod tree;
 pub use self::flavour::Flavour;
 pub use self::server::{Server, ServerError};
 pub use self::store::{ConnId, Peer, Store};
+
+#[cfg(test)]
+mod tests;

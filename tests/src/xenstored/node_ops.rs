@@ -243,8 +243,9 @@ impl Operation<'_> {
         if !self.caller.may_write(nearest.perms()) {
             return Err(ErrorName::Eacces);
         }
-        // A guest owns what it creates; what dom0 creates belongs to the owner of its parent.
-        let owner = if self.caller.is_guest() { self.caller.domid } else { nearest.owner() };
+        // What dom0 creates belongs to the owner of its parent; so does what a guest creates, in oxenstored only.
+        let own = self.caller.is_guest() && self.flavour == Flavour::C;
+        let owner = if own { self.caller.domid } else { nearest.owner() };
         let mut missing = vec![path];
         while let Some((parent, _)) = missing.last().and_then(|path| split(path)) {
             if self.tree.get(parent).is_some() {

@@ -22,7 +22,7 @@ pub(super) fn leading_number(text: &[u8]) -> u32 {
 #[expect(clippy::wildcard_enum_match_arm, reason = "called for operations on nodes only")]
 pub(super) fn parse_node_op(op: Op, payload: &[u8], caller: Caller, flavour: Flavour) -> Result<NodeOp, ErrorName> {
     let Some(end) = payload.iter().position(|byte| *byte == 0) else {
-        // C answers what its last system call left behind.
+        // C answers what its last system call left behind; this is as good as anything.
         let takes_more = matches!(op, Op::Write | Op::SetPerms | Op::DirectoryPart);
         return Err(if flavour == Flavour::C && !takes_more { ErrorName::Enoent } else { ErrorName::Einval });
     };
@@ -53,7 +53,12 @@ fn parse_perms(text: &[u8]) -> Result<Vec<Permission>, ErrorName> {
 /// The absolute path of a node.
 fn node_path(path: &[u8], caller: Caller, flavour: Flavour) -> Result<String, ErrorName> {
     let (path, shown) = watch_path(path, caller, flavour)?;
-    if shown.starts_with('@') { Err(ErrorName::Einval) } else { Ok(path) }
+    match (shown.starts_with('@'), flavour) {
+        (true, Flavour::C) => Err(ErrorName::Einval),
+        // There, what can be watched is a node like others.
+        (true, Flavour::Oxen) => Ok(format!("/{path}")),
+        (false, _) => Ok(path),
+    }
 }
 
 /// The absolute path of a node or the name of a special watch, and the same as the client gave it.

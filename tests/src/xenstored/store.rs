@@ -38,10 +38,18 @@ pub enum Peer {
 }
 
 impl Store {
-    /// An empty store without domains.
+    /// A store without domains, and with the nodes that a daemon starts with.
     #[must_use]
     pub fn new(flavour: Flavour) -> Self {
-        Self { flavour, tree: Tree::new(), domains: BTreeSet::new(), connections: BTreeMap::new(), last_conn: 0 }
+        let mut tree = Tree::new();
+        let nodes: &[&str] = match flavour {
+            Flavour::C => &["/tool", "/tool/xenstored"],
+            Flavour::Oxen => &["/@introduceDomain", "/@releaseDomain", "/tool", "/tool/xenstored"],
+        };
+        for path in nodes {
+            tree.create(path, 0);
+        }
+        Self { flavour, tree, domains: BTreeSet::new(), connections: BTreeMap::new(), last_conn: 0 }
     }
 
     /// Creates a domain with the tree that xapi builds for it. A domain of that number, if there is one, is gone.
@@ -283,7 +291,8 @@ impl Store {
 
     fn unwatch(&mut self, conn: ConnId, caller: Caller, payload: &[u8]) -> Result<Vec<u8>, ErrorName> {
         let [path, token] = fields(payload)?[..] else { return Err(ErrorName::Einval) };
-        let (path, _) = watch_path(path, caller, self.flavour)?;
+        // A path that nobody could watch is not watched.
+        let (path, _) = watch_path(path, caller, self.flavour).map_err(|_| ErrorName::Enoent)?;
         let Some(connection) = self.connections.get_mut(&conn) else { return Err(ErrorName::Eio) };
         let position = connection.watches.iter().position(|watch| watch.is(&path, token));
         connection.watches.remove(position.ok_or(ErrorName::Enoent)?);

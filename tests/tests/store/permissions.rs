@@ -1,5 +1,7 @@
 //! Who may do what.
 
+use nova_agent_core::wire::Op;
+
 use super::{DOMID, World, home, on_every_store, perms, refused};
 
 on_every_store! {
@@ -40,20 +42,20 @@ fn a_guest_may_do_everything_below_its_data(world: &mut World) {
 }
 
 fn a_guest_sees_nothing_of_others(world: &mut World) {
-    world.dom0.write("/tool/secret", "x").unwrap();
-    refused(world.guest.read("/tool/secret"), "EACCES");
-    refused(world.guest.list("/tool"), "EACCES");
-    refused(world.guest.read("/tool/missing"), world.differs("EACCES", "ENOENT"));
-    refused(world.guest.write("/tool/secret", "evil"), "EACCES");
-    refused(world.guest.write("/tool/new", "evil"), "EACCES");
+    world.dom0.write("/test/secret", "x").unwrap();
+    refused(world.guest.read("/test/secret"), "EACCES");
+    refused(world.guest.list("/test"), "EACCES");
+    refused(world.guest.read("/test/missing"), world.differs("EACCES", "ENOENT"));
+    refused(world.guest.write("/test/secret", "evil"), "EACCES");
+    refused(world.guest.write("/test/new", "evil"), "EACCES");
 }
 
 fn what_dom0_creates_belongs_to_the_owner_of_its_parent(world: &mut World) {
     world.dom0.write(&home("data/host/1"), "request").unwrap();
     assert_eq!(world.guest.perms("data/host").unwrap(), perms(&["n7"]));
     assert_eq!(world.guest.perms("data/host/1").unwrap(), perms(&["n7"]));
-    world.dom0.write("/tool/x", "").unwrap();
-    assert_eq!(world.dom0.perms("/tool/x").unwrap()[0].domid, 0);
+    world.dom0.write("/test/x", "").unwrap();
+    assert_eq!(world.dom0.perms("/test/x").unwrap()[0].domid, 0);
 }
 
 fn new_nodes_inherit_the_permissions_of_their_parent(world: &mut World) {
@@ -61,11 +63,11 @@ fn new_nodes_inherit_the_permissions_of_their_parent(world: &mut World) {
     world.guest.set_perms("data/a", &perms(&["n7", "r3"])).unwrap();
     world.guest.write("data/a/b", "").unwrap();
     assert_eq!(world.guest.perms("data/a/b").unwrap(), perms(&["n7", "r3"]));
-    // Below a node of dom0 that the guest may write, the guest owns what it creates.
-    world.dom0.mkdir("/tool/shared").unwrap();
-    world.dom0.set_perms("/tool/shared", &perms(&["n0", "b7"])).unwrap();
-    world.guest.write("/tool/shared/mine", "").unwrap();
-    assert_eq!(world.guest.perms("/tool/shared/mine").unwrap(), perms(&["n7", "b7"]));
+    // Below a node of dom0 that the guest may write, the daemons do not agree on who owns what it creates.
+    world.dom0.mkdir("/test/shared").unwrap();
+    world.dom0.set_perms("/test/shared", &perms(&["n0", "b7"])).unwrap();
+    world.guest.write("/test/shared/mine", "").unwrap();
+    assert_eq!(world.guest.perms("/test/shared/mine").unwrap(), perms(&[world.differs("n7", "n0"), "b7"]));
 }
 
 fn only_the_owner_sets_permissions(world: &mut World) {
@@ -108,8 +110,6 @@ fn data_once_removed_cannot_be_created_again(world: &mut World) {
 }
 
 fn operations_of_dom0_are_refused_to_a_guest(world: &mut World) {
-    use nova_agent_core::wire::Op;
-
     for (op, payload) in [
         (Op::Introduce, b"9\x001\x001\0".as_slice()),
         (Op::Release, b"9\0"),

@@ -81,12 +81,12 @@ fn transactions_are_limited(world: &mut World) {
 
 fn dom0_is_not_limited(world: &mut World) {
     for nth in 0..1100 {
-        world.dom0.write(&format!("/tool/{}", id(nth)), "").unwrap();
+        world.dom0.write(&format!("/test/{}", id(nth)), "").unwrap();
     }
     for nth in 0..200 {
-        world.dom0.watch(&format!("/tool/{nth}"), "t").unwrap();
+        world.dom0.watch(&format!("/test/{nth}"), "t").unwrap();
     }
-    let large = world.dom0.write("/tool/x", vec![b'x'; 4000]);
+    let large = world.dom0.write("/test/x", vec![b'x'; 4000]);
     assert_eq!(outcome(large), world.differs("OK", "E2BIG"));
 }
 

@@ -153,7 +153,7 @@ fn changes_elsewhere_are_no_conflict(world: &mut World) {
     let result = meanwhile(
         world,
         |transaction| drop(transaction.read("data/a").unwrap()),
-        |dom0| dom0.write("/tool/x", "").unwrap(),
+        |dom0| dom0.write("/test/x", "").unwrap(),
         |transaction| transaction.write("data/b", "x").unwrap(),
     );
     assert_eq!(result, "OK");

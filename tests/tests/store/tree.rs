@@ -1,10 +1,12 @@
 //! Nodes, values and children.
 
 use nova_agent_core::wire::{Op, payload};
+use nova_agent_tests::xenstored::Flavour;
 
 use super::{World, home, on_every_store, refused};
 
 on_every_store! {
+    a_new_store_is_not_empty,
     a_value_is_read_back_as_it_was_written,
     an_empty_value_is_a_value,
     writing_creates_missing_parents_with_empty_values,
@@ -19,14 +21,25 @@ on_every_store! {
     the_home_of_a_domain_is_told_to_everybody,
 }
 
+fn a_new_store_is_not_empty(world: &mut World) {
+    let mut children = world.dom0.list("/").unwrap();
+    children.sort();
+    let expected: &[&str] = match world.flavour {
+        Flavour::C => &["local", "tool"],
+        Flavour::Oxen => &["@introduceDomain", "@releaseDomain", "local", "tool"],
+    };
+    assert_eq!(children, expected);
+    assert_eq!(world.dom0.list("/tool").unwrap(), ["xenstored"]);
+}
+
 fn a_value_is_read_back_as_it_was_written(world: &mut World) {
     let all_bytes: Vec<u8> = (0..=255).collect();
     for value in [b"text".as_slice(), b"trailing NUL\0", b"\0", b"\"\\\n\xff", &all_bytes] {
         world.guest.write("data/x", value).unwrap();
         assert_eq!(world.guest.read("data/x").unwrap(), value);
         assert_eq!(world.dom0.read(&home("data/x")).unwrap(), value);
-        world.dom0.write("/tool/x", value).unwrap();
-        assert_eq!(world.dom0.read("/tool/x").unwrap(), value);
+        world.dom0.write("/test/x", value).unwrap();
+        assert_eq!(world.dom0.read("/test/x").unwrap(), value);
     }
 }
 
@@ -41,8 +54,8 @@ fn writing_creates_missing_parents_with_empty_values(world: &mut World) {
     assert_eq!(world.guest.read("data/a/b").unwrap(), b"");
     assert_eq!(world.guest.list("data/a").unwrap(), ["b"]);
     assert_eq!(world.guest.list("data/a/b/c").unwrap(), [""; 0]);
-    world.dom0.mkdir("/tool/a/b").unwrap();
-    assert_eq!(world.dom0.read("/tool/a").unwrap(), b"");
+    world.dom0.mkdir("/test/a/b").unwrap();
+    assert_eq!(world.dom0.read("/test/a").unwrap(), b"");
 }
 
 fn making_a_directory_keeps_the_value_of_one_that_exists(world: &mut World) {
@@ -77,20 +90,20 @@ fn children_are_listed_in_the_daemons_order(world: &mut World) {
 fn a_list_that_one_reply_cannot_hold_comes_in_parts_or_not_at_all(world: &mut World) {
     let names: Vec<String> = (0..400).map(|n| format!("{n:08}-0000-4000-8000-000000000000")).collect();
     for name in &names {
-        world.dom0.write(&format!("/tool/{name}"), "").unwrap();
+        world.dom0.write(&format!("/test/{name}"), "").unwrap();
     }
-    let in_parts = world.dom0.list_in_parts("/tool");
-    let in_one = world.dom0.list("/tool");
+    let in_parts = world.dom0.list_in_parts("/test");
+    let in_one = world.dom0.list("/test");
     match world.flavour {
-        nova_agent_tests::xenstored::Flavour::C => {
+        Flavour::C => {
             assert_eq!(in_parts.unwrap(), names);
             refused(in_one, "E2BIG");
-            assert_eq!(world.dom0.list_in_parts("/tool/00000000-0000-4000-8000-000000000000").unwrap(), [""; 0]);
-            let past_the_end = world.dom0.call(Op::DirectoryPart, b"/tool\0999999\0".into()).unwrap();
+            assert_eq!(world.dom0.list_in_parts("/test/00000000-0000-4000-8000-000000000000").unwrap(), [""; 0]);
+            let past_the_end = world.dom0.call(Op::DirectoryPart, b"/test\0999999\0".into()).unwrap();
             let part = payload::parse_directory_part(&past_the_end, 999_999).unwrap();
             assert_eq!((part.names.len(), part.next_offset), (0, None));
         }
-        nova_agent_tests::xenstored::Flavour::Oxen => {
+        Flavour::Oxen => {
             refused(in_parts, "ENOSYS");
             assert_eq!(in_one.unwrap(), names);
         }

@@ -92,8 +92,8 @@ fn an_absolute_watch_has_absolute_events(world: &mut World) {
     assert_eq!(settled(&mut world.guest), ["/local/domain/7/data/x t"]);
     world.dom0.watch("/", "root").unwrap();
     assert_eq!(settled(&mut world.dom0), ["/ root"]);
-    world.dom0.write("/tool/x", "").unwrap();
-    assert_eq!(settled(&mut world.dom0), ["/tool/x root"]);
+    world.dom0.write("/test/x", "").unwrap();
+    assert_eq!(settled(&mut world.dom0), ["/test/x root"]);
 }
 
 fn removing_a_subtree_fires_once_above_and_inside(world: &mut World) {
@@ -145,12 +145,12 @@ fn a_watch_survives_its_node(world: &mut World) {
 }
 
 fn what_cannot_be_read_is_watched_in_vain(world: &mut World) {
-    world.dom0.write("/tool/secret", "").unwrap();
-    for path in ["/tool", "@releaseDomain", "@introduceDomain"] {
+    world.dom0.write("/test/secret", "").unwrap();
+    for path in ["/test", "@releaseDomain", "@introduceDomain"] {
         world.guest.watch(path, "t").unwrap();
         assert_eq!(settled(&mut world.guest), [format!("{path} t")]);
     }
-    world.dom0.write("/tool/secret", "x").unwrap();
+    world.dom0.write("/test/secret", "x").unwrap();
     world.store.guest_socket(8).unwrap();
     assert_eq!(settled(&mut world.guest), [""; 0]);
 }
@@ -198,13 +198,13 @@ fn an_own_write_and_its_event_have_an_order(world: &mut World) {
 
 fn watches_go_with_their_connection(world: &mut World) {
     let mut other = world.another_dom0();
-    other.watch("/tool", "t").unwrap();
+    other.watch("/test", "t").unwrap();
     drop(other);
     let mut other = world.another_dom0();
-    other.watch("/tool", "t").unwrap();
+    other.watch("/test", "t").unwrap();
     settled(&mut other);
-    world.dom0.write("/tool/x", "").unwrap();
-    assert_eq!(next(&mut other), "/tool/x t");
+    world.dom0.write("/test/x", "").unwrap();
+    assert_eq!(next(&mut other), "/test/x t");
     let more = other.event(Duration::from_millis(50));
     assert!(matches!(more, Err(Error::TimedOut)), "{more:?}");
 }

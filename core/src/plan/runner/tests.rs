@@ -23,14 +23,14 @@ fn failed() -> Outcome {
 
 /// Carries the plan out; `answer` gives the outcome of each step. Returns the steps in order and the end.
 fn carry_out(plan: Plan, answer: impl Fn(&str, usize) -> Outcome) -> (Vec<String>, Result<(), String>) {
-    let mut runner = Runner::new(plan);
+    let mut runner = Runner::new(plan, Instant::default());
     let mut seen: Vec<String> = Vec::new();
     loop {
-        match runner.poll() {
+        match runner.poll(Instant::default()) {
             Next::Perform(step) => {
                 let text = step.to_string();
                 let before = seen.iter().filter(|earlier| **earlier == text).count();
-                runner.handle_outcome(answer(&text, before));
+                runner.handle_outcome(answer(&text, before), Instant::default());
                 seen.push(text);
             }
             Next::Finished(end) => return (seen, end.map_err(|failure| failure.to_string())),
@@ -50,7 +50,41 @@ fn network_plan() -> Plan {
                 vec![run("ifdown --force eth0"), run("ip addr flush eth0")],
             ),
         ],
+        budget: None,
     }
+}
+
+#[test]
+fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
+    let second = Duration::from_secs(1);
+    let budget = Budget { apply: second * 10, roll_back: second * 5 };
+    let plan = || Plan { budget: Some(budget), ..network_plan() };
+    let timeout = |runner: &mut Runner, now| match runner.poll(now) {
+        Next::Perform(Step::Run(program)) => Some((program.command_line(), program.timeout)),
+        Next::Perform(_) => None,
+        Next::Finished(_) => panic!("finished"),
+    };
+    let start = Instant::from_origin(second * 100);
+    let mut plan = plan();
+    for planned in &mut plan.steps {
+        if let Step::Run(program) = &mut planned.step {
+            program.timeout = second * 60;
+        }
+    }
+    let mut runner = Runner::new(plan, start);
+    assert_eq!(timeout(&mut runner, start), Some(("ifdown eth0".into(), second * 10)));
+    runner.handle_outcome(done(None), start.after(second * 4));
+    assert_eq!(timeout(&mut runner, start.after(second * 4)), None);
+    runner.handle_outcome(done(None), start.after(second * 4));
+    assert_eq!(timeout(&mut runner, start.after(second * 4)), Some(("ifup eth0".into(), second * 6)));
+    // The time is used up: there is no second try, and undoing begins.
+    let late = start.after(second * 10);
+    runner.handle_outcome(failed(), late);
+    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second)));
+    // Even undoing took too long: what is left of it still happens.
+    let later = late.after(second * 9);
+    runner.handle_outcome(failed(), later);
+    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), TIME_MIN)));
 }
 
 #[test]
@@ -116,7 +150,7 @@ fn a_roll_back_that_fails_is_carried_on_and_told() {
 
 #[test]
 fn a_first_step_that_fails_leaves_nothing_to_restore() {
-    let plan = Plan { steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))] };
+    let plan = Plan { steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))], budget: None };
     let (seen, end) = carry_out(plan, |_, _| failed());
     assert_eq!(seen, ["remove /a"]);
     assert_eq!(end, Err("remove /a: no space left".into()));
@@ -124,7 +158,7 @@ fn a_first_step_that_fails_leaves_nothing_to_restore() {
 
 #[test]
 fn an_outcome_of_another_kind_is_a_failure() {
-    let plan = Plan { steps: vec![PlanStep::new(remove("/a"))] };
+    let plan = Plan { steps: vec![PlanStep::new(remove("/a"))], budget: None };
     let (_, end) = carry_out(plan, |_, _| Outcome::Probed(crate::effect::Snapshot::default()));
     assert_eq!(end, Err("remove /a: not supported: the driver answered another question".into()));
 }

@@ -1,0 +1,40 @@
+//! cloud-init beside the agent: it must not rewrite at the next boot what the agent wrote.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::files::{Files, Importance};
+use super::guest::Guest;
+use super::text::HEADER;
+use crate::effect::GuestPath;
+
+const CONFIG: GuestPath = GuestPath::constant("/etc/cloud/cloud.cfg");
+const DISABLED: GuestPath = GuestPath::constant("/etc/cloud/cloud-init.disabled");
+const DROP_INS: GuestPath = GuestPath::constant("/etc/cloud/cloud.cfg.d");
+const OURS: &str = "99-nova-agent.cfg";
+
+/// Tells cloud-init to leave network and hostname alone, if it is installed and has not been told so.
+pub(super) fn disable(guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
+    let installed = guest.exists(&CONFIG);
+    let disabled = guest.exists(&DISABLED);
+    let mut network = false;
+    let mut hostname = false;
+    for name in guest.names(&DROP_INS).into_iter().filter(|name| name.ends_with(".cfg") && *name != OURS) {
+        let Ok(path) = DROP_INS.join(name) else { continue };
+        let squeezed = squeeze(&guest.text(&path).unwrap_or_default());
+        network |= squeezed.contains("network:{config:disabled") || squeezed.contains("network:config:disabled");
+        hostname |= squeezed.contains("preserve_hostname:true");
+    }
+    if !installed || disabled || (network && hostname) {
+        return Ok(());
+    }
+    let Ok(path) = DROP_INS.join(OURS) else { return Ok(()) };
+    let text = format!("{HEADER}network: {{config: disabled}}\npreserve_hostname: true\n");
+    files.write(&path, &text, Importance::Minor)
+}
+
+/// The text without comments, blanks and quotes, in which the spellings of a setting are the same.
+fn squeeze(text: &str) -> String {
+    let without_comments = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    without_comments.flat_map(str::chars).filter(|c| !c.is_ascii_whitespace() && !"\"'".contains(*c)).collect()
+}

@@ -1,0 +1,288 @@
+//! Which network stack configures the interfaces of the guest.
+//!
+//! What decides is what is installed and enabled, read from files alone; the name of the distribution only breaks ties.
+//! A stack that has no renderer is recognised too: writing behind its back would do harm or nothing.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Renderer;
+use super::assignments::Assignments;
+use super::guest::Guest;
+use super::os::{Os, OsFamily};
+use super::{ifcfg, ifupdown};
+use crate::effect::GuestPath;
+use crate::network::NetworkConfig;
+
+/// A way to configure a network.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stack {
+    ArchLegacy,
+    Busybox,
+    FreeBsd,
+    Ifupdown,
+    Ifupdown2,
+    IfupdownNg,
+    Netctl,
+    Netifrc,
+    Netplan,
+    NetworkManager,
+    NetworkScripts,
+    Networkd,
+    Slackware,
+    Wicked,
+}
+
+impl Stack {
+    /// Its name in messages.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::ArchLegacy => "netcfg or rc.conf",
+            Self::Busybox => "busybox ifupdown",
+            Self::FreeBsd => "rc.conf",
+            Self::Ifupdown => "ifupdown",
+            Self::Ifupdown2 => "ifupdown2",
+            Self::IfupdownNg => "ifupdown-ng",
+            Self::Netctl => "netctl",
+            Self::Netifrc => "netifrc",
+            Self::Netplan => "netplan",
+            Self::NetworkManager => "NetworkManager",
+            Self::NetworkScripts => "network-scripts",
+            Self::Networkd => "systemd-networkd",
+            Self::Slackware => "rc.inet1.conf",
+            Self::Wicked => "wicked",
+        }
+    }
+
+    /// What writes its files; `None` if the agent only knows it by name.
+    pub(super) const fn renderer(self) -> Option<&'static dyn Renderer> {
+        match self {
+            Self::Ifupdown => Some(&ifupdown::Ifupdown),
+            Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
+            Self::ArchLegacy
+            | Self::Busybox
+            | Self::FreeBsd
+            | Self::Ifupdown2
+            | Self::IfupdownNg
+            | Self::Netctl
+            | Self::Netifrc
+            | Self::Netplan
+            | Self::NetworkManager
+            | Self::Networkd
+            | Self::Slackware
+            | Self::Wicked => None,
+        }
+    }
+}
+
+/// The stack that was found, and the fact that decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Detected {
+    pub(super) stack: Stack,
+    pub(super) because: &'static str,
+}
+
+/// One row of the priority list: the stack if the test holds, and the reason in words.
+type Row = (Stack, fn(&Facts) -> bool, &'static str);
+
+/// The first row whose test holds wins.
+const PRIORITY: [Row; 17] = [
+    (Stack::FreeBsd, |f| f.freebsd, "the kernel is FreeBSD"),
+    // Whatever backend it feeds: it would overwrite that backend's files.
+    (Stack::Netplan, |f| f.netplan, "netplan has a configuration"),
+    (Stack::NetworkManager, |f| f.network_manager, "NetworkManager is enabled"),
+    (Stack::Wicked, |f| f.wicked, "wicked is the network service"),
+    (Stack::NetworkScripts, |f| f.network_scripts, "the service network is enabled"),
+    (Stack::Networkd, |f| f.networkd && f.networkd_configured, "systemd-networkd is enabled and has a configuration"),
+    (Stack::IfupdownNg, |f| f.interfaces_file && f.ifupdown_ng, "ifupdown-ng is installed"),
+    (Stack::Busybox, |f| f.interfaces_file && f.busybox, "ifup is busybox"),
+    (Stack::Ifupdown2, |f| f.interfaces_file && f.ifupdown2, "ifupdown2 is installed"),
+    (Stack::Ifupdown, |f| f.interfaces_file, "ifup and /etc/network/interfaces exist"),
+    (Stack::Netctl, |f| f.netctl, "netctl has a profile"),
+    (Stack::Netifrc, |f| f.netifrc, "/etc/init.d/net.lo exists"),
+    (Stack::ArchLegacy, |f| f.arch_without_systemd, "Arch Linux without systemd"),
+    (Stack::Slackware, |f| f.slackware, "/etc/rc.d/rc.inet1.conf exists"),
+    // Enabled, but without a configuration yet: only if nothing else has one.
+    (Stack::Networkd, |f| f.networkd, "systemd-networkd is enabled"),
+    // Its configuration may have been removed by hand; it still owns the interfaces.
+    (Stack::Netplan, |f| f.netplan_installed, "netplan is installed"),
+    (Stack::NetworkManager, |f| f.network_manager_enabled, "NetworkManager is enabled"),
+];
+
+/// Finds the stack of the interfaces of `config`.
+pub(super) fn detect(config: &NetworkConfig, os: &Os, guest: &Guest<'_>) -> Option<Detected> {
+    let facts = Facts::gather(config, os, guest);
+    let (stack, _, because) = PRIORITY.into_iter().find(|(_, test, _)| test(&facts))?;
+    Some(Detected { stack, because })
+}
+
+/// What the rows test. All of it is gathered before the first test, so that the guest is asked once.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Facts {
+    arch_without_systemd: bool,
+    busybox: bool,
+    freebsd: bool,
+    ifupdown2: bool,
+    ifupdown_ng: bool,
+    interfaces_file: bool,
+    netctl: bool,
+    netifrc: bool,
+    netplan: bool,
+    netplan_installed: bool,
+    network_manager: bool,
+    network_manager_enabled: bool,
+    network_scripts: bool,
+    networkd: bool,
+    networkd_configured: bool,
+    slackware: bool,
+    wicked: bool,
+}
+
+impl Facts {
+    fn gather(config: &NetworkConfig, os: &Os, guest: &Guest<'_>) -> Self {
+        let exists = |path: &'static str| guest.exists(&GuestPath::constant(path));
+        let lists = |path: &'static str, wanted: fn(&str) -> bool| {
+            guest.names(&GuestPath::constant(path)).into_iter().any(wanted)
+        };
+        let any = |paths: &[&'static str], wanted: fn(&str) -> bool| {
+            paths.iter().fold(false, |found, path| lists(path, wanted) | found)
+        };
+        let services = Services::of(guest);
+
+        let netplan_installed = guest.program("netplan").is_some();
+        let netplan_files = any(&["/etc/netplan", "/run/netplan", "/usr/lib/netplan"], |name| name.ends_with(".yaml"));
+
+        let network_functions = exists("/etc/sysconfig/network-scripts/network-functions");
+        let network_scripts = network_functions & services.is_enabled("network");
+        let network_manager_enabled = services.is_enabled("NetworkManager") | services.is_enabled("network-manager");
+        let left_alone = network_manager_enabled
+            && ((network_scripts && (os.is_old_red_hat() || ifcfg_is_not_controlled(config, guest)))
+                || interfaces_file_is_left_alone(config, guest));
+
+        let network_service = guest.link_target(&GuestPath::constant("/etc/systemd/system/network.service"));
+        let wicked =
+            network_service.is_some_and(|target| target.ends_with("/wicked.service")) | services.is_enabled("wicked");
+
+        // Names from 80 on are what systemd ships for containers and the like.
+        let own = |name: &str| name.ends_with(".network") && !name.starts_with("80-");
+        let networkd_configured =
+            any(&["/etc/systemd/network", "/run/systemd/network"], |name| name.ends_with(".network"))
+                | lists("/usr/lib/systemd/network", own);
+
+        let ifup = guest.program("ifup");
+        let busybox = ifup
+            .map(|path| guest.link_target(path))
+            .is_some_and(|target| target.is_some_and(|target| target.contains("busybox")));
+
+        let netctl_enabled = services.any(|name| name.starts_with("netctl@"));
+        // Directories there hold examples and hooks.
+        let netctl_profiles = guest
+            .entries(&GuestPath::constant("/etc/netctl"))
+            .iter()
+            .any(|entry| entry.kind == crate::effect::EntryKind::File);
+        let arch_legacy = exists("/usr/bin/netcfg") | exists("/etc/rc.conf");
+
+        Self {
+            arch_without_systemd: os.family == OsFamily::Arch && !os.systemd && arch_legacy,
+            busybox,
+            freebsd: os.family == OsFamily::FreeBsd,
+            ifupdown2: exists("/usr/share/ifupdown2"),
+            ifupdown_ng: exists("/usr/libexec/ifupdown-ng"),
+            interfaces_file: exists("/etc/network/interfaces") & ifup.is_some(),
+            netctl: exists("/usr/bin/netctl") & (netctl_enabled | netctl_profiles),
+            netifrc: exists("/etc/init.d/net.lo"),
+            netplan: netplan_installed && netplan_files,
+            netplan_installed,
+            network_manager: network_manager_enabled && !left_alone,
+            network_manager_enabled,
+            network_scripts,
+            networkd: services.is_enabled("systemd-networkd"),
+            networkd_configured,
+            slackware: exists("/etc/rc.d/rc.inet1.conf"),
+            wicked,
+        }
+    }
+}
+
+/// The services that start at boot, whatever starts them.
+#[derive(Debug)]
+struct Services<'a> {
+    units: BTreeSet<&'a str>,
+    scripts: BTreeSet<&'a str>,
+    masked: Vec<&'a str>,
+}
+
+/// What is asked about by name.
+const ASKED: [(&str, GuestPath); 4] = [
+    ("NetworkManager", GuestPath::constant("/etc/systemd/system/NetworkManager.service")),
+    ("systemd-networkd", GuestPath::constant("/etc/systemd/system/systemd-networkd.service")),
+    ("network", GuestPath::constant("/etc/systemd/system/network.service")),
+    ("wicked", GuestPath::constant("/etc/systemd/system/wicked.service")),
+];
+
+impl<'a> Services<'a> {
+    fn of(guest: &Guest<'a>) -> Self {
+        let names = |directories: &[GuestPath]| {
+            directories.iter().flat_map(|directory| guest.names(directory)).collect::<Vec<&'a str>>()
+        };
+        let units = names(&[
+            GuestPath::constant("/etc/systemd/system/multi-user.target.wants"),
+            GuestPath::constant("/etc/systemd/system/network-online.target.wants"),
+            GuestPath::constant("/usr/lib/systemd/system/multi-user.target.wants"),
+        ]);
+        // Red Hat boots to runlevel 3, Debian to 2; OpenRC lists plain names.
+        let started = names(&[
+            GuestPath::constant("/etc/rc.d/rc3.d"),
+            GuestPath::constant("/etc/rc3.d"),
+            GuestPath::constant("/etc/rc2.d"),
+        ]);
+        let openrc =
+            names(&[GuestPath::constant("/etc/runlevels/boot"), GuestPath::constant("/etc/runlevels/default")]);
+        let masked = ASKED
+            .into_iter()
+            .filter(|(_, path)| guest.link_target(path) == Some("/dev/null"))
+            .map(|(name, _)| name)
+            .collect();
+        let scripts = started.into_iter().filter_map(start_link).chain(openrc).collect();
+        Self { units: units.into_iter().collect(), scripts, masked }
+    }
+
+    fn is_enabled(&self, name: &str) -> bool {
+        // A service that was removed but not purged is masked on Debian, its links stay.
+        !self.masked.contains(&name)
+            && (self.units.contains(&*format!("{name}.service")) || self.scripts.contains(name))
+    }
+
+    fn any(&self, wanted: fn(&str) -> bool) -> bool {
+        self.units.iter().any(|name| wanted(name))
+    }
+}
+
+/// The name of the service that a link like `S10network` starts.
+fn start_link(link: &str) -> Option<&str> {
+    let (number, name) = link.strip_prefix('S')?.split_at_checked(2)?;
+    number.bytes().all(|digit| digit.is_ascii_digit()).then_some(name)
+}
+
+/// Whether the ifcfg file of every interface keeps NetworkManager away.
+fn ifcfg_is_not_controlled(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
+    config.interfaces.iter().fold(!config.interfaces.is_empty(), |all, interface| {
+        let text = ifcfg::path("ifcfg", &interface.name).and_then(|path| guest.text(&path));
+        let value = text.and_then(|text| Assignments::parse(&text).get("NM_CONTROLLED"));
+        value.is_some_and(|value| matches!(&*value.to_ascii_lowercase(), "no" | "n" | "false" | "f" | "0")) && all
+    })
+}
+
+/// On Debian, NetworkManager leaves every interface alone that `/etc/network/interfaces` defines, unless its own
+/// configuration says otherwise.
+fn interfaces_file_is_left_alone(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
+    const CONFIG: GuestPath = GuestPath::constant("/etc/NetworkManager/NetworkManager.conf");
+
+    let squeezed: String =
+        guest.text(&CONFIG).unwrap_or_default().chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let defined = ifupdown::define_all(config, guest);
+    defined && !squeezed.contains("managed=true")
+}

@@ -1,0 +1,64 @@
+//! Files that would configure a managed interface a second time.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::DIRECTORY;
+use crate::effect::{EntryKind, GuestPath};
+use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
+use crate::render::assignments::Assignments;
+use crate::render::guest::Guest;
+
+/// The most files looked into. A server has a handful.
+const FILES_MAX: usize = 256;
+
+/// What network-scripts do not take for a configuration.
+const IGNORED: [&str; 7] = ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave"];
+
+/// The files to move away, and which interface each one means.
+pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
+    let names = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind != EntryKind::Directory);
+    let mut stale = Vec::new();
+    for entry in names.take(FILES_MAX) {
+        let Some(suffix) = entry.name.strip_prefix("ifcfg-") else { continue };
+        if IGNORED.iter().any(|ignored| suffix.ends_with(ignored)) {
+            continue;
+        }
+        let Ok(path) = DIRECTORY.join(&entry.name) else { continue };
+        if let Some(owner) = owner(suffix, &path, config, guest) {
+            stale.push((path, owner.name.clone()));
+        }
+    }
+    stale
+}
+
+/// The managed interface that a file configures beside the interface's own file.
+fn owner<'a>(suffix: &str, path: &GuestPath, config: &'a NetworkConfig, guest: &Guest<'_>) -> Option<&'a Interface> {
+    let named = |name: &str| config.interfaces.iter().find(|interface| interface.name.as_str() == name);
+
+    // Further addresses are in the interface's own file now.
+    let alias = suffix.split_once(':').or_else(|| suffix.split_once("-range"));
+    if let Some((base, _)) = alias {
+        return named(base);
+    }
+    // The file of any interface that exists is its own, whatever it says.
+    if suffix == "lo" || named(suffix).is_some() || guest.interface(suffix).is_some() {
+        return None;
+    }
+    let file = Assignments::parse(&guest.text(path)?);
+    let kind = file.get("TYPE").unwrap_or_else(|| "Ethernet".to_string());
+    let virtual_device =
+        ["VLAN", "BONDING_OPTS", "BRIDGING_OPTS", "TEAM_CONFIG"].iter().any(|key| file.get(key).is_some());
+    if !kind.eq_ignore_ascii_case("ethernet") || virtual_device || suffix.contains('.') {
+        return None;
+    }
+    match file.get("DEVICE") {
+        Some(device) if named(&device).is_some() => named(&device),
+        // An interface of another name with the same address: the server was cloned, or the kernel changed its mind.
+        Some(device) if device.contains(['.', ':']) || guest.interface(&device).is_some() => None,
+        Some(_) | None => {
+            let mac = MacAddr::try_from(file.get("HWADDR")?.as_str()).ok()?;
+            config.interfaces.iter().find(|interface| interface.mac == mac)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Debian's ifupdown: `/etc/network/interfaces` and the files that it includes.
+
+mod edit;
+mod sources;
+mod stanzas;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use self::edit::{Edited, Kept, Loopback, meaning, take_out};
+use self::sources::{MAIN, Source, load};
+use super::Renderer;
+use super::files::{Files, Importance};
+use super::guest::Guest;
+use super::resolv;
+use super::restart::{Activation, Commands, one_by_one};
+use super::text::{HEADER, LABEL, end_line, stable_order};
+use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
+
+/// `--force` is for an interface that failed half way: then it has addresses, but is not known to be up.
+const COMMANDS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "--force"] };
+
+/// Files that cloud-init wrote; their loopback stanza is its own as well.
+const CLOUD_INIT: &str = "50-cloud-init";
+
+/// The stack of Debian up to 13 and of Ubuntu up to 16.04.
+#[derive(Debug)]
+pub(super) struct Ifupdown;
+
+impl Renderer for Ifupdown {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        // With resolvconf, the file is made of what the interfaces bring along.
+        if guest.program("resolvconf").is_none() || resolv::is_regular(guest) {
+            resolv::update(&config.nameservers(), guest, files)?;
+        }
+
+        let sources = load(guest, warnings)?;
+        let mut kept = BTreeMap::new();
+        let edited: Vec<Edited> = sources.iter().map(|source| take_out(&source.text, config, &mut kept)).collect();
+
+        let mut loopback = Loopback::default();
+        let mut new_texts = Vec::new();
+        for (source, edited) in sources.iter().zip(&edited).skip(1) {
+            let from_cloud_init = source.path.name().starts_with(CLOUD_INIT);
+            let only_loopback = edited.has_loopback.auto || edited.has_loopback.iface;
+            if edited.changed && !edited.has_stanzas && (from_cloud_init || !only_loopback) {
+                files.remove(&source.path);
+                continue;
+            }
+            loopback = loopback.or(edited.has_loopback);
+            let text = edited.text();
+            if edited.changed {
+                files.write(&source.path, &text, Importance::Essential)?;
+            }
+            new_texts.push(text);
+        }
+        let main = edited.first().map(|edited| whole(edited, loopback, config, &kept)).unwrap_or_default();
+        files.write(&MAIN, &main, Importance::Essential)?;
+        new_texts.insert(0, main);
+
+        let before = meaning(sources.iter().map(|source| source.text.as_str()), config);
+        let after = meaning(new_texts.iter().map(String::as_str), config);
+        let differs = |name: &&InterfaceName| before.get(*name) != after.get(*name);
+        let names = config.interfaces.iter().map(|interface| &interface.name);
+        let changed: BTreeSet<InterfaceName> = names.filter(differs).cloned().collect();
+        Ok(one_by_one(config, &changed, COMMANDS, guest))
+    }
+}
+
+/// Whether the files define every interface of a configuration.
+pub(super) fn define_all(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
+    let Ok(sources) = load(guest, &mut Vec::new()) else { return false };
+    let defined = meaning(sources.iter().map(|source: &Source| source.text.as_str()), config);
+    !config.interfaces.is_empty() && config.interfaces.iter().all(|interface| defined.contains_key(&interface.name))
+}
+
+impl Loopback {
+    const fn or(self, other: Self) -> Self {
+        Self { auto: self.auto || other.auto, iface: self.iface || other.iface }
+    }
+}
+
+/// The main file with the interfaces in place of the old ones, else at its end.
+fn whole(edited: &Edited, loopback: Loopback, config: &NetworkConfig, kept: &BTreeMap<InterfaceName, Kept>) -> String {
+    let loopback = loopback.or(edited.has_loopback);
+    let mut text = edited.before.clone();
+    end_line(&mut text);
+    if !loopback.auto {
+        text.push_str("auto lo\n");
+    }
+    if !loopback.iface {
+        text.push_str("iface lo inet loopback\n");
+    }
+    text.push_str(HEADER);
+    let nothing = Kept::default();
+    for interface in &config.interfaces {
+        text.push_str(&stanzas(interface, kept.get(&interface.name).unwrap_or(&nothing)));
+    }
+    text.push_str(&edited.after);
+    text
+}
+
+/// An interface: a stanza an address, because aliases are understood differently by every implementation.
+fn stanzas(interface: &Interface, kept: &Kept) -> String {
+    let name = &interface.name;
+    let mut text = String::new();
+    if let Some(label) = &interface.label {
+        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
+    }
+    text.push_str(&format!("auto {name}\n"));
+
+    let nameservers: Vec<String> =
+        stable_order(&interface.nameservers, &kept.nameservers).iter().map(ToString::to_string).collect();
+    let mut options = kept.options.clone();
+    for (family, word, ip) in [(&interface.v4, "inet", "ip"), (&interface.v6, "inet6", "ip -6")] {
+        let v4 = word == "inet";
+        let gateway_in = place_of_gateway(family);
+        for (nth, own) in family.addresses.iter().enumerate() {
+            text.push_str(&format!("iface {name} {word} static\n"));
+            let mut option = |line: &str| text.push_str(&format!("    {line}\n"));
+            option(&format!("address {}", own.address()));
+            // busybox refuses `address A/L`.
+            let netmask = if v4 { own.netmask().to_string() } else { own.prefix_len().to_string() };
+            option(&format!("netmask {netmask}"));
+            if let Some(gateway) = family.gateway.filter(|_| gateway_in == Some(nth)) {
+                option(&format!("gateway {}", gateway.address));
+            }
+            // resolvconf has one record an interface and family, and the last stanza's list wins.
+            if v4 || interface.v4.addresses.is_empty() {
+                if !nameservers.is_empty() {
+                    option(&format!("dns-nameservers {}", nameservers.join(" ")));
+                }
+                if let Some(search) = &kept.search {
+                    option(&format!("dns-search {search}"));
+                }
+            }
+            options.drain(..).for_each(|line| option(&line));
+            // Only now every network of the interface is there.
+            if nth.saturating_add(1) == family.addresses.len() {
+                routes(interface, family, v4).iter().for_each(|route| option(&format!("up {ip} route add {route}")));
+            }
+        }
+    }
+    text
+}
+
+/// The stanza that brings up the network of the gateway; none if a `gateway` line cannot express it.
+fn place_of_gateway(family: &Family) -> Option<usize> {
+    let gateway = family.gateway.filter(|gateway| !gateway.onlink)?;
+    let place = family.addresses.iter().position(|own| own.contains(gateway.address));
+    // A link-local gateway is in none of them and can be reached from the start.
+    Some(place.unwrap_or(0))
+}
+
+/// The arguments of `ip route add` for what an option cannot express. `$IFACE` is set by every implementation.
+///
+/// ifupdown would put `onlink` to a gateway outside the networks by itself, others do not: a route to it does it for all.
+fn routes(interface: &Interface, family: &Family, v4: bool) -> Vec<String> {
+    let of_family = interface.routes.iter().filter(|route| route.destination.address().is_ipv4() == v4);
+    let default = family.gateway.filter(|gateway| gateway.onlink);
+
+    let mut lines: Vec<String> = Vec::new();
+    let gateways = default.into_iter().chain(of_family.clone().filter_map(|route| route.via));
+    for gateway in gateways.filter(|gateway| gateway.onlink) {
+        let line = format!("{} dev $IFACE", Cidr::host(gateway.address));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    if let Some(Gateway { address, .. }) = default {
+        lines.push(format!("default via {address} dev $IFACE"));
+    }
+    for route in of_family {
+        lines.push(match route.via {
+            Some(via) => format!("{} via {} dev $IFACE", route.destination, via.address),
+            None => format!("{} dev $IFACE", route.destination),
+        });
+    }
+    lines
+}

@@ -1,0 +1,115 @@
+//! `/etc/network/interfaces` and the files that it includes.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::stanzas::{Kind, Stanzas};
+use crate::effect::{EntryKind, GuestPath};
+use crate::render::guest::{Guest, resolve};
+use crate::render::text::matches;
+
+/// The file that everything starts from.
+pub(super) const MAIN: GuestPath = GuestPath::constant("/etc/network/interfaces");
+
+/// How deep included files may include others; two more than anybody does.
+const DEPTH_MAX: usize = 2;
+
+/// The most included files.
+const FILES_MAX: usize = 256;
+
+/// A file of the configuration.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: GuestPath,
+    /// Nothing, if it does not exist.
+    pub(super) text: String,
+}
+
+/// Reads the main file, which comes first, and what it includes.
+///
+/// # Errors
+/// The text for the host, if the main file cannot be edited. An included file that cannot be read is a warning.
+pub(super) fn load(guest: &Guest<'_>, warnings: &mut Vec<String>) -> Result<Vec<Source>, String> {
+    let (path, text) = guest.editable(&MAIN)?;
+    let mut seen = BTreeSet::from([path.clone()]);
+    let mut sources = alloc::vec![Source { path, text: text.unwrap_or_default() }];
+    // Files of one level are read together, so that the guest is asked once a level.
+    let mut level = 0..1;
+    for _ in 0..DEPTH_MAX {
+        let mut included = Vec::new();
+        for source in sources.get(level.clone()).unwrap_or_default() {
+            included.extend(includes(source, guest, warnings));
+        }
+        for path in included {
+            if sources.len() > FILES_MAX || !seen.insert(path.clone()) {
+                continue;
+            }
+            match guest.editable(&path) {
+                Ok((path, Some(text))) => sources.push(Source { path, text }),
+                Ok((_, None)) => {}
+                Err(error) => warnings.push(format!("not read: {error}")),
+            }
+        }
+        level = level.end..sources.len();
+    }
+    Ok(sources)
+}
+
+/// The files that one file includes.
+fn includes(source: &Source, guest: &Guest<'_>, warnings: &mut Vec<String>) -> Vec<GuestPath> {
+    // For `source-directory`, as for run-parts.
+    let plain_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+
+    let mut files = Vec::new();
+    for stanza in Stanzas::parse(&source.text).list {
+        match &stanza.kind {
+            Kind::Source(patterns) => {
+                for pattern in patterns {
+                    match pattern_of(source, pattern) {
+                        Some((directory, name)) => {
+                            files.extend(in_directory(guest, &directory, |entry| matches(&name, entry)));
+                        }
+                        None => warnings.push(format!("{}: a source pattern is not understood", source.path)),
+                    }
+                }
+            }
+            Kind::SourceDirectory(directories) => {
+                for directory in directories {
+                    match resolve(&source.path, directory) {
+                        Some(directory) => files.extend(in_directory(guest, &directory, plain_name)),
+                        None => warnings.push(format!("{}: a source directory is not understood", source.path)),
+                    }
+                }
+            }
+            Kind::Allow(_) | Kind::Iface(_) | Kind::Mapping(_) | Kind::Other => {}
+        }
+    }
+    files
+}
+
+/// The directory and the pattern for names in it; `None` if a shell is needed to understand it.
+fn pattern_of(source: &Source, pattern: &str) -> Option<(GuestPath, String)> {
+    if pattern.contains(['$', '`', '~', '"', '\'', '\\', '{']) {
+        return None;
+    }
+    let (directory, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
+    if directory.contains(['*', '?', '[']) {
+        return None;
+    }
+    let directory = if directory.is_empty() { "/" } else { directory };
+    Some((resolve(&source.path, directory)?, name.into()))
+}
+
+fn in_directory(guest: &Guest<'_>, directory: &GuestPath, wanted: impl Fn(&str) -> bool) -> Vec<GuestPath> {
+    let mut entries: Vec<_> =
+        guest.entries(directory).iter().filter(|entry| entry.kind != EntryKind::Directory).collect();
+    entries.sort_unstable();
+    entries
+        .into_iter()
+        .filter(|entry| wanted(&entry.name))
+        .filter_map(|entry| directory.join(&entry.name).ok())
+        .take(FILES_MAX)
+        .collect()
+}

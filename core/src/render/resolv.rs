@@ -1,0 +1,88 @@
+//! `/etc/resolv.conf`, where no stack writes it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::files::{Files, Importance};
+use super::guest::Guest;
+use super::text::{end_line, stable_order};
+use crate::effect::{FileState, GuestPath};
+
+const PATH: GuestPath = GuestPath::constant("/etc/resolv.conf");
+
+/// The name servers that the C library reads (`resolv.h`, `MAXNS`).
+const NAMESERVERS_MAX: usize = 3;
+
+/// Whether the file is one of its own and no symlink into another program's directory.
+pub(super) fn is_regular(guest: &Guest<'_>) -> bool {
+    matches!(guest.file(&PATH), FileState::Regular { .. })
+}
+
+/// Replaces the name servers and nothing else. A symlink belongs to the stack behind it and is left; so is everything if
+/// there are no name servers to write.
+pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
+    if nameservers.is_empty() || guest.link_target(&PATH).is_some() {
+        return Ok(());
+    }
+    let text = files.text(&PATH)?.unwrap_or_default();
+    // A file that cannot be changed (`chattr +i`) is somebody's decision, not a reason to give the network up.
+    files.write(&PATH, &replace(&text, nameservers), Importance::Minor)
+}
+
+fn replace(text: &str, nameservers: &[IpAddr]) -> String {
+    let present: Vec<IpAddr> = text.lines().filter_map(nameserver).filter_map(|address| address.parse().ok()).collect();
+    // Any three of a longer list are as good as the first three of its next order.
+    let still_good = present.len() == NAMESERVERS_MAX && present.iter().all(|address| nameservers.contains(address));
+    let wanted = if still_good { present } else { stable_order(nameservers, &present) };
+    let mut new: String =
+        wanted.iter().take(NAMESERVERS_MAX).map(|address| format!("nameserver {address}\n")).collect();
+
+    let mut replaced = String::new();
+    for line in text.split_inclusive('\n') {
+        if nameserver(line).is_some() {
+            replaced.push_str(&core::mem::take(&mut new));
+        } else {
+            replaced.push_str(line);
+        }
+    }
+    if !new.is_empty() {
+        end_line(&mut replaced);
+        replaced.push_str(&new);
+    }
+    replaced.to_string()
+}
+
+fn nameserver(line: &str) -> Option<&str> {
+    let mut words = line.split_ascii_whitespace();
+    (words.next()? == "nameserver").then(|| words.next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replaced(text: &str, nameservers: &[&str]) -> String {
+        let nameservers: Vec<IpAddr> = nameservers.iter().map(|address| address.parse().unwrap()).collect();
+        replace(text, &nameservers)
+    }
+
+    #[test]
+    fn only_the_name_servers_change() {
+        let old = "# c\nsearch x\nnameserver 192.0.2.1\n#nameserver 1\nnameserver 192.0.2.2\noptions rotate";
+        let new = "# c\nsearch x\nnameserver 192.0.2.9\n#nameserver 1\noptions rotate";
+        assert_eq!(replaced(old, &["192.0.2.9"]), new);
+        assert_eq!(replaced("search x", &["::2"]), "search x\nnameserver ::2\n");
+        assert_eq!(replaced("", &["192.0.2.1"]), "nameserver 192.0.2.1\n");
+    }
+
+    #[test]
+    fn another_order_is_no_change_and_three_are_enough() {
+        let two = "nameserver 192.0.2.1\nnameserver 192.0.2.2\n";
+        assert_eq!(replaced(two, &["192.0.2.2", "192.0.2.1"]), two);
+        let three = "nameserver 192.0.2.3\nnameserver 192.0.2.1\nnameserver 192.0.2.4\n";
+        assert_eq!(replaced(three, &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]), three);
+        assert_eq!(replaced("", &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]).lines().count(), 3);
+    }
+}

@@ -1,0 +1,450 @@
+//! What the host may get wrong, a case a row: the text that it reads, the other interface configured all the same, and
+//! the files of the refused one untouched.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use nova_agent_core::effect::{GuestPath, InterfaceState, Step};
+use nova_agent_core::network::{MacAddr, Validated, validate};
+use nova_agent_core::render::{Configuration, HostData, Prepared, set_hostname};
+use serde_json::{Value, json};
+
+use self::support::{File, Guest, apply};
+
+const MAC: &str = "00:16:3e:00:00:01";
+const OTHER_MAC: &str = "00:16:3e:00:00:02";
+
+/// Errors of a value whose key and `mac` are those of `eth0`: what is changed in the value, and the text.
+#[test]
+fn an_error_leaves_its_interface_alone_and_configures_the_other() {
+    let ips = |ip: Value| json!({ "ips": [ip] });
+    let ip = |ip: &str, netmask: Value| ips(json!({ "ip": ip, "netmask": netmask }));
+    let ip6 = |ip: &str, netmask: Value| json!({ "ip6s": [{ "ip": ip, "netmask": netmask }] });
+    let route = |route: &str, netmask: Value, gateway: Value| json!({ "routes": [{ "route": route, "netmask": netmask, "gateway": gateway }] });
+    for (change, text) in [
+        (json!({ "mac": "00:16:3e:00:00" }), "bad MAC address \"00:16:3e:00:00\""),
+        (json!({ "mac": "01:16:3e:00:00:01" }), "bad MAC address \"01:16:3e:00:00:01\""),
+        (json!({ "mac": "00:00:00:00:00:00" }), "bad MAC address \"00:00:00:00:00:00\""),
+        (json!({ "mac": ["\u{e9}\n"] }), "bad MAC address \"(a list)\""),
+        (ip("203.0.113.10", json!("255.255.0.255")), "bad netmask \"255.255.0.255\" for 203.0.113.10"),
+        (ip("203.0.113.10", json!("255.0.255.0")), "bad netmask \"255.0.255.0\" for 203.0.113.10"),
+        (ip("203.0.113.10", json!("x\n\"")), "bad netmask \"x<a><22>\" for 203.0.113.10"),
+        (ip("203.0.113.10", json!(null)), "bad netmask \"\" for 203.0.113.10"),
+        (ip("203.0.113.10", json!(24.5)), "bad netmask \"24.5\" for 203.0.113.10"),
+        (ip("203.0.113.10", json!(33)), "prefix length 33 out of range for 203.0.113.10"),
+        (ip("203.0.113.10", json!("-1")), "prefix length -1 out of range for 203.0.113.10"),
+        (ip("203.0.113.10", json!(0)), "prefix length 0 out of range for 203.0.113.10"),
+        (ip("203.0.113.10", json!("0.0.0.0")), "prefix length 0 out of range for 203.0.113.10"),
+        (ip6("2001:db8::1", json!(129)), "prefix length 129 out of range for 2001:db8::1"),
+        (ip6("2001:db8::1", json!("255.255.255.0")), "bad netmask \"255.255.255.0\" for 2001:db8::1"),
+        (ip("2001:db8::1", json!(64)), "2001:db8::1 is not an IPv4 address"),
+        (ip("203.0.113.010", json!(24)), "203.0.113.010 is not an IPv4 address"),
+        (ip6("203.0.113.10", json!(24)), "203.0.113.10 is not an IPv6 address"),
+        (ip6("::ffff:203.0.113.10", json!(96)), "::ffff:203.0.113.10 is not an IPv6 address"),
+        (json!({ "gateway": "2001:db8::1" }), "2001:db8::1 is not an IPv4 address"),
+        (json!({ "gateway_v6": "203.0.113.1" }), "203.0.113.1 is not an IPv6 address"),
+        (json!({ "gateway": "224.0.0.1" }), "224.0.0.1 cannot be a gateway"),
+        (ip("0.0.0.0", json!(24)), "0.0.0.0 cannot be an interface address"),
+        (ip("224.0.0.1", json!(24)), "224.0.0.1 cannot be an interface address"),
+        (ip("127.0.0.2", json!(8)), "127.0.0.2 cannot be an interface address"),
+        (ip6("::", json!(64)), ":: cannot be an interface address"),
+        (ip6("ff02::1", json!(64)), "ff02::1 cannot be an interface address"),
+        (ip6("::1", json!(128)), "::1 cannot be an interface address"),
+        (
+            json!({ "ips": [{ "ip": "203.0.113.10", "netmask": 24 }, { "ip": "203.0.113.10", "netmask": 25 }] }),
+            "conflicting prefixes for 203.0.113.10",
+        ),
+        (json!({ "ips": [{ "ip": "10.180.3.7", "netmask": 24 }] }), "10.180.3.7 is on eth0 and eth1"),
+        (
+            ips(json!({ "ip": "203.0.113.10", "netmask": 24, "enabled": "maybe" })),
+            "bad \"enabled\" value \"maybe\" for 203.0.113.10",
+        ),
+        (ips(json!({ "ip": "203.0.113.10", "netmask": 24, "enabled": "0" })), "no enabled address"),
+        (json!({ "ips": null }), "no enabled address"),
+        (json!({ "ips": {} }), "\"ips\" is not a list"),
+        (json!({ "gateway": "203.0.113.10" }), "gateway 203.0.113.10 is this server's own address"),
+        (
+            json!({ "gateway": "203.0.113.1",
+                    "routes": [{ "route": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "203.0.113.2" }] }),
+            "conflicting default gateways 203.0.113.1, 203.0.113.2",
+        ),
+        (route("10.0.0.0", json!(8), json!("2001:db8::1")), "bad gateway 2001:db8::1 for route 10.0.0.0/8"),
+        (route("10.0.0.0", json!(8), json!("203.0.113.10")), "bad gateway 203.0.113.10 for route 10.0.0.0/8"),
+        (route("10.0.0.0", json!("255.0.255.0"), json!(null)), "bad netmask \"255.0.255.0\" for 10.0.0.0"),
+        (route("x", json!(8), json!(null)), "x is not an IPv4 address"),
+        (json!({ "dns": ["198.51.100.53", "dns.example"] }), "bad name server \"dns.example\""),
+    ] {
+        let value = changed(&change).to_string();
+        // An address on both interfaces is an error of both, so there is nothing that could be configured.
+        let shared = text.contains(" is on ");
+        for system in [debian(), centos()] {
+            let mut data = host(&[("00163E000001", &value), neighbour()]);
+            if shared {
+                data.networking.push(("00163e000003".into(), third().to_string().into_bytes()));
+            }
+            let configuration = prepared(&system, &data);
+            let mut errors = vec![format!("{MAC}: {text}")];
+            if shared {
+                errors.push(format!("{OTHER_MAC}: {text}"));
+            }
+            assert_eq!(configuration.errors, errors, "{change}");
+            assert_only_the_other_changes(&system, &configuration, if shared { "10.99.0.1" } else { "10.180.3.7" });
+        }
+    }
+}
+
+#[test]
+fn values_that_are_no_objects_are_errors_that_name_the_key() {
+    for (value, text) in [
+        ("", "empty value"),
+        ("{\"a\":", "JSON ends too early"),
+        ("{hunter2}", "malformed JSON at line 1, column 2"),
+        ("[]", "not a JSON object"),
+        ("\"\\\"twice\\\"\"", "not a JSON object"),
+    ] {
+        let configuration = prepared(&debian(), &host(&[("00163E000001", value), neighbour()]));
+        assert_eq!(configuration.errors, [format!("{MAC}: {text}")]);
+        assert_only_the_other_changes(&debian(), &configuration, "10.180.3.7");
+    }
+    let configuration = prepared(&debian(), &host(&[("a\"\n", "{\"ips\": []}"), neighbour()]));
+    assert_eq!(configuration.errors, ["a<22><a>: no MAC address"]);
+}
+
+#[test]
+fn two_values_for_one_address_are_an_error() {
+    let value = good().to_string();
+    let configuration = prepared(&debian(), &host(&[("00163e000001", &value), ("00163E000001", &value), neighbour()]));
+    assert_eq!(configuration.errors, [format!("{MAC}: duplicate configuration for MAC {MAC}")]);
+    assert_only_the_other_changes(&debian(), &configuration, "10.180.3.7");
+}
+
+#[test]
+fn a_vif_without_an_interface_is_an_error_but_a_stale_value_is_a_warning() {
+    let gone = changed(&json!({ "mac": "00:16:3e:00:00:99" })).to_string();
+    let mut data = host(&[("00163e000099", &gone), neighbour()]);
+    let configuration = prepared(&debian(), &data);
+    assert_eq!(configuration.errors, Vec::<String>::new());
+    assert_eq!(configuration.warnings, ["00:16:3e:00:00:99: ignored, no such interface"]);
+    assert_only_the_other_changes(&debian(), &configuration, "10.180.3.7");
+
+    data.vifs.push((9, "00:16:3E:00:00:99".into()));
+    let text = "00:16:3e:00:00:99: no interface has MAC 00:16:3e:00:00:99";
+    assert_eq!(prepared(&debian(), &data).errors, [text]);
+
+    let alone = prepared(&debian(), &host(&[("00163e000099", &gone)]));
+    assert_eq!((alone.errors, alone.plan.steps.len()), (vec![text.to_string()], 0));
+}
+
+#[test]
+fn ports_and_names_that_no_file_can_hold_are_refused() {
+    let data = host(&[("00163e000001", &good().to_string()), neighbour()]);
+    let mut guest = debian();
+    guest.interfaces[0].master = Some("br0".into());
+    let configuration = prepared(&guest, &data);
+    assert_eq!(configuration.errors, [format!("{MAC}: eth0 is a port of br0: not changed")]);
+    assert_only_the_other_changes(&guest, &configuration, "10.180.3.7");
+
+    let mut guest = debian();
+    guest.interfaces[0].name = "a;reboot".into();
+    assert_eq!(prepared(&guest, &data).errors, [format!("{MAC}: interface name not usable")]);
+
+    let mut guest = debian();
+    guest.interfaces.push(InterfaceState { name: "ens3".into(), vif: None, ..guest.interfaces[0].clone() });
+    guest.interfaces[0].vif = None;
+    assert_eq!(prepared(&guest, &data).errors, [format!("{MAC}: more than one interface has MAC {MAC}: eth0, ens3")]);
+    guest.interfaces[0].driver = Some("vif".into());
+    assert_eq!(prepared(&guest, &data).errors, Vec::<String>::new(), "the paravirtual one is preferred");
+}
+
+#[test]
+fn what_is_tolerated_is_logged() {
+    for (change, warning) in [
+        (
+            json!({ "ips": [{ "ip": "203.0.113.255", "netmask": 24 }] }),
+            "203.0.113.255/24 is the network or broadcast address",
+        ),
+        (
+            json!({ "ips": [{ "ip": "203.0.113.10", "netmask": 24 }, { "ip": "203.0.113.10", "netmask": "255.255.255.0" }] }),
+            "203.0.113.10 is listed twice",
+        ),
+        (json!({ "gateway": "192.0.2.1" }), "gateway 192.0.2.1 is in none of the networks: taken as on-link"),
+        (json!({ "gateway_v6": "fe80::1" }), "ignored default gateway fe80::1: no IPv6 address"),
+        (
+            json!({ "routes": [{ "route": "10.176.0.9", "netmask": 12, "gateway": "203.0.113.2" }] }),
+            "route 10.176.0.9/12 has host bits set: taken as 10.176.0.0/12",
+        ),
+        (
+            json!({ "routes": [{ "route": "203.0.113.0", "netmask": 24, "gateway": "203.0.113.2" }] }),
+            "ignored route 203.0.113.0/24: it is connected",
+        ),
+        (
+            json!({ "routes": [{ "route": "10.180.0.0", "netmask": 19, "gateway": "203.0.113.2" }] }),
+            "ignored route 10.180.0.0/19: it is connected",
+        ),
+        (
+            json!({ "routes": [{ "route": "10.0.0.0", "netmask": 8, "gateway": "203.0.113.2" },
+                               { "route": "10.0.0.0", "netmask": 8, "gateway": "203.0.113.3" }] }),
+            "ignored route 10.0.0.0/8: listed twice",
+        ),
+        (
+            json!({ "routes": [{ "route": "10.0.0.0", "netmask": 8, "gateway": "192.0.2.2" }] }),
+            "gateway 192.0.2.2 of route 10.0.0.0/8 is in none of the networks: taken as on-link",
+        ),
+        (json!({ "dns": [""] }), "ignored an empty name server"),
+        (json!({ "dns": [null] }), "ignored an empty name server"),
+        (json!({ "dns": ["192.0.2.1", "192.0.2.1"] }), "name server 192.0.2.1 is listed twice"),
+        (json!({ "label": "a\nup reboot" }), "label cleaned"),
+    ] {
+        let validated = validated(&[&changed(&change)]);
+        assert_eq!(validated.errors, Vec::<String>::new(), "{change}");
+        assert_eq!(validated.warnings, [format!("{MAC}: {warning}")], "{change}");
+        assert_eq!(validated.config.interfaces.len(), 2);
+    }
+    let many = validated(&[&changed(&json!({ "dns": ["192.0.2.1", "192.0.2.2", "192.0.2.3", "::4"] }))]);
+    assert_eq!(many.warnings, ["4 name servers: the resolver reads 3"]);
+}
+
+#[test]
+fn every_spelling_of_no_gateway_is_none() {
+    for none in [json!(null), json!(""), json!("0.0.0.0"), json!(" ")] {
+        let validated = validated(&[&changed(&json!({ "gateway": none }))]);
+        assert_eq!(validated.config.interfaces[0].v4.gateway, None);
+        assert_eq!((validated.errors, validated.warnings), (vec![], vec![]));
+    }
+    let v6 = json!({ "ip6s": [{ "address": "2001:db8::5", "netmask": "64" }], "gateway_v6": "::" });
+    assert_eq!(validated(&[&changed(&v6)]).config.interfaces[0].v6.gateway, None);
+}
+
+#[test]
+fn the_gateway_of_ipv6_is_found_by_the_newest_key() {
+    let gateway = |change: Value| {
+        let mut value = changed(&json!({ "ip6s": [
+            { "ip": "2001:db8:1::5", "netmask": 64, "enabled": 0, "gateway": "fe80::9" },
+            { "ip": "2001:db8::5", "netmask": 64, "gateway": "fe80::3" },
+        ] }));
+        merge(&mut value, &change);
+        validated(&[&value]).config.interfaces[0]
+            .v6
+            .gateway
+            .map(|gateway| (gateway.address.to_string(), gateway.onlink))
+    };
+    let found = |address: &str, onlink| Some((address.to_string(), onlink));
+    assert_eq!(gateway(json!({})), found("fe80::3", false));
+    assert_eq!(gateway(json!({ "gateway6": "fe80::2" })), found("fe80::2", false));
+    assert_eq!(gateway(json!({ "gateway6": "fe80::2", "gateway_v6": "fe80::1%eth7" })), found("fe80::1", false));
+    assert_eq!(gateway(json!({ "gateway_v6": "2001:db8::1" })), found("2001:db8::1", false));
+    assert_eq!(gateway(json!({ "gateway_v6": "2001:db8:9::1" })), found("2001:db8:9::1", true));
+}
+
+#[test]
+fn a_default_route_is_the_gateway() {
+    let route = json!([{ "route": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "203.0.113.1" }]);
+    for gateway in [json!(null), json!("203.0.113.1")] {
+        let validated = validated(&[&changed(&json!({ "gateway": gateway, "routes": route }))]);
+        let interface = &validated.config.interfaces[0];
+        assert_eq!(interface.v4.gateway.unwrap().address.to_string(), "203.0.113.1");
+        assert_eq!((interface.routes.len(), validated.warnings.len()), (0, 0));
+    }
+}
+
+#[test]
+fn of_two_default_gateways_the_public_one_stays() {
+    let with_gateway = |mut value: Value, label: &str, gateway: &str| {
+        merge(&mut value, &json!({ "label": label, "gateway": gateway }));
+        value
+    };
+    let gateways = |first: Value, second: Value| {
+        let validated = validate(
+            &[("a".into(), first.to_string().into_bytes()), ("b".into(), second.to_string().into_bytes())],
+            &[],
+            &debian().interfaces,
+        );
+        let kept: Vec<bool> = validated.config.interfaces.iter().map(|interface| interface.has_gateway()).collect();
+        (kept, validated.warnings)
+    };
+    let second: Value = serde_json::from_str(neighbour().1).unwrap();
+    let (kept, warnings) =
+        gateways(with_gateway(good(), "x", "203.0.113.1"), with_gateway(second.clone(), "public", "10.180.0.1"));
+    assert_eq!(kept, [false, true]);
+    assert_eq!(warnings, [format!("{MAC}: ignored default gateway 203.0.113.1 of eth0")]);
+    let (kept, _) = gateways(with_gateway(good(), "x", "203.0.113.1"), with_gateway(second.clone(), "y", "10.180.0.1"));
+    assert_eq!(kept, [true, false], "the lowest number of the VIFs");
+
+    let refused = with_gateway(changed(&json!({ "dns": ["x"] })), "public", "203.0.113.1");
+    let (kept, _) = gateways(refused, with_gateway(second, "y", "10.180.0.1"));
+    assert_eq!(kept, [false], "the refused interface keeps its default route");
+}
+
+#[test]
+fn an_ipv6_only_interface_has_no_ipv4_lines() {
+    let value = json!({ "mac": MAC, "ip6s": [{ "ip": "2001:db8::5", "netmask": 64 }] }).to_string();
+    for system in [debian(), centos()] {
+        let configuration = prepared(&system, &host(&[("k", &value)]));
+        for (path, text) in written(&configuration) {
+            for word in ["eth0 inet ", "IPADDR=", "=dhcp"] {
+                assert!(!text.contains(word), "{path}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_invalid_hostname_keeps_the_present_one() {
+    for name in ["", "  ", "bad_name", "-x", "10.0.0.1", "a..b", "RESCUE-\u{fc}", &"x".repeat(65)] {
+        let mut data = host(&[neighbour()]);
+        data.hostname = Some(name.as_bytes().to_vec());
+        let configuration = prepared(&debian(), &data);
+        assert_eq!(configuration.errors, Vec::<String>::new());
+        assert_eq!(configuration.warnings.len(), usize::from(!name.trim().is_empty()), "{:?}", configuration.warnings);
+        assert!(!configuration.plan.steps.iter().any(|step| matches!(step.step, Step::SetHostname(_))));
+    }
+    let Prepared::Refused(text) = debian().ask(&|snapshot| set_hostname("bad name\n", snapshot)) else { panic!() };
+    assert_eq!(text, "bad hostname \"bad name<a>\"");
+}
+
+#[test]
+fn setting_the_hostname_changes_store_kernel_and_hosts() {
+    let mut guest = debian();
+    guest.interfaces[0].addresses = vec![("fe80::1".parse().unwrap(), 64), ("203.0.113.9".parse().unwrap(), 24)];
+    let Prepared::Ready(configuration) = guest.ask(&|snapshot| set_hostname("web-01", snapshot)) else { panic!() };
+    let written = written(&configuration);
+    assert_eq!(written["/etc/hostname"], "web-01\n");
+    assert_eq!(written["/etc/hosts"], "127.0.0.1\tlocalhost\n::1\tlocalhost\n203.0.113.9\tweb-01\n");
+    assert!(configuration.plan.steps.iter().any(|step| step.step == Step::SetHostname("web-01".into())));
+    assert_eq!(configuration.plan.steps.len(), 3);
+
+    let Prepared::Refused(text) = freebsd().ask(&|snapshot| set_hostname("web-01", snapshot)) else { panic!() };
+    assert_eq!(text, "storing the hostname is not supported: FreeBSD 5.10.0");
+}
+
+/// Everything but the neighbour's part of the files is as before.
+fn assert_only_the_other_changes(guest: &Guest, configuration: &Configuration, address: &str) {
+    let mut files = guest.files.clone();
+    apply(&configuration.plan, &mut files);
+    let text = |path: &str| match files.get(&GuestPath::try_from(path).unwrap()) {
+        Some(File::Regular(content)) => String::from_utf8(content.clone()).unwrap(),
+        other => panic!("{path}: {other:?}"),
+    };
+    if configuration.target == "ifupdown" {
+        let text = text("/etc/network/interfaces");
+        assert!(text.contains(OLD_STANZA), "{text}");
+        assert!(text.contains(&format!("\n    address {address}\n")), "{text}");
+    } else {
+        let path = "/etc/sysconfig/network-scripts/ifcfg-eth0";
+        assert_eq!(
+            files.get(&GuestPath::try_from(path).unwrap()),
+            guest.files.get(&GuestPath::try_from(path).unwrap())
+        );
+        let all: String = written(configuration).into_values().collect();
+        assert!(all.contains(&format!("\nIPADDR={address}\n")), "{all}");
+    }
+    for step in &configuration.plan.steps {
+        if let Step::Run(program) = &step.step {
+            assert!(!program.argv.iter().any(|word| word == "eth0"), "{}", program.command_line());
+        }
+    }
+}
+
+fn written(configuration: &Configuration) -> BTreeMap<&str, String> {
+    let steps = configuration.plan.steps.iter();
+    steps
+        .filter_map(|step| match &step.step {
+            Step::WriteFile(write) => {
+                Some((write.path.as_str(), String::from_utf8(write.content.expose().to_vec()).unwrap()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn prepared(guest: &Guest, data: &HostData) -> Configuration {
+    match guest.prepare(data) {
+        Prepared::Ready(configuration) => configuration,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn validated(values: &[&Value]) -> Validated {
+    let mut networking = vec![(neighbour().0.to_string(), neighbour().1.as_bytes().to_vec())];
+    networking.extend(values.iter().map(|value| ("00163E000001".into(), value.to_string().into_bytes())));
+    validate(&networking, &[], &debian().interfaces)
+}
+
+fn host(networking: &[(&str, &str)]) -> HostData {
+    let networking = networking.iter().map(|(key, value)| (key.to_string(), value.as_bytes().to_vec())).collect();
+    HostData { hostname: None, networking, vifs: vec![(0, MAC.into()), (1, OTHER_MAC.into())] }
+}
+
+fn good() -> Value {
+    json!({ "label": "public", "mac": MAC, "ips": [{ "ip": "203.0.113.10", "netmask": "255.255.255.0" }] })
+}
+
+fn changed(change: &Value) -> Value {
+    let mut value = good();
+    merge(&mut value, change);
+    value
+}
+
+fn merge(value: &mut Value, change: &Value) {
+    for (key, new) in change.as_object().unwrap() {
+        value[key] = new.clone();
+    }
+}
+
+fn neighbour() -> (&'static str, &'static str) {
+    let value = r#"{"mac": "00:16:3e:00:00:02", "ips": [{"ip": "10.180.3.7", "netmask": "255.255.224.0"}]}"#;
+    ("00163e000002", value)
+}
+
+fn third() -> Value {
+    json!({ "mac": "00:16:3e:00:00:03", "ips": [{ "ip": "10.99.0.1", "netmask": 16 }] })
+}
+
+const OLD_STANZA: &str = "auto eth0\niface eth0 inet static\n  address 198.51.100.200/24\n  gateway 198.51.100.1\n";
+
+fn debian() -> Guest {
+    guest(&[
+        ("/etc/os-release", "NAME=Debian\nID=debian\n"),
+        ("/etc/network/interfaces", &format!("auto lo\niface lo inet loopback\n{OLD_STANZA}\niface eth1 inet dhcp\n")),
+    ])
+}
+
+fn centos() -> Guest {
+    guest(&[
+        ("/etc/redhat-release", "CentOS release 6.10 (Final)\n"),
+        ("/etc/rc.d/rc3.d/S10network", ""),
+        ("/etc/sysconfig/network-scripts/network-functions", ""),
+        ("/etc/sysconfig/network-scripts/ifcfg-eth0", "DEVICE=eth0\nIPADDR=198.51.100.200\nNETMASK=255.255.255.0\n"),
+    ])
+}
+
+fn freebsd() -> Guest {
+    Guest { kernel: "FreeBSD".into(), ..guest(&[("/etc/rc.conf", "")]) }
+}
+
+fn guest(files: &[(&str, &str)]) -> Guest {
+    let interface = |(number, mac): (u32, &str)| InterfaceState {
+        name: format!("eth{number}"),
+        mac: Some(MacAddr::try_from(mac).unwrap()),
+        physical: true,
+        vif: Some(number),
+        master: None,
+        driver: None,
+        up: true,
+        addresses: Vec::new(),
+    };
+    let files = files
+        .iter()
+        .map(|(path, text)| (GuestPath::try_from(*path).unwrap(), File::Regular(text.as_bytes().to_vec())))
+        .collect();
+    let programs =
+        ["ifup", "ifdown"].map(|name| (name.to_string(), GuestPath::try_from(format!("/sbin/{name}")).unwrap()));
+    Guest {
+        files,
+        hostname: "old".into(),
+        interfaces: [(0, MAC), (1, OTHER_MAC), (2, "00:16:3e:00:00:03")].map(interface).to_vec(),
+        kernel: "Linux".into(),
+        programs: programs.into(),
+    }
+}

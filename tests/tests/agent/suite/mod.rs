@@ -7,8 +7,12 @@
     reason = "helpers of tests may fail the test"
 )]
 
+mod collection;
 mod commands;
+mod crash;
 mod files;
+mod password;
+mod replies;
 
 use std::collections::BTreeMap;
 use std::thread;

@@ -35,6 +35,7 @@ pub struct Rig {
     store: Store,
     sandbox: Sandbox,
     kind: StoreKind,
+    domain: Domain,
     runtime: Runtime,
     log_level: String,
     arguments: Vec<OsString>,
@@ -46,9 +47,9 @@ enum Store {
         server: Server,
         dir: TempDir,
     },
-    /// The guest goes before its daemon.
+    /// The guest, if there is one, goes before its daemon.
     Real {
-        guest: RealGuest,
+        guest: Option<RealGuest>,
         store: RealStore,
     },
 }
@@ -89,12 +90,21 @@ impl Rig {
     /// A rig without an agent, whose domain has another kernel or device if the store is real.
     #[must_use]
     pub fn with(runtime: Runtime, kind: StoreKind, options: GuestOptions) -> Self {
-        let store = Store::start(kind, options);
-        let host = Host::connect(store.dom0_socket(), Domain::Number(DOMID)).unwrap();
+        Self::on(runtime, kind, Store::start(kind, Some(options)), Domain::Number(DOMID))
+    }
+
+    /// A rig whose agent is in dom0, a client of the daemon's own socket as the host is.
+    #[must_use]
+    pub fn in_dom0(runtime: Runtime, kind: StoreKind) -> Self {
+        Self::on(runtime, kind, Store::start(kind, None), Domain::Own)
+    }
+
+    fn on(runtime: Runtime, kind: StoreKind, store: Store, domain: Domain) -> Self {
+        let host = Host::connect(store.dom0_socket(), domain).unwrap();
         let witness = Witness::start(&store.dom0_socket());
         let sandbox = Sandbox::new();
         let log_level = String::from("info");
-        Self { agent: None, host, witness, store, sandbox, kind, runtime, log_level, arguments: Vec::new() }
+        Self { agent: None, host, witness, store, sandbox, kind, domain, runtime, log_level, arguments: Vec::new() }
     }
 
     /// Sets how much the next agent logs.
@@ -125,7 +135,10 @@ impl Rig {
     /// Starts one more agent for the same guest.
     #[must_use]
     pub fn second_agent(&self) -> AgentProcess {
-        let xenstore = self.store.agent_socket();
+        let xenstore = match self.domain {
+            Domain::Number(_) => self.store.agent_socket(),
+            Domain::Own => self.store.dom0_socket(),
+        };
         AgentProcess::start(&self.runtime.binary(), &xenstore, &self.sandbox, &self.log_level, &self.arguments)
     }
 
@@ -207,16 +220,24 @@ impl Rig {
     pub fn restore(&mut self) {
         match &self.store {
             Store::Embedded { server, .. } => server.restore_guest(DOMID, DOMID + 1).unwrap(),
-            Store::Real { guest, .. } => guest.restore().unwrap(),
+            Store::Real { guest, .. } => guest.as_ref().expect("an agent in a domain").restore().unwrap(),
         }
-        self.host.set_domain(Domain::Number(DOMID + 1)).unwrap();
+        self.domain = Domain::Number(DOMID + 1);
+        self.host.set_domain(self.domain).unwrap();
     }
 
     /// Closes every connection of an embedded store, as a daemon does that is started anew and keeps its tree.
     pub fn close_connections(&mut self) {
         let Store::Embedded { server, .. } = &self.store else { panic!("not an embedded store") };
         server.close_connections().unwrap();
-        self.host = Host::connect(self.store.dom0_socket(), Domain::Number(DOMID)).unwrap();
+        self.connect_again();
+    }
+
+    /// Kills a real daemon and starts it again; the agent has to be in dom0.
+    pub fn restart_daemon(&mut self) {
+        let Store::Real { store, .. } = &mut self.store else { panic!("not a real store") };
+        store.restart().unwrap();
+        self.connect_again();
     }
 
     /// Ends an embedded store, calls `between`, and starts another one on the same paths, with a new and empty domain.
@@ -231,7 +252,11 @@ impl Rig {
         new.add_guest(DOMID).unwrap();
         let Store::Embedded { server, .. } = &mut self.store else { panic!("not an embedded store") };
         *server = new;
-        self.host = Host::connect(self.store.dom0_socket(), Domain::Number(DOMID)).unwrap();
+        self.connect_again();
+    }
+
+    fn connect_again(&mut self) {
+        self.host = Host::connect(self.store.dom0_socket(), self.domain).unwrap();
     }
 
     /// Ends the test: the real `xenstore-read` and Python read every response that there was, and must read it as it is.
@@ -258,7 +283,8 @@ impl Rig {
 }
 
 impl Store {
-    fn start(kind: StoreKind, options: GuestOptions) -> Self {
+    /// With the domain of the agent, unless that is in dom0.
+    fn start(kind: StoreKind, options: Option<GuestOptions>) -> Self {
         let daemon = match kind {
             StoreKind::EmbeddedC | StoreKind::EmbeddedOxen => {
                 // Not below $TMPDIR, which may be too long for a socket.
@@ -271,7 +297,7 @@ impl Store {
             StoreKind::RealOxen => Daemon::Oxen,
         };
         let store = RealStore::start(daemon).unwrap();
-        let guest = store.guest(DOMID, options).unwrap();
+        let guest = options.map(|options| store.guest(DOMID, options).unwrap());
         Self::Real { guest, store }
     }
 
@@ -285,7 +311,7 @@ impl Store {
     fn agent_socket(&self) -> PathBuf {
         match self {
             Self::Embedded { dir, .. } => dir.path().join(format!("guest.{DOMID}")),
-            Self::Real { guest, .. } => guest.socket().into(),
+            Self::Real { guest, .. } => guest.as_ref().expect("an agent in a domain").socket().into(),
         }
     }
 }

@@ -34,6 +34,46 @@ impl Sandbox {
         sandbox
     }
 
+    /// Makes it a Debian guest whose network interfaces have these addresses, with `ifupdown` to configure them.
+    pub fn install_debian(&self, macs: &[&str]) {
+        self.write("/etc/debian_version", "12.5\n", 0o644);
+        self.write("/etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n", 0o644);
+        self.write("/etc/network/interfaces", "auto lo\niface lo inet loopback\n", 0o644);
+        self.write("/etc/hosts", "127.0.0.1\tlocalhost\n", 0o644);
+        for program in ["/sbin/ifup", "/sbin/ifdown", "/sbin/ifquery", "/sbin/ip"] {
+            self.write(program, "", 0o755);
+        }
+        for (nth, mac) in macs.iter().enumerate() {
+            let interface = |file: &str| format!("/sys/class/net/eth{nth}/{file}");
+            self.write(&interface("address"), format!("{}\n", mac.to_lowercase()), 0o444);
+            self.write(&interface("type"), "1\n", 0o444);
+            self.write(&interface("flags"), "0x1003\n", 0o444);
+            self.write(&interface("device/nodename"), format!("device/vif/{nth}\n"), 0o444);
+        }
+    }
+
+    /// Has a program wait until [`Sandbox::release`], but not longer than `seconds`.
+    pub fn hold(&self, program: &str, seconds: u32) {
+        let ticks = seconds * 100;
+        self.stand_in(
+            program,
+            &format!(
+                "echo \"$0 $*\" >>held; n=0; while [ ! -e released ] && [ $n -lt {ticks} ]; do sleep 0.01; n=$((n+1)); done"
+            ),
+        );
+    }
+
+    /// Whether a program waits that is to be held.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.exists("/held")
+    }
+
+    /// Lets every program go on that is held.
+    pub fn release(&self) {
+        self.write("/released", "", 0o644);
+    }
+
     /// Where a path of the guest is.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {

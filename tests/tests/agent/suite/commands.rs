@@ -5,9 +5,7 @@ use nova_agent_tests::stores::StoreKind;
 use nova_agent_tests::xenstored::Flavour;
 use serde_json::json;
 
-use super::{on, on_every_store};
-
-const VERSION: &str = r#"{"name": "version", "value": "agent"}"#;
+use super::{VERSION, on, on_every_store};
 
 #[test]
 fn a_host_learns_version_features_and_readiness() {

@@ -11,6 +11,7 @@ mod collection;
 mod commands;
 mod crash;
 mod files;
+mod life;
 mod password;
 mod replies;
 
@@ -22,6 +23,9 @@ use nova_agent_tests::agent::{Rig, Seen};
 use nova_agent_tests::stores::StoreKind;
 
 use crate::RUNTIME;
+
+/// The request that every host begins with.
+const VERSION: &str = r#"{"name": "version", "value": "agent"}"#;
 
 /// Runs a test with a fresh rig on every store at the same time: they mostly wait.
 fn on_every_store(test: impl Fn(&mut Rig) + Sync) {

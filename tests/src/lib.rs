@@ -7,4 +7,5 @@ pub mod host;
 pub mod json_oracle;
 pub mod real;
 pub mod stores;
+pub mod world;
 pub mod xenstored;

@@ -44,14 +44,12 @@ pub struct Rig {
 #[derive(Debug)]
 enum Store {
     Embedded {
-        server: Server,
+        /// `None` while there is none.
+        server: Option<Server>,
         dir: TempDir,
     },
     /// The guest, if there is one, goes before its daemon.
-    Real {
-        guest: Option<RealGuest>,
-        store: RealStore,
-    },
+    Real { guest: Option<RealGuest>, store: RealStore },
 }
 
 /// A response, taken apart.
@@ -219,7 +217,9 @@ impl Rig {
     /// Saves the domain and restores it under another number; the host follows.
     pub fn restore(&mut self) {
         match &self.store {
-            Store::Embedded { server, .. } => server.restore_guest(DOMID, DOMID + 1).unwrap(),
+            Store::Embedded { server, .. } => {
+                server.as_ref().expect("a running store").restore_guest(DOMID, DOMID + 1).unwrap();
+            }
             Store::Real { guest, .. } => guest.as_ref().expect("an agent in a domain").restore().unwrap(),
         }
         self.domain = Domain::Number(DOMID + 1);
@@ -229,7 +229,7 @@ impl Rig {
     /// Closes every connection of an embedded store, as a daemon does that is started anew and keeps its tree.
     pub fn close_connections(&mut self) {
         let Store::Embedded { server, .. } = &self.store else { panic!("not an embedded store") };
-        server.close_connections().unwrap();
+        server.as_ref().expect("a running store").close_connections().unwrap();
         self.connect_again();
     }
 
@@ -242,16 +242,12 @@ impl Rig {
 
     /// Ends an embedded store, calls `between`, and starts another one on the same paths, with a new and empty domain.
     pub fn replace_store(&mut self, between: impl FnOnce(&mut Self)) {
-        let Store::Embedded { server, dir } = &mut self.store else { panic!("not an embedded store") };
-        // The old one frees its paths before the new one takes them.
-        let elsewhere = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp").unwrap();
-        drop(std::mem::replace(server, Server::start(elsewhere.path(), self.kind.flavour()).unwrap()));
-        let path = dir.path().to_owned();
-        between(self);
-        let new = Server::start(&path, self.kind.flavour()).unwrap();
-        new.add_guest(DOMID).unwrap();
         let Store::Embedded { server, .. } = &mut self.store else { panic!("not an embedded store") };
-        *server = new;
+        *server = None;
+        between(self);
+        let flavour = self.kind.flavour();
+        let Store::Embedded { server, dir } = &mut self.store else { panic!("not an embedded store") };
+        server.insert(Server::start(dir.path(), flavour).unwrap()).add_guest(DOMID).unwrap();
         self.connect_again();
     }
 
@@ -291,7 +287,7 @@ impl Store {
                 let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp").unwrap();
                 let server = Server::start(dir.path(), kind.flavour()).unwrap();
                 server.add_guest(DOMID).unwrap();
-                return Self::Embedded { server, dir };
+                return Self::Embedded { server: Some(server), dir };
             }
             StoreKind::RealC => Daemon::C,
             StoreKind::RealOxen => Daemon::Oxen,

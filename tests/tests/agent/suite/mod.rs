@@ -11,9 +11,12 @@ mod collection;
 mod commands;
 mod crash;
 mod files;
+mod idle;
 mod life;
+mod network;
 mod password;
 mod replies;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::thread;

@@ -267,11 +267,7 @@ impl World {
                 self.pass(Duration::from_millis(time));
             }
             96 => self.pass(Duration::from_secs(40)),
-            97..99 if self.connected => {
-                if self.random.one_in(3) {
-                    self.disconnect();
-                }
-            }
+            97 if self.connected => self.disconnect(),
             _ if !self.connected => self.connect(),
             _ => {}
         }

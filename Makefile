@@ -19,7 +19,7 @@ stores = tests/xenstored/setup &&
 
 demo:
 	$(CARGO) build --workspace --bins
-	$(tools) tests/demo
+	$(tools) exec tests/demo
 
 test: lint purity unit
 
@@ -34,11 +34,11 @@ purity:
 
 unit:
 	$(CARGO) build --workspace --bins
-	$(stores) $(tools) $(CARGO) test --workspace --no-fail-fast
+	$(stores) $(tools) exec $(CARGO) test --workspace --no-fail-fast
 
 bench:
 	$(CARGO) build --release --workspace --bins
-	$(stores) $(tools) $(CARGO) bench --package nova-agent-tests --bench round_trip
+	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests --bench round_trip
 
 build:
 	$(CARGO) build --release --package nova-agent-$(RUNTIME)

@@ -7,7 +7,7 @@ use std::process::Command;
 ///
 /// Dropping a guard is not enough: a test run that is killed drops nothing, and a daemon would stay behind.
 #[must_use]
-pub fn bound_to_thread(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn bound_to_thread(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(program);
     command

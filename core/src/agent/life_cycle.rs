@@ -110,7 +110,13 @@ impl Agent {
             Some(below) => {
                 if let Some(id) = below.split('/').next().and_then(RequestId::from_node) {
                     self.listing.too_long_since = None;
-                    self.notice(id);
+                    if self.listing.listed {
+                        self.notice(id);
+                    } else if self.listing.early.len() < REQUESTS_MAX {
+                        self.listing.early.insert(id);
+                    } else {
+                        self.listing.again = true;
+                    }
                 }
             }
             // Something above was replaced, or the store means "look again" by naming something else.
@@ -242,6 +248,9 @@ impl Agent {
     fn finish_listing(&mut self, retry: Option<Duration>) {
         let rescan = if self.listing.watched { self.config.rescan } else { Some(UNWATCHED) };
         self.listing.listed = true;
+        for id in core::mem::take(&mut self.listing.early) {
+            self.notice(id);
+        }
         self.listing.due = rescan.into_iter().chain(retry).min().map(|interval| self.now.after(interval));
         if self.readiness == Readiness::Unknown {
             self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect());

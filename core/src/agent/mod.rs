@@ -193,6 +193,8 @@ struct Listing {
     listed: bool,
     /// Another one is wanted after the one in flight.
     again: bool,
+    /// Requests that an event named before that: whether an earlier run has answered them is not known yet.
+    early: BTreeSet<RequestId>,
     /// There were more requests than [`REQUESTS_MAX`]: list again when there is room.
     overflow: bool,
     /// The next one, if nothing calls for one earlier.

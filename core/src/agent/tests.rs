@@ -214,6 +214,25 @@ fn a_request_that_an_earlier_run_answered_is_only_removed() {
 }
 
 #[test]
+fn an_event_before_the_first_listing_does_not_run_an_answered_request_again() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.fire("data/host/old");
+    bench.fire("data/host/new");
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&["old"])));
+    // The new one came after the listing, as far as the store is concerned.
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["old"])));
+    bench.expect_removal("old");
+    bench.expect_read("new", Ok(VERSION));
+    bench.expect_read("old", Err(ErrorName::Enoent));
+    bench.expect_response("new", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("new");
+    bench.expect_nothing();
+}
+
+#[test]
 fn a_change_waits_for_its_turn_and_is_read_again_then() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", INJECT);

@@ -3,6 +3,8 @@
 //!
 //! Run it with `make bench`, which builds the agent first. `NOVA_AGENT` names another binary to measure.
 
+#![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a program whose output is its result")]
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -14,6 +14,7 @@ use nova_agent_core::Instant;
 use nova_agent_core::crypto::compat::{ENTROPY_MIN, PrivateKey, PublicKey};
 use nova_agent_core::crypto::exchanges::Exchanges;
 use nova_agent_core::secret::Secret;
+use nova_agent_core::wire::ErrorName;
 use nova_agent_tests::client::{Client, Error};
 use serde_json::{Value, json};
 
@@ -52,13 +53,24 @@ impl ScriptedAgent {
                         Err(Error::TimedOut) => continue,
                         Err(error) => panic!("agent: {error}"),
                     };
-                    let path = event.path.to_string();
-                    let Some(id) = path.strip_prefix("data/host/") else { continue };
-                    // The event of the own removal finds nothing.
-                    let Ok(request) = client.read_text(&path) else { continue };
-                    let response = respond(&request, &mut state.lock().unwrap(), &mut script);
-                    client.write(&format!("data/guest/{id}"), response).unwrap();
-                    client.rm(&path).unwrap();
+                    let ids = match event.path.as_str().strip_prefix("data/host/") {
+                        Some(id) => vec![id.to_owned()],
+                        // After a restore, what came before the watch was registered again has no event of its own.
+                        None => client.list("data/host").unwrap_or_default(),
+                    };
+                    for id in ids {
+                        let path = format!("data/host/{id}");
+                        // The event of the own removal finds nothing.
+                        let Ok(request) = client.read_text(&path) else { continue };
+                        let response = respond(&request, &mut state.lock().unwrap(), &mut script);
+                        client.write(&format!("data/guest/{id}"), response).unwrap();
+                        match client.rm(&path) {
+                            Ok(()) => {}
+                            // The domain was restored since, and its requests are gone.
+                            Err(Error::Store(ErrorName::Enoent)) => {}
+                            Err(error) => panic!("agent: {error}"),
+                        }
+                    }
                 }
             }
         });

@@ -66,6 +66,8 @@ pub struct World {
 /// What a world counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counted {
+    /// How often the machine wanted to connect.
+    pub connects: usize,
     /// Bytes from the store to the machine.
     pub bytes: usize,
     /// Messages between the two, in either direction.
@@ -200,10 +202,14 @@ impl World {
         for _ in 0..OUTPUTS_MAX {
             match self.machine.poll_output() {
                 Output::Connect if self.is_up => {
+                    self.counted.connects += 1;
                     self.connection = Some(self.store.connect(Peer::Guest(DOMID)));
                     self.machine.handle_connected(self.now);
                 }
-                Output::Connect => self.machine.handle_closed(self.now, "connection refused"),
+                Output::Connect => {
+                    self.counted.connects += 1;
+                    self.machine.handle_closed(self.now, "connection refused");
+                }
                 Output::Disconnect => {
                     if let Some(connection) = self.connection.take() {
                         self.store.disconnect(connection);
@@ -269,7 +275,7 @@ impl World {
         self.counted.bytes += message.len();
         let cut = self.faults.iter().find_map(|fault| match fault {
             Fault::Cut(at) => message.split_at_checked(at.checked_sub(start)?),
-            _ => None,
+            Fault::Crash(_) | Fault::Disconnect(_) | Fault::Lose(_) | Fault::Trickle => None,
         });
         let mut pieces: VecDeque<&[u8]> = match cut {
             _ if self.faults.contains(&Fault::Trickle) => message.chunks(1).collect(),

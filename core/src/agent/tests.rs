@@ -611,3 +611,136 @@ impl Bench {
         assert_eq!(self.operations, []);
     }
 }
+
+#[test]
+fn an_empty_request_whose_event_was_lost_is_carried_out_after_all() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", "");
+    bench.pass(Duration::from_secs(10));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn nothing_follows_the_exit() {
+    let mut bench = Bench::new(Config { alive: Some(Duration::from_secs(1)), ..Config::default() });
+    bench.connect(&[], &[]);
+    bench.post("1", r#"{"name": "injectfile", "value": "L2EvYi9jLHg="}"#);
+    bench.agent.handle_terminate(bench.now);
+    bench.pass(STOP_TIMEOUT);
+    assert!(bench.exited);
+    bench.effects.clear();
+    bench.operations.clear();
+    bench.reports.clear();
+    bench.pass(Duration::from_secs(1000));
+    bench.fire("data/host/2");
+    let last = EffectId(bench.agent.last_effect);
+    bench.agent.handle_completed(bench.now, last, done()).unwrap();
+    bench.agent.handle_disconnected(bench.now);
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect_nothing();
+    assert_eq!(bench.reports, []);
+}
+
+#[test]
+fn a_failure_that_is_too_long_for_the_store_stays_a_failure() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", r#"{"name": "resetnetwork", "value": ""}"#);
+    for _ in 0..3 {
+        let (_, operation) = bench.operations.front().cloned().unwrap();
+        bench.expect(&operation, Err(ErrorName::Enoent));
+    }
+    bench.complete(Outcome::Failed(Failure::Io("x".repeat(500))));
+    let (_, operation) = bench.operations.front().cloned().unwrap();
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    // Code 500 would be success of this command.
+    bench.expect_response("1", "1", "Response too large", Ok(Reply::Done));
+}
+
+#[test]
+fn the_reset_at_start_asks_once() {
+    let mut bench = Bench::new(Config { reset_network_at_start: true, ..Config::default() });
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    let networking = Operation::List(StorePath::constant("vm-data/networking"));
+    assert_eq!(bench.operations.iter().filter(|(_, operation)| *operation == networking).count(), 1);
+}
+
+#[test]
+fn a_listing_that_failed_is_tried_again() {
+    let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enomem));
+    bench.expect_nothing();
+    bench.pass(Duration::from_secs(60));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+}
+
+#[test]
+fn a_watch_that_stays_refused_is_logged_once() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    for _ in 0..5 {
+        bench.pass(Duration::from_secs(5));
+        bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+        bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    }
+    let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
+    assert_eq!(refusals.count(), 1);
+}
+
+#[test]
+fn a_command_in_hand_is_answered_over_a_connection_that_comes_back_while_the_agent_stops() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    bench.agent.handle_disconnected(bench.now);
+    bench.agent.handle_terminate(bench.now);
+    bench.collect();
+    bench.connect(&["1", "2"], &[]);
+    bench.complete(done());
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+    bench.expect_removal("1");
+    assert!(bench.exited);
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_request_that_cannot_be_removed_is_not_carried_out_over_another_connection_either() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    bench.complete(done());
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+    bench.expect(&Operation::Remove(request("1")), Err(ErrorName::Eacces));
+    bench.pass(RESPONSE_TIMEOUT);
+    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
+    bench.agent.handle_disconnected(bench.now);
+    bench.connect(&["1"], &[]);
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn an_answered_request_that_went_with_its_connection_is_forgotten() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.operations.clear();
+    bench.agent.handle_disconnected(bench.now);
+    bench.connect(&[], &["1"]);
+    bench.expect_nothing();
+    assert!(bench.agent.requests.is_empty());
+}

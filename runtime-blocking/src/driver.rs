@@ -12,7 +12,6 @@ use nova_agent_system::{Clock, Launch, Signals, System, report};
 use crate::connection::{Connection, ConnectionId};
 
 /// What a thread tells the machine's thread.
-#[derive(Debug)]
 pub(crate) enum Event {
     Bytes(ConnectionId, Vec<u8>),
     Closed(ConnectionId, String),

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+mod child;
 pub mod client;
 pub mod host;
 pub mod json_oracle;

@@ -1,5 +1,7 @@
 //! The life of requests, event by event. The same rules are tested against real stores elsewhere.
 
+mod storm;
+
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;

@@ -239,6 +239,7 @@ impl Agent {
                 self.remember_response(id);
             }
         }
+        self.remove_old_responses();
         // From here on a response is found by having been written by this run.
         self.listing.found_responses = Some(BTreeSet::new());
         self.finish_listing(None);
@@ -446,6 +447,7 @@ impl Agent {
         let Ok(path) = RESPONSES.join(id.as_str()) else { return self.forget(id) };
         let value = response.encode();
         self.set(id, State::Answering { response, attempt });
+        self.remember_response(id.clone());
         self.submit(Purpose::Write(id.clone()), Operation::Write { path, value });
     }
 
@@ -458,7 +460,7 @@ impl Agent {
                 self.report_answer(id, &response);
                 self.set(id, State::Removing { again: false });
                 self.remove(id);
-                self.remember_response(id.clone());
+                self.remove_old_responses();
             }
             (Err(error), 0) if error.is_quota() => {
                 self.set(id, State::Answering { response, attempt: 1 });

@@ -352,6 +352,30 @@ fn no_more_than_thirty_responses_are_kept() {
 }
 
 #[test]
+fn when_many_are_answered_at_once_there_is_never_no_room() {
+    let many: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut bench = Bench::started(&many, &[]);
+    let mut kept: Vec<StorePath> = Vec::new();
+    while let Some((_, operation)) = bench.operations.front().cloned() {
+        let result = match &operation {
+            Operation::Read(_) => Reply::Value(VERSION.into()),
+            Operation::Write { path, .. } => {
+                kept.push(path.clone());
+                Reply::Done
+            }
+            Operation::List(_) | Operation::Remove(_) | Operation::Watch { .. } => Reply::Done,
+        };
+        if let Operation::Remove(path) = &operation {
+            kept.retain(|response| response != path);
+        }
+        assert!(kept.len() <= 50, "the C daemon refuses the 55th");
+        bench.expect(&operation, Ok(result));
+    }
+    assert_eq!((bench.answered().len(), kept.len()), (many.len(), RESPONSES_MAX));
+}
+
+#[test]
 fn what_an_earlier_run_left_is_cleaned_up() {
     let old: Vec<String> = (0..35).map(|n| format!("old-{n:02}")).collect();
     let old: Vec<&str> = old.iter().map(String::as_str).collect();

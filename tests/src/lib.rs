@@ -4,6 +4,7 @@
 pub mod client;
 pub mod host;
 pub mod json_oracle;
+pub mod oracle;
 pub mod real;
 pub mod stores;
 pub mod xenstored;

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// The interfaces of a server, at most.
 pub(crate) const INTERFACES_MAX: usize = 3;
 
+/// Below it, random bits are few networks beside each other.
+const SMALL: u128 = 4096;
+
 /// The MAC address of an interface.
 pub(crate) fn mac(number: usize) -> String {
     format!("00:16:3e:00:00:{:02x}", number + 1)
@@ -99,7 +102,7 @@ fn subnet(prefix_len: impl Strategy<Value = u8>) -> impl Strategy<Value = Subnet
 
 /// Often from few networks, so that they overlap.
 fn bits() -> impl Strategy<Value = u128> {
-    prop_oneof![2 => 0_u128..4096, 3 => any::<u128>()]
+    prop_oneof![2 => 0..SMALL, 3 => any::<u128>()]
 }
 
 fn v4_prefix_len() -> impl Strategy<Value = u8> {
@@ -186,21 +189,23 @@ impl Version {
         }
     }
 
-    /// Host bits included. Small numbers are in 10.0.0.0/8 and 2001:db8::/32.
+    /// Host bits included. Small numbers are in 10.0.0.0/14 and in 2001:db8::/56, all others where servers have addresses.
     fn cidr(self, bits: u128, prefix_len: u8) -> Cidr {
+        let small = bits < SMALL;
         let address = match self {
             Self::V4 => {
-                let [first, rest @ ..] = ((bits as u32) << 8 >> 8 | (bits >> 96) as u32 & 0xff00_0000).to_be_bytes();
-                // No loopback, multicast or link-local network.
-                let first = if bits < 4096 || [0, 127, 169].contains(&first) || first >= 224 { 10 } else { first };
-                let address = u32::from_be_bytes([first, rest[0], rest[1], rest[2]]);
-                // The small numbers differ in the third octet.
-                let address = if bits < 4096 { 10 << 24 | (bits as u32 & 0xfff) << 6 } else { address };
+                let bits = bits as u32;
+                let usable = matches!(bits.to_be_bytes(), [1..=126 | 128..=168 | 170..=223, ..]);
+                let address = match (small, usable) {
+                    (true, _) => 10 << 24 | bits << 6,
+                    (false, true) => bits,
+                    (false, false) => 10 << 24 | bits & 0xff_ffff,
+                };
                 IpAddr::from(Ipv4Addr::from_bits(address))
             }
             Self::V6 => {
                 let top: u128 = if bits >> 127 == 1 { 0xfd << 120 } else { 0x2001_0db8 << 96 };
-                let rest = if bits < 4096 { bits << 60 } else { bits & (u128::MAX >> 32) };
+                let rest = if small { bits << 60 } else { bits & (u128::MAX >> 32) };
                 IpAddr::from(Ipv6Addr::from_bits(top | rest))
             }
         };

@@ -6,6 +6,7 @@ mod child;
 pub mod client;
 pub mod host;
 pub mod json_oracle;
+pub mod oracle;
 pub mod real;
 pub mod stores;
 pub mod world;

@@ -9,7 +9,8 @@ PREFIX ?= /usr
 DESTDIR ?=
 CARGO ?= cargo
 
-agent = target/release/nova-agent-$(RUNTIME)
+builds = $(or $(CARGO_TARGET_DIR),target)
+agent = $(builds)/release/nova-agent-$(RUNTIME)
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # What a fresh machine may lack, unpacked below .cache by tests/tools/setup.
 tools = tools=$$(tests/tools/setup) && eval "$$tools" &&

@@ -38,7 +38,7 @@ unit:
 
 bench:
 	$(CARGO) build --release --workspace --bins
-	$(tools) $(CARGO) bench --package nova-agent-tests
+	$(tools) $(CARGO) bench --package nova-agent-tests --bench round_trip
 
 build:
 	$(CARGO) build --release --package nova-agent-$(RUNTIME)

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 use serde_json::error::Category;
+use zeroize::Zeroizing;
 
 /// The most bytes accepted: 16 values of the size that Xenstore can hold (`xs_wire.h`, `XENSTORE_PAYLOAD_MAX`), because
 /// not every transport is bound by that limit.
@@ -72,11 +73,18 @@ pub(crate) enum JsonError {
 }
 
 /// Replaces raw control characters inside strings by their escapes; everything else stays as it is.
-fn escape_controls(bytes: &[u8]) -> Vec<u8> {
+///
+/// The result may hold the content of a file, so it is wiped, and never moved by growing.
+fn escape_controls(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    /// What a control character becomes.
+    const ESCAPE_LEN: usize = r"\u0000".len();
+
     const HEX: [u8; 16] = *b"0123456789abcdef";
 
     let hex = |nibble: u8| HEX.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'0');
-    let mut escaped = Vec::with_capacity(bytes.len());
+    let controls = bytes.iter().filter(|byte| **byte < 0x20).count();
+    let mut escaped =
+        Zeroizing::new(Vec::with_capacity(bytes.len().saturating_add(controls.saturating_mul(ESCAPE_LEN))));
     let mut in_string = false;
     let mut after_backslash = false;
     for &byte in bytes {

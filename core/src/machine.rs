@@ -35,6 +35,8 @@ pub struct Machine {
     link: Link,
     /// The pause before the next try, if the last one failed.
     retry: Duration,
+    /// Why there was no connection when that was last reported, until the store has answered.
+    reported: Option<String>,
     outputs: VecDeque<Output>,
 }
 
@@ -81,6 +83,7 @@ impl Machine {
             agent: Agent::new(config),
             link: Link::Connecting,
             retry: RETRY_MIN,
+            reported: None,
             outputs: VecDeque::from([Output::Connect]),
         }
     }
@@ -184,7 +187,11 @@ impl Machine {
         self.retry = retry.saturating_mul(2).min(RETRY_MAX);
         self.link = Link::Closed { until: now.after(retry) };
         self.outputs.retain(|output| !matches!(output, Output::Transmit(_)));
-        self.outputs.push_back(Output::Report(Report::Disconnected { reason, retry }));
+        // A guest that is not on Xen would fill its log.
+        if self.reported.as_ref() != Some(&reason) {
+            self.reported = Some(reason.clone());
+            self.outputs.push_back(Output::Report(Report::Disconnected { reason, retry }));
+        }
         self.agent.handle_disconnected(now);
     }
 
@@ -207,6 +214,7 @@ impl Machine {
                     self.outputs.push_back(Output::Transmit(message));
                 } else if let Some(event) = client.poll_event() {
                     self.retry = RETRY_MIN;
+                    self.reported = None;
                     // There is a connection, so the agent takes every event.
                     let _taken = self.agent.handle_event(now, event);
                 } else {

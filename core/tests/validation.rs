@@ -1,6 +1,15 @@
 //! What the host may get wrong, a case a row: the text that it reads, the other interface configured all the same, and
 //! the files of the refused one untouched.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests fail by panicking"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -316,6 +325,29 @@ fn setting_the_hostname_changes_store_kernel_and_hosts() {
 
     let Prepared::Refused(text) = freebsd().ask(&|snapshot| set_hostname("web-01", snapshot)) else { panic!() };
     assert_eq!(text, "storing the hostname is not supported: FreeBSD 5.10.0");
+}
+
+#[test]
+fn an_interface_that_lacks_an_address_is_restarted_though_no_file_changes() {
+    for mut guest in [debian(), centos()] {
+        let data = host(&[("00163e000001", &good().to_string()), neighbour()]);
+        let first = prepared(&guest, &data);
+        apply(&first.plan, &mut guest.files);
+        guest.interfaces[0].addresses = vec![("198.51.100.200".parse().unwrap(), 24)];
+        guest.interfaces[1].addresses = vec![("10.180.3.7".parse().unwrap(), 19)];
+        let commands: Vec<String> = prepared(&guest, &data)
+            .plan
+            .steps
+            .iter()
+            .map(|step| match &step.step {
+                Step::Run(program) => program.command_line(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(commands, ["ifdown eth0", "ip addr flush dev eth0 scope global", "ifup eth0"]);
+        guest.interfaces[0].addresses.push(("203.0.113.10".parse().unwrap(), 24));
+        assert_eq!(prepared(&guest, &data).plan.steps.len(), 0);
+    }
 }
 
 /// Everything but the neighbour's part of the files is as before.

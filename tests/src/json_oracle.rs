@@ -10,14 +10,19 @@ use crate::client::{self, Client};
 use crate::host::{parse_response, tools};
 use crate::real::{self, StartError};
 
-/// What the plugin does with the output of `xenstore-read`: a line that says whether it is JSON, and the JSON.
+/// What the plugin does with the output of `xenstore-read`, of which each line is a value: a line that says whether it is
+/// JSON, and the JSON.
 const PLUGIN: &str = "
 import json, sys
-try:
-    print('json ' + json.dumps(json.loads(sys.stdin.read().strip())))
-except ValueError:
-    print('text')
+for line in sys.stdin.read().splitlines():
+    try:
+        print('json ' + json.dumps(json.loads(line.strip())))
+    except ValueError:
+        print('text')
 ";
+
+/// How many values one `xenstore-read` is asked for: their paths are its arguments.
+const VALUES_MAX: usize = 500;
 
 /// What the real programs make of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,19 +45,44 @@ impl Verdict {
     /// # Errors
     /// [`OracleError`] names the program that is missing or fails.
     pub fn real(socket: &Path, value: &[u8]) -> Result<Self, OracleError> {
+        Self::real_all(socket, &[value])?.pop().ok_or(OracleError::Count)
+    }
+
+    /// As [`Self::real`], for many values with few processes.
+    ///
+    /// # Errors
+    /// See [`Self::real`].
+    pub fn real_all(socket: &Path, values: &[impl AsRef<[u8]>]) -> Result<Vec<Self>, OracleError> {
         const NODE: &str = "/local/domain/0/oracle";
 
-        Client::connect(socket)?.write(NODE, value)?;
-        let printed = run(real::tool("xenstore-read")?.env("XENSTORED_PATH", socket).arg(NODE), "xenstore-read", "")?;
-        let parsed = run(Command::new("python3").args(["-c", PLUGIN]), "python3", &printed)?;
-        let json = parsed.strip_prefix("json ").map(serde_json::from_str).transpose().map_err(OracleError::Output)?;
-        Ok(Self { printed: printed.strip_suffix('\n').unwrap_or(&printed).into(), json })
+        let mut client = Client::connect(socket)?;
+        let mut verdicts = Vec::new();
+        for values in values.chunks(VALUES_MAX) {
+            let paths: Vec<String> = (0..values.len()).map(|nth| format!("{NODE}/{nth}")).collect();
+            for (path, value) in paths.iter().zip(values) {
+                client.write(path, value)?;
+            }
+            let mut tool = real::tool("xenstore-read")?;
+            let printed = run(tool.env("XENSTORED_PATH", socket).args(&paths), "xenstore-read", "")?;
+            let parsed = run(Command::new("python3").args(["-c", PLUGIN]), "python3", &printed)?;
+            if printed.lines().count() != values.len() || parsed.lines().count() != values.len() {
+                return Err(OracleError::Count);
+            }
+            for (printed, parsed) in printed.lines().zip(parsed.lines()) {
+                let json = parsed.strip_prefix("json ").map(serde_json::from_str).transpose();
+                verdicts.push(Self { printed: printed.into(), json: json.map_err(OracleError::Output)? });
+            }
+        }
+        Ok(verdicts)
     }
 }
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum OracleError {
+    /// The programs printed more or fewer lines than there are values.
+    #[error("the programs did not print a line for each value")]
+    Count,
     /// Python printed something else.
     #[error("output of python3: {0}")]
     Output(serde_json::Error),

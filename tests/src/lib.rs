@@ -1,9 +1,11 @@
 //! What the tests of nova-agent stand on: Xenstore daemons, embedded and real, and a client for the host's side.
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod client;
 pub mod host;
 pub mod json_oracle;
 pub mod real;
 pub mod stores;
+pub mod world;
 pub mod xenstored;

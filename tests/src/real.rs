@@ -35,7 +35,8 @@ pub enum Daemon {
 /// A daemon in a directory of its own. It ends, and its directory goes, when this is dropped.
 #[derive(Debug)]
 pub struct RealStore {
-    daemon: Process,
+    process: Process,
+    daemon: Daemon,
     dir: TempDir,
 }
 
@@ -47,17 +48,18 @@ impl RealStore {
     pub fn start(daemon: Daemon) -> Result<Self, StartError> {
         // Not below $TMPDIR, which may be too long for a socket.
         let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp")?;
-        let mut command = script("start");
-        command.arg(dir.path()).arg("--daemon").arg(match daemon {
-            Daemon::C => "c",
-            Daemon::Oxen => "o",
-        });
-        command.stdout(Stdio::null());
-        let mut daemon = Process::start(command, dir.path().join("daemon.log"))?;
-        let socket = dir.path().join("socket");
-        // oxenstored listens before it is ready for guests, but answers only then.
-        daemon.wait_until(START_TIMEOUT, || Client::connect(&socket).is_ok_and(|mut dom0| dom0.list("/").is_ok()))?;
-        Ok(Self { daemon, dir })
+        let process = start_daemon(daemon, dir.path())?;
+        Ok(Self { process, daemon, dir })
+    }
+
+    /// Kills the daemon and starts it again in the same directory. No guest survives that, and no node need to.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub fn restart(&mut self) -> Result<(), StartError> {
+        self.process.kill();
+        self.process = start_daemon(self.daemon, self.dir.path())?;
+        Ok(())
     }
 
     /// Creates a domain, with the tree that xapi builds for it.
@@ -77,8 +79,22 @@ impl RealStore {
     /// The number of the daemon's process.
     #[must_use]
     pub fn process_id(&self) -> u32 {
-        self.daemon.child.id()
+        self.process.child.id()
     }
+}
+
+fn start_daemon(daemon: Daemon, dir: &Path) -> Result<Process, StartError> {
+    let mut command = script("start");
+    command.arg(dir).arg("--daemon").arg(match daemon {
+        Daemon::C => "c",
+        Daemon::Oxen => "o",
+    });
+    command.stdout(Stdio::null());
+    let mut process = Process::start(command, dir.join("daemon.log"))?;
+    let socket = dir.join("socket");
+    // oxenstored listens before it is ready for guests, but answers only then.
+    process.wait_until(START_TIMEOUT, || Client::connect(&socket).is_ok_and(|mut dom0| dom0.list("/").is_ok()))?;
+    Ok(process)
 }
 
 /// What stands between a guest's socket and its ring.
@@ -278,6 +294,12 @@ impl Process {
         }
     }
 
+    /// A daemon keeps nothing, and oxenstored may sleep for 20 seconds before it heeds anything gentler.
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn failure(&self) -> StartError {
         let output = fs::read_to_string(&self.log).unwrap_or_default();
         StartError::Failed { command: self.command.clone(), output }
@@ -286,8 +308,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A daemon keeps nothing, and oxenstored may sleep for 20 seconds before it heeds anything gentler.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::jobs::Job;
 use super::{
     Agent, Output, Purpose, REQUESTS, REQUESTS_MAX, RESPONSES, Readiness, Report, Request, RequestId, Response,
@@ -167,6 +169,7 @@ impl Agent {
             self.report_refusal("watch", &REQUESTS, error);
         }
         if self.listing.found_responses.is_none() {
+            self.outputs.push_back(Output::Report(Report::Connected));
             self.submit(Purpose::ListResponses, Operation::List(RESPONSES));
         }
         self.submit(Purpose::ListRequests, Operation::List(REQUESTS));
@@ -309,7 +312,8 @@ impl Agent {
                 self.timers.insert((until, id.clone()));
                 self.release(id);
             }
-            Ok(content) => self.handle_content(id, &content),
+            // It may hold the content of a file.
+            Ok(content) => self.handle_content(id, &Zeroizing::new(content)),
             // The host took it back, or this is the echo of its removal.
             Err(ErrorName::Enoent) if again => self.read(id),
             Err(ErrorName::Enoent) => self.forget(id),

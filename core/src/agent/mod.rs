@@ -251,7 +251,6 @@ impl Agent {
             return;
         }
         self.connected = true;
-        self.outputs.push_back(Output::Report(Report::Connected));
         self.begin_connection();
         self.settle();
     }

@@ -26,9 +26,10 @@ pub enum Report {
         /// The time from when the request was read until the answer was written.
         took: Duration,
     },
-    /// The store can be reached.
+    /// The store can be reached, and has answered.
     Connected,
-    /// The store cannot be reached, or not any more; the agent tries again after `retry`.
+    /// The store cannot be reached, or not any more; the agent tries again after `retry`, and then less and less often.
+    /// Said once for the same reason, until the store has answered.
     Disconnected {
         /// Why.
         reason: String,

@@ -96,6 +96,29 @@ fn the_pause_between_tries_grows_to_its_limit_and_ends_with_success() {
 }
 
 #[test]
+fn the_same_reason_is_reported_once_until_the_store_has_answered() {
+    let reports = |outputs: &[Output]| outputs.iter().filter(|output| matches!(output, Output::Report(_))).count();
+    let mut machine = Machine::new(Config::default());
+    let mut now = START;
+    for (reason, expected) in [("no such file", 1), ("no such file", 0), ("permission denied", 1), ("no such file", 1)]
+    {
+        drain(&mut machine);
+        machine.handle_closed(now, reason);
+        let outputs = drain(&mut machine);
+        assert_eq!(reports(&outputs), expected, "{reason}");
+        now = deadline(&outputs);
+        machine.handle_timeout(now);
+    }
+    drain(&mut machine);
+    machine.handle_connected(now);
+    let watch = transmitted(&drain(&mut machine)).remove(0);
+    machine.handle_bytes(now, &reply_to(&watch, b"OK\0")).unwrap();
+    assert!(drain(&mut machine).contains(&Output::Report(Report::Connected)));
+    machine.handle_closed(now, "no such file");
+    assert_eq!(reports(&drain(&mut machine)), 1);
+}
+
+#[test]
 fn a_stream_that_cannot_be_trusted_is_closed_and_opened_again() {
     let (mut machine, _) = connected();
     machine.handle_bytes(START, &[0xff; 16]).unwrap();

@@ -61,7 +61,8 @@ pub enum OnFailure {
     /// The plan goes on.
     GoOn,
     /// Carry these steps out, whose failures do not matter, then try once more; roll back if it fails again. Only for
-    /// programs without input: another step is not tried again.
+    /// programs without input: another step is not tried again, nor is a program whose time ran out, because a second
+    /// try would take as long.
     Retry(Vec<Step>),
     /// The plan ends: what was done is undone in reverse order.
     RollBack,

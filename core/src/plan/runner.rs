@@ -111,7 +111,7 @@ impl Runner {
 
     /// What to do next. To be called once at the start and once after each outcome.
     pub fn poll(&mut self, now: Instant) -> Next {
-        match self.advance() {
+        match self.advance(now) {
             Next::Perform(Step::Run(mut program)) => {
                 program.timeout = program.timeout.min(self.time_left(now).max(TIME_MIN));
                 Next::Perform(Step::Run(program))
@@ -120,12 +120,16 @@ impl Runner {
         }
     }
 
-    fn advance(&mut self) -> Next {
+    fn advance(&mut self, now: Instant) -> Next {
         match core::mem::replace(&mut self.state, State::Finished) {
             State::Idle => {
                 let Some(PlanStep { step, on_failure, undo }) = self.ahead.pop_front() else {
                     return Next::Finished(Ok(()));
                 };
+                if matches!(step, Step::Run(_)) && self.time_left(now).is_zero() {
+                    self.state = self.give_up(step.to_string(), Failure::TimedOut { output: String::new() }, now);
+                    return self.advance(now);
+                }
                 let on_failure = match (on_failure, step.again()) {
                     (OnFailure::GoOn, _) => AfterFailure::GoOn,
                     (OnFailure::Retry(first), Some(again)) => AfterFailure::Retry { first, again },
@@ -188,6 +192,8 @@ impl Runner {
     ) -> State {
         let InHand { description, on_failure, undo } = in_hand;
         let (failure, fatal) = match (failure, on_failure) {
+            // A second try would take as long, and the host's patience is limited.
+            (failure @ Some(Failure::TimedOut { .. }), AfterFailure::Retry { .. }) => (failure, true),
             (Some(_), AfterFailure::Retry { first, again }) if self.time_left(now) > TIME_MIN => {
                 let in_hand = InHand { description, on_failure: AfterFailure::RollBack, undo };
                 return State::Recovering { first: first.into(), again, in_hand };
@@ -200,15 +206,16 @@ impl Runner {
             Undo::Steps(steps) => self.undo.extend(steps.into_iter().rev()),
         }
         match failure {
-            Some(failure) if fatal => {
-                self.ahead.clear();
-                self.deadline = self.budget.map(|budget| now.after(budget.roll_back));
-                let roll_back = if self.undo.is_empty() { RollBack::NothingToDo } else { RollBack::Done };
-                let failure = PlanFailure { step: description, failure, roll_back };
-                State::RollingBack { failure, in_hand: None }
-            }
+            Some(failure) if fatal => self.give_up(description, failure, now),
             Some(_) | None => State::Idle,
         }
+    }
+
+    fn give_up(&mut self, step: String, failure: Failure, now: Instant) -> State {
+        self.ahead.clear();
+        self.deadline = self.budget.map(|budget| now.after(budget.roll_back));
+        let roll_back = if self.undo.is_empty() { RollBack::NothingToDo } else { RollBack::Done };
+        State::RollingBack { failure: PlanFailure { step, failure, roll_back }, in_hand: None }
     }
 
     fn time_left(&self, now: Instant) -> Duration {

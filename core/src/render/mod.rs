@@ -6,7 +6,7 @@
 //! `detect` chooses the network stack, one module a stack writes its files, the other modules are what stacks share. It
 //! knows nothing of how steps are carried out.
 //!
-//! To add a stack: implement [`Renderer`] in a module of its own and name it in `detect::Stack::renderer`.
+//! To add a stack: implement `Renderer` in a module of its own and name it in `detect::Stack::renderer`.
 
 mod assignments;
 mod cloud_init;
@@ -31,7 +31,7 @@ use self::detect::{Detected, detect};
 use self::files::{Files, Importance};
 use self::guest::Guest;
 use self::os::Os;
-use self::restart::{Activation, OldState, is_global};
+use self::restart::{Activation, BUDGET, OldState, is_global};
 use crate::effect::{Probe, Snapshot};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, PlanStep, Undo};
@@ -165,7 +165,7 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             step.undo = Undo::Steps(Vec::new());
         }
     }
-    Ok(Configuration { plan: Plan { steps, budget: None }, errors, warnings, target, because })
+    Ok(Configuration { plan: Plan { steps, budget: Some(BUDGET) }, errors, warnings, target, because })
 }
 
 fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {

@@ -9,22 +9,20 @@ use core::time::Duration;
 use super::guest::Guest;
 use crate::effect::{InterfaceState, Program, Step};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
-use crate::plan::{OnFailure, PlanStep, Undo};
+use crate::plan::{Budget, OnFailure, PlanStep, Undo};
 
-/// The host waits about 60 s for an answer; what is left is for files and for the host's own delays.
-const APPLY_AND_ROLL_BACK: Duration = Duration::from_secs(48);
+/// The host waits about 60 s for an answer; what is left is for files, for ending programs that hang and for the host's own
+/// delays.
+pub(super) const BUDGET: Budget = Budget { apply: Duration::from_secs(28), roll_back: Duration::from_secs(18) };
 
-/// How often each interface is taken down and up at worst: at first, at the second try, and at the roll-back.
-const ROUNDS: u64 = 3;
+/// Bringing an interface up takes time for every address: `arping` or the kernel looks for another owner of it.
+const UP_MAX: Duration = Duration::from_secs(25);
 
-/// Taking an interface down runs no check of the network.
-const DOWN_MAX: Duration = Duration::from_secs(2);
+/// Taking an interface down runs no check of the network; a DHCP client gives its lease back.
+const DOWN_MAX: Duration = Duration::from_secs(5);
 
 /// Removing addresses is one call of the kernel; the time is for starting the program on a busy guest.
-const FLUSH_MAX: Duration = Duration::from_secs(1);
-
-/// An interface without addresses counts like this many of them when the time is shared out.
-const BASE_WEIGHT: u64 = 2;
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// The programs that a stack uses; the name of the interface is added to each.
 #[derive(Clone, Copy, Debug)]
@@ -69,17 +67,16 @@ pub(super) fn one_by_one(
         .filter(|interface| changed.contains(&interface.name) || lacks_an_address(interface, guest))
         .collect();
     interfaces.sort_by_key(|interface| interface.has_gateway());
-    let timeouts = Timeouts::share(&interfaces);
     let old = old_state(&interfaces, guest);
 
     let mut activation = Activation { old, ..Activation::default() };
     for interface in &interfaces {
         let name = &interface.name;
-        let up = || Step::Run(program(commands.up, name, timeouts.up(interface)));
-        let down = || Step::Run(program(commands.down, name, timeouts.down));
+        let up = || Step::Run(program(commands.up, name, UP_MAX));
+        let down = || Step::Run(program(commands.down, name, DOWN_MAX));
         let clear = || {
-            let force_down = Step::Run(program(commands.force_down, name, timeouts.down));
-            alloc::vec![force_down, flush(name, timeouts.flush)]
+            let force_down = Step::Run(program(commands.force_down, name, DOWN_MAX));
+            alloc::vec![force_down, flush(name, FLUSH_MAX)]
         };
         let undo = |steps: Vec<Step>| match old {
             OldState::Usable => Undo::Steps(steps),
@@ -91,47 +88,13 @@ pub(super) fn one_by_one(
         activation.before.push(PlanStep { step: down(), on_failure: OnFailure::GoOn, undo: undo(back_up) });
         // An address that is left over makes the next step fail with `File exists`.
         activation.after.push(PlanStep {
-            step: flush(name, timeouts.flush),
+            step: flush(name, FLUSH_MAX),
             on_failure: OnFailure::GoOn,
             undo: Undo::Steps(Vec::new()),
         });
         activation.after.push(PlanStep { step: up(), on_failure: OnFailure::Retry(clear()), undo: undo(clear()) });
     }
     activation
-}
-
-/// How long each program may take, so that all rounds of all interfaces end in time.
-#[derive(Debug)]
-struct Timeouts {
-    down: Duration,
-    flush: Duration,
-    /// For one unit of weight.
-    up: Duration,
-}
-
-impl Timeouts {
-    /// Bringing an interface up takes time for every address: `arping` or the kernel looks for another owner of it.
-    fn share(interfaces: &[&Interface]) -> Self {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let count = u64::try_from(interfaces.len()).unwrap_or(u64::MAX).max(1);
-        let round = millis(APPLY_AND_ROLL_BACK).checked_div(ROUNDS).unwrap_or_default();
-        let each = round.checked_div(count).unwrap_or_default();
-        // With many interfaces, going down may take a quarter and flushing an eighth of the time.
-        let down = millis(DOWN_MAX).min(each >> 2);
-        let flush = millis(FLUSH_MAX).min(each >> 3);
-        let rest = round.saturating_sub(down.saturating_add(flush).saturating_mul(count));
-        let weights = interfaces.iter().map(|interface| weight(interface)).fold(0_u64, u64::saturating_add);
-        let up = rest.checked_div(weights).unwrap_or(rest);
-        Self { down: Duration::from_millis(down), flush: Duration::from_millis(flush), up: Duration::from_millis(up) }
-    }
-
-    fn up(&self, interface: &Interface) -> Duration {
-        self.up.saturating_mul(u32::try_from(weight(interface)).unwrap_or(u32::MAX))
-    }
-}
-
-fn weight(interface: &Interface) -> u64 {
-    u64::try_from(interface.addresses().count()).unwrap_or(u64::MAX).saturating_add(BASE_WEIGHT)
 }
 
 fn program(argv: &[&str], name: &InterfaceName, timeout: Duration) -> Program {
@@ -173,5 +136,64 @@ pub(super) const fn is_global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use crate::effect::{Done, Failure, Outcome, Snapshot};
+    use crate::network::validate;
+    use crate::plan::{Next, Plan, Runner};
+    use crate::time::Instant;
+
+    use super::*;
+
+    const COMMANDS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "--force"] };
+
+    /// Carries a plan out whose every program hangs until it is killed; returns how long that takes.
+    fn hang(plan: Plan) -> Duration {
+        let mut now = Instant::default();
+        let mut runner = Runner::new(plan, now);
+        loop {
+            match runner.poll(now) {
+                Next::Perform(Step::Run(program)) => {
+                    now = now.after(program.timeout);
+                    runner.handle_outcome(Outcome::Failed(Failure::TimedOut { output: String::new() }), now);
+                }
+                Next::Perform(_) => runner.handle_outcome(Outcome::Done(Done::default()), now),
+                Next::Finished(_) => return now.since_origin(),
+            }
+        }
+    }
+
+    #[test]
+    fn going_forward_and_back_again_ends_before_the_host_gives_up() {
+        for count in 1..=7 {
+            let mac = |nth: u32| format!("00163e0000{nth:02x}");
+            let value = |nth: u32| format!("{{\"ips\": [{{\"ip\": \"10.0.{nth}.1\", \"netmask\": 24}}]}}").into_bytes();
+            let networking: Vec<_> = (0..count).map(|nth| (mac(nth), value(nth))).collect();
+            let interfaces = (0..count).map(|nth| InterfaceState {
+                name: format!("eth{nth}"),
+                mac: mac(nth).as_str().try_into().ok(),
+                physical: true,
+                vif: Some(nth),
+                master: None,
+                driver: None,
+                up: true,
+                addresses: Vec::new(),
+            });
+            let snapshot = Snapshot { interfaces: Some(interfaces.collect()), ..Snapshot::default() };
+            let guest = Guest::new(&snapshot);
+            let config = validate(&networking, &[], guest.interfaces()).config;
+            let changed = config.interfaces.iter().map(|interface| interface.name.clone()).collect();
+            let Activation { before, after, .. } = one_by_one(&config, &changed, COMMANDS, &guest);
+
+            let steps: Vec<PlanStep> = before.into_iter().chain(after).collect();
+            assert_eq!(steps.len(), config.interfaces.len() * 3);
+            let took = hang(Plan { steps, budget: Some(BUDGET) });
+            assert!(took > BUDGET.apply / 2 && took <= Duration::from_secs(55), "{count}: {took:?}");
+        }
     }
 }

@@ -74,7 +74,7 @@ impl Client {
                     let payload::WatchEvent { path, token } = payload::parse_watch(&message.payload)?;
                     self.events.push_back(Event::Fired { path, token });
                 }
-                _ => self.handle_reply(now, &message)?,
+                _ => self.handle_reply(now, message)?,
             }
         }
         Ok(())
@@ -107,13 +107,13 @@ impl Client {
         self.in_flight.as_ref().map(|in_flight| in_flight.deadline)
     }
 
-    fn handle_reply(&mut self, now: Instant, message: &Message) -> Result<(), ProtocolError> {
+    fn handle_reply(&mut self, now: Instant, message: Message) -> Result<(), ProtocolError> {
         let Some(InFlight { operation, what, op, listing, .. }) = self.in_flight.take() else {
             return Err(ProtocolError::Unasked { kind: message.kind });
         };
         let result = match message.op() {
             Some(Op::Error) => Err(payload::parse_error(&message.payload)?),
-            Some(replied) if replied == op => Ok(message.payload.as_slice()),
+            Some(replied) if replied == op => Ok(message.payload),
             _ => return Err(ProtocolError::WrongReply { kind: message.kind, expected: op }),
         };
         let result = match (&what, result, listing) {
@@ -125,7 +125,7 @@ impl Client {
             // No parts here, so the list stays too long.
             (Operation::List(_), Err(ErrorName::Enosys | ErrorName::Einval), Some(_)) => Err(ErrorName::E2Big),
             (Operation::List(_), Ok(part), Some((mut listing, offset))) => {
-                match listing.handle_part(payload::parse_directory_part(part, offset)?) {
+                match listing.handle_part(payload::parse_directory_part(&part, offset)?) {
                     Progress::Complete(names) => Ok(Reply::Names(names)),
                     Progress::GivenUp => Err(ErrorName::E2Big),
                     Progress::Part(offset) => {
@@ -135,10 +135,10 @@ impl Client {
                 }
             }
             (_, Err(error), _) => Err(error),
-            (Operation::List(_), Ok(names), None) => Ok(Reply::Names(payload::parse_directory(names)?)),
-            (Operation::Read(_), Ok(value), _) => Ok(Reply::Value(value.into())),
+            (Operation::List(_), Ok(names), None) => Ok(Reply::Names(payload::parse_directory(&names)?)),
+            (Operation::Read(_), Ok(value), _) => Ok(Reply::Value(value)),
             (Operation::Remove(_) | Operation::Watch { .. } | Operation::Write { .. }, Ok(ok), _) => {
-                if !payload::is_ok(ok) {
+                if !payload::is_ok(&ok) {
                     return Err(ProtocolError::Malformed(Malformed::Fields));
                 }
                 Ok(Reply::Done)

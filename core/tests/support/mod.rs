@@ -65,7 +65,7 @@ impl Guest {
             InterfaceState {
                 name: text(&interface["name"]).expect("name of an interface"),
                 mac: interface["mac"].as_str().map(|mac| MacAddr::try_from(mac).unwrap()),
-                physical: interface["physical"].as_bool().unwrap_or(interface["mac"].is_string()),
+                physical: interface["physical"].as_bool().unwrap_or_else(|| interface["mac"].is_string()),
                 vif: interface["vif"].as_u64().map(|vif| u32::try_from(vif).unwrap()),
                 master: text(&interface["master"]),
                 driver: text(&interface["driver"]),
@@ -81,7 +81,7 @@ impl Guest {
             files: read_tree(&case.join(tree)),
             hostname: text(&json["hostname"]).expect("hostname in guest.json"),
             interfaces: interfaces.collect(),
-            kernel: text(&json["kernel"]).unwrap_or("Linux".into()),
+            kernel: text(&json["kernel"]).unwrap_or_else(|| "Linux".into()),
             programs: programs.collect(),
         }
     }

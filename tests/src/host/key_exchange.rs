@@ -24,20 +24,30 @@ pub enum KeyDigest {
 }
 
 /// A private key of the host for one exchange: 80 random bits.
-pub(super) struct HostKey(BigUint);
+pub struct HostKey(BigUint);
 
 impl HostKey {
+    /// A key that is the same in every run, for tests that have to know it.
+    #[must_use]
+    pub fn from_number(number: u128) -> Self {
+        Self(number.into())
+    }
+
     pub(super) fn generate() -> Result<Self, Error> {
         Ok(Self(BigUint::from_bytes_be(&random::bytes::<10>()?)))
     }
 
     /// The public key in decimal.
-    pub(super) fn public(&self) -> String {
+    #[must_use]
+    pub fn public(&self) -> String {
         power(&BigUint::from(5_u8), &self.0).to_string()
     }
 
     /// Takes the agent's public key as Nova does: any number that Python's `int` accepts.
-    pub(super) fn agree(self, agent: &str) -> Result<KeyExchange, Unreadable> {
+    ///
+    /// # Errors
+    /// [`Unreadable::NoNumber`].
+    pub fn agree(self, agent: &str) -> Result<KeyExchange, Unreadable> {
         let agent: BigUint = agent.trim().parse().map_err(|_| Unreadable::NoNumber)?;
         Ok(KeyExchange(power(&agent, &self.0).to_string()))
     }
@@ -47,10 +57,19 @@ impl HostKey {
 pub struct KeyExchange(String);
 
 impl KeyExchange {
+    /// The shared secret in decimal, for tests that look for it where it must not be.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
     /// Encrypts a password and one newline with the program that Nova runs, and with the arguments that Nova gives it.
     ///
     /// The secret is in an argument then, for everybody on the machine to see: so it is on a host.
-    pub(super) fn encrypt(&self, password: &Secret, digest: KeyDigest) -> Result<String, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Openssl`].
+    pub fn encrypt(&self, password: &Secret, digest: KeyDigest) -> Result<String, Error> {
         let mut openssl = Command::new("openssl");
         openssl.args(["aes-128-cbc", "-A", "-a", "-pass", &format!("pass:{}", self.0), "-nosalt"]);
         match digest {
@@ -61,6 +80,12 @@ impl KeyExchange {
         }
         let output = run(&mut openssl, password).map_err(Error::Openssl)?;
         Ok(output.trim_matches('\n').into())
+    }
+}
+
+impl fmt::Debug for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
     }
 }
 

@@ -27,8 +27,7 @@ use serde::Serialize;
 
 pub use self::boot::{Boot, Fault};
 pub use self::error::Error;
-use self::key_exchange::HostKey;
-pub use self::key_exchange::{KeyDigest, KeyExchange};
+pub use self::key_exchange::{HostKey, KeyDigest, KeyExchange};
 use self::mailbox::Mailbox;
 pub use self::mailbox::{Domain, RequestId, Waiting};
 pub use self::random::random_password;

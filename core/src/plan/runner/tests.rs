@@ -114,6 +114,27 @@ fn a_second_try_may_succeed() {
 }
 
 #[test]
+fn a_program_that_took_too_long_is_not_tried_again() {
+    let (seen, end) = carry_out(network_plan(), |step, before| match (step, before) {
+        ("ifup eth0", 0) => Outcome::Failed(Failure::TimedOut { output: String::new() }),
+        _ => done(None),
+    });
+    assert_eq!(
+        seen,
+        [
+            "ifdown eth0",
+            "remove /etc/interfaces",
+            "ifup eth0",
+            // from here on: rolling back
+            "ifdown --force eth0",
+            "ip addr flush eth0",
+            "ifup eth0",
+        ]
+    );
+    assert_eq!(end, Err("ifup eth0: timed out; previous state restored".into()));
+}
+
+#[test]
 fn a_failure_undoes_everything_in_reverse_order() {
     let (seen, end) = carry_out(network_plan(), |step, before| match (step, before) {
         ("ifup eth0", 0 | 1) => failed(),

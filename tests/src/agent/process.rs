@@ -1,0 +1,167 @@
+//! The agent's process.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Sandbox;
+
+/// How long anything may take that the agent does by itself. It takes milliseconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks at a process, which tells nobody of its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// A running agent, killed when dropped.
+#[derive(Debug)]
+pub struct AgentProcess {
+    child: Child,
+    log: Arc<Log>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl AgentProcess {
+    /// Starts an agent. Its log, which is captured, has the level that is asked for; `arguments` come last.
+    #[must_use]
+    pub fn start(
+        binary: &Path,
+        xenstore: &Path,
+        sandbox: &Sandbox,
+        log_level: &str,
+        arguments: &[impl AsRef<OsStr>],
+    ) -> Self {
+        let mut command = Command::new(binary);
+        command.arg("--xenstore").arg(format!("unix:{}", xenstore.display()));
+        command.arg("--sandbox").arg(sandbox.root()).args(["--log-level", log_level]).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let stderr = child.stderr.take().expect("standard error is a pipe");
+        let log = Arc::new(Log::default());
+        let reader = thread::spawn({
+            let log = Arc::clone(&log);
+            move || log.fill(stderr)
+        });
+        Self { child, log, reader: Some(reader) }
+    }
+
+    /// The number of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until a line of the log contains `text`, and returns the first one that does.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        self.log.wait_for(text).unwrap_or_else(|| panic!("no line with {text:?} in the agent's log:\n{}", self.log()))
+    }
+
+    /// Waits until the requests that were there at the start are answered.
+    pub fn wait_until_ready(&self) {
+        self.wait_for_line(" ready");
+    }
+
+    /// What has been logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().lines.concat()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
+        // A child that has not been waited for keeps its number, so this hits nobody else.
+        kill_process(pid, Signal::TERM).expect("the agent can be signalled");
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for the end and for the last line of the log.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the agent can be waited for") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the agent does not end; its log:\n{}", self.log());
+            thread::sleep(POLL_INTERVAL);
+        };
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        status
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+}
+
+impl Drop for AgentProcess {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("the agent's log:\n{}", self.log());
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    written: Mutex<Written>,
+    grown: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    lines: Vec<String>,
+    is_complete: bool,
+}
+
+impl Log {
+    fn fill(&self, source: ChildStderr) {
+        let mut source = BufReader::new(source);
+        loop {
+            let mut line = Vec::new();
+            let is_complete = !source.read_until(b'\n', &mut line).is_ok_and(|len| len > 0);
+            let mut written = self.lock();
+            written.lines.push(String::from_utf8_lossy(&line).into_owned());
+            written.is_complete = is_complete;
+            self.grown.notify_all();
+            if is_complete {
+                return;
+            }
+        }
+    }
+
+    fn wait_for(&self, text: &str) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut written = self.lock();
+        let mut seen = 0;
+        loop {
+            if let Some(line) = written.lines.iter().skip(seen).find(|line| line.contains(text)) {
+                return Some(line.clone());
+            }
+            seen = written.lines.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if written.is_complete || left.is_zero() {
+                return None;
+            }
+            written = self.grown.wait_timeout(written, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,65 @@
+//! Which binary is tested, and where it is.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Names the binary to test, in place of the one that is built.
+const VARIABLE: &str = "NOVA_AGENT";
+
+/// A runtime of the agent, by the name of its package, which is that of its binary.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Runtime(&'static str);
+
+impl Runtime {
+    /// The runtime that a package of this workspace builds.
+    #[must_use]
+    pub const fn new(package: &'static str) -> Self {
+        Self(package)
+    }
+
+    /// The binary: what `NOVA_AGENT` names, else the package's, which is built once in a test process, with the profile of
+    /// the test and beside it.
+    #[must_use]
+    pub fn binary(self) -> PathBuf {
+        static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+
+        if let Some(binary) = env::var_os(VARIABLE) {
+            return binary.into();
+        }
+        // Whoever comes second waits for the one that builds.
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        built.entry(self.0).or_insert_with(|| build(self.0)).clone()
+    }
+}
+
+fn build(package: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    // target/[triple/]profile/deps/test
+    let profile = test.parent().and_then(Path::parent).expect("a test lies in the target directory");
+    let above = profile.parent().expect("a test lies in the target directory");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--manifest-path",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ]);
+    // Cargo marks its target directory.
+    if above.join("CACHEDIR.TAG").exists() {
+        cargo.arg("--target-dir").arg(above);
+    } else {
+        cargo.arg("--target-dir").arg(above.parent().expect("a triple lies in the target directory"));
+        cargo.arg("--target").arg(above.file_name().expect("a triple has a name"));
+    }
+    let profile_name = profile.file_name().expect("a profile has a name");
+    // The profile whose directory has another name than itself.
+    cargo.arg("--profile").arg(if profile_name == "debug" { "dev".as_ref() } else { profile_name });
+    let status = cargo.status().expect("cargo is needed to build the agent");
+    assert!(status.success(), "{package} cannot be built: {status}");
+    profile.join(package)
+}

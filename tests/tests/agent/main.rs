@@ -1,0 +1,9 @@
+//! The agent with blocking threads, against every store.
+#![deny(unsafe_code)]
+
+use nova_agent_tests::agent::Runtime;
+
+/// What the suite tests. Another runtime has a file like this one, and the same suite.
+const RUNTIME: Runtime = Runtime::new("nova-agent-blocking");
+
+mod suite;

@@ -1,5 +1,6 @@
 # make demo      a host drives the agent through a server's first boot, without Xen
 # make test      everything that has to hold before a change lands
+# make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
 # make bench     what a request costs, compared with what the store itself costs
 # make install   one variant, as nova-agent: DESTDIR=, PREFIX=/usr, RUNTIME=blocking
 # make package   the same as a Debian package below target/
@@ -9,13 +10,14 @@ PREFIX ?= /usr
 DESTDIR ?=
 CARGO ?= cargo
 
-agent = target/release/nova-agent-$(RUNTIME)
+builds = $(or $(CARGO_TARGET_DIR),target)
+agent = $(builds)/release/nova-agent-$(RUNTIME)
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # What a fresh machine may lack, unpacked below .cache.
 tools = tools=$$(tests/tools/setup) && eval "$$tools" &&
 stores = tests/xenstored/setup &&
 
-.PHONY: demo test lint purity unit bench build install package clean
+.PHONY: demo test lint purity unit xen-lab bench build install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
@@ -35,6 +37,10 @@ purity:
 unit:
 	$(CARGO) build --workspace --bins
 	$(stores) $(tools) exec $(CARGO) test --workspace --no-fail-fast
+
+xen-lab: package
+	$(CARGO) build --release --package nova-agent-tests --bin nova-host
+	tests/xen-lab/agent-test
 
 bench:
 	$(CARGO) build --release --workspace --bins

@@ -82,6 +82,29 @@ fn a_sandbox_may_be_another_system_than_the_machine() {
     assert_eq!((kernel().system.as_str(), kernel().release.as_str()), ("Linux", "3.10.0-1160.el7.x86_64"));
 }
 
+#[test]
+fn an_interface_that_is_about_to_appear_and_to_be_renamed_is_waited_for() {
+    let guest = Guest::new();
+    guest.file("/run/udev/control", "");
+    guest.directory("/run/udev/data");
+    guest.directory("/sys/bus/xen/devices/vif-0");
+    guest.directory("/sys/bus/xen/devices/vbd-768");
+    std::thread::scope(|threads| {
+        let asked = threads.spawn(|| interfaces(&guest));
+        // Whether or not the question comes first, this order of events must not show.
+        guest.file("/sys/bus/xen/devices/vif-0/net/eth0/ifindex", "2\n");
+        std::fs::rename(
+            guest.host("/sys/bus/xen/devices/vif-0/net/eth0"),
+            guest.host("/sys/bus/xen/devices/vif-0/net/enX0"),
+        )
+        .unwrap();
+        guest.file("/sys/class/net/enX0/type", "1");
+        guest.file("/run/udev/data/n2", "");
+        let names: Vec<String> = asked.join().unwrap().into_iter().map(|interface| interface.name).collect();
+        assert_eq!(names, ["enX0"]);
+    });
+}
+
 /// A Xen guest with two paravirtual interfaces, one of them reached through symlinks as on a real one.
 fn xen_guest() -> Guest {
     let guest = Guest::new();

@@ -3,6 +3,7 @@
 mod addresses;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
+mod settle;
 mod sysfs;
 
 use std::fs::File;
@@ -145,6 +146,7 @@ fn kernel(root: &Root, hostname: &Hostname) -> Kernel {
 }
 
 fn interfaces(root: &Root) -> Vec<InterfaceState> {
+    settle::settle(root);
     #[cfg(target_os = "freebsd")]
     let mut interfaces = if root.is_sandbox() { sysfs::interfaces(root) } else { freebsd::interfaces() };
     #[cfg(not(target_os = "freebsd"))]

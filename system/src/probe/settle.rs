@@ -1,0 +1,61 @@
+//! Waiting for network interfaces that are about to appear or to get another name.
+//!
+//! The agent starts early, and an interface may have been plugged in right before it is to be configured: until its
+//! driver is loaded it does not exist, and until udev has seen it, it may lose its name.
+
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use nova_agent_core::effect::GuestPath;
+
+use super::{names, text};
+use crate::root::{Follow, Root, Trust};
+
+/// Xen's devices, with or without a driver (Linux `drivers/xen/xenbus/xenbus_probe.c`).
+const DEVICES: GuestPath = GuestPath::constant("/sys/bus/xen/devices");
+
+/// The socket of udev, which is there while it runs.
+const UDEV: GuestPath = GuestPath::constant("/run/udev/control");
+
+/// What udev knows of a device, written when it is done with it: `n` and the index for an interface.
+const UDEV_DATA: GuestPath = GuestPath::constant("/run/udev/data");
+
+/// It takes less than a second on an idle machine. A VIF without a driver costs all of it each time.
+const WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// How often it is looked at meanwhile.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Returns when every VIF has an interface with its final name, or after a while.
+pub(super) fn settle(root: &Root) {
+    let start = Instant::now();
+    while let Some(device) = unsettled(root) {
+        if start.elapsed() >= WAIT_MAX {
+            tracing::warn!(device, "no network interface is ready for it");
+            return;
+        }
+        thread::sleep(STEP);
+    }
+}
+
+fn unsettled(root: &Root) -> Option<String> {
+    let devices = root.directory(&DEVICES, Trust::Any).ok()?;
+    let udev_runs = root.place(&UDEV, Follow::No, Trust::Any).is_ok_and(|place| place.stat().is_ok());
+    let is_settled = |vif: &str| {
+        let path = DEVICES.join(vif).and_then(|device| device.join("net"));
+        let Ok(net) = path else { return true };
+        let Ok(directory) = root.directory(&net, Trust::Any) else { return false };
+        let mut interfaces = names(&directory).into_iter().peekable();
+        interfaces.peek().is_some() && interfaces.all(|name| !udev_runs || is_known(root, &net, &name))
+    };
+    names(&devices).into_iter().filter(|name| name.starts_with("vif-")).find(|vif| !is_settled(vif))
+}
+
+fn is_known(root: &Root, net: &GuestPath, name: &str) -> bool {
+    let index = net.join(name).ok().and_then(|path| text(&root.directory(&path, Trust::Any).ok()?, "ifindex"));
+    // It has just got its name, or is gone: the next look tells.
+    let Some(index) = index else { return false };
+    let Ok(entry) = UDEV_DATA.join(&format!("n{index}")) else { return true };
+    root.place(&entry, Follow::No, Trust::Any).is_ok_and(|place| place.stat().is_ok())
+}

@@ -13,14 +13,15 @@ CARGO ?= cargo
 builds = $(or $(CARGO_TARGET_DIR),target)
 agent = $(builds)/release/nova-agent-$(RUNTIME)
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-# What a fresh machine may lack, unpacked below .cache by tests/tools/setup.
+# What a fresh machine may lack, unpacked below .cache.
 tools = tools=$$(tests/tools/setup) && eval "$$tools" &&
+stores = tests/xenstored/setup &&
 
 .PHONY: demo test lint purity unit xen-lab bench build install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
-	$(tools) tests/demo
+	$(tools) exec tests/demo
 
 test: lint purity unit
 
@@ -35,7 +36,7 @@ purity:
 
 unit:
 	$(CARGO) build --workspace --bins
-	$(tools) $(CARGO) test --workspace --no-fail-fast
+	$(stores) $(tools) exec $(CARGO) test --workspace --no-fail-fast
 
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host
@@ -43,7 +44,7 @@ xen-lab: package
 
 bench:
 	$(CARGO) build --release --workspace --bins
-	$(tools) $(CARGO) bench --package nova-agent-tests --bench round_trip
+	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests --bench round_trip
 
 build:
 	$(CARGO) build --release --package nova-agent-$(RUNTIME)

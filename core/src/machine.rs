@@ -213,10 +213,13 @@ impl Machine {
                 if let Some(message) = client.poll_transmit() {
                     self.outputs.push_back(Output::Transmit(message));
                 } else if let Some(event) = client.poll_event() {
-                    self.retry = RETRY_MIN;
                     self.reported = None;
                     // There is a connection, so the agent takes every event.
                     let _taken = self.agent.handle_event(now, event);
+                    // A connection that ends before would end again and again, ten times a second.
+                    if self.agent.has_listed() {
+                        self.retry = RETRY_MIN;
+                    }
                 } else {
                     return;
                 }

@@ -286,6 +286,64 @@ fn of_two_default_gateways_the_public_one_stays() {
 }
 
 #[test]
+fn an_address_of_this_server_is_no_gateway_for_its_other_interfaces() {
+    let router = changed(&json!({
+        "ips": [{ "ip": "10.180.3.9", "netmask": 19 }],
+        "gateway": "10.180.3.7",
+        "routes": [
+            { "route": "10.99.0.0", "netmask": 16, "gateway": "10.180.3.7" },
+            { "route": "10.98.0.0", "netmask": 16, "gateway": "10.180.3.8" },
+        ],
+    }));
+    let validated = validated(&[&router]);
+    let interface = &validated.config.interfaces[0];
+    assert_eq!(interface.v4.gateway, None);
+    let routes: Vec<String> = interface.routes.iter().map(|route| route.destination.to_string()).collect();
+    assert_eq!(routes, ["10.98.0.0/16"]);
+    let why = "10.180.3.7 is an address of eth1";
+    assert_eq!(
+        validated.warnings,
+        [format!("{MAC}: ignored default gateway of eth0: {why}"), format!("{MAC}: ignored route 10.99.0.0/16: {why}"),]
+    );
+    assert_eq!(validated.errors, Vec::<String>::new());
+}
+
+/// A gateway on the link gets a route of its own, and the kernel takes each only once.
+#[test]
+fn a_gateway_on_the_link_belongs_to_one_interface_and_to_no_other_route() {
+    let first = changed(&json!({
+        "gateway": "192.0.2.1",
+        "routes": [
+            { "route": "192.0.2.1", "netmask": 32, "gateway": null },
+            { "route": "192.0.2.1", "netmask": 31, "gateway": "192.0.2.1" },
+        ],
+    }));
+    let second = json!({
+        "mac": OTHER_MAC, "ips": [{ "ip": "10.180.3.7", "netmask": 19 }],
+        "routes": [
+            { "route": "10.99.0.0", "netmask": 16, "gateway": "192.0.2.1" },
+            { "route": "10.98.0.0", "netmask": 16, "gateway": "192.0.2.2" },
+        ],
+    });
+    let networking = [("a".into(), first.to_string().into_bytes()), ("b".into(), second.to_string().into_bytes())];
+    let validated = validate(&networking, &[], &debian().interfaces);
+    assert_eq!(validated.errors, Vec::<String>::new());
+    let routes: Vec<Vec<String>> = validated
+        .config
+        .interfaces
+        .iter()
+        .map(|interface| interface.routes.iter().map(|route| route.destination.to_string()).collect())
+        .collect();
+    assert_eq!(routes, [["192.0.2.0/31"], ["10.98.0.0/16"]]);
+    for text in [
+        format!("{MAC}: ignored route 192.0.2.1/32: it leads to a gateway"),
+        format!("{OTHER_MAC}: ignored route 10.99.0.0/16: another interface has its gateway"),
+    ] {
+        assert!(validated.warnings.contains(&text), "{:?}", validated.warnings);
+    }
+}
+
+#[test]
 fn an_ipv6_only_interface_has_no_ipv4_lines() {
     let value = json!({ "mac": MAC, "ip6s": [{ "ip": "2001:db8::5", "netmask": 64 }] }).to_string();
     for system in [debian(), centos()] {

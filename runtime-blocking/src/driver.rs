@@ -12,7 +12,6 @@ use nova_agent_system::{Clock, Launch, Signals, System, report};
 use crate::connection::{Connection, ConnectionId};
 
 /// What a thread tells the machine's thread.
-#[derive(Debug)]
 pub(crate) enum Event {
     Bytes(ConnectionId, Vec<u8>),
     Closed(ConnectionId, String),
@@ -31,6 +30,7 @@ pub fn run(launch: Launch) -> io::Result<()> {
     wait_for_signals(signals, events.clone())?;
     let work = start_worker(Arc::clone(&system), events.clone())?;
     let mut driver = Driver { machine, clock, connection: None, last: ConnectionId::default() };
+    let mut overdue = 0;
     loop {
         // Drain: the machine may queue more with everything that it is told.
         let deadline = loop {
@@ -58,7 +58,7 @@ pub fn run(launch: Launch) -> io::Result<()> {
                 Output::Wait(deadline) => break deadline,
             }
         };
-        match wait(&inbox, deadline, driver.clock.now()) {
+        match wait(&inbox, deadline, driver.clock.now(), &mut overdue) {
             Some(event) => driver.handle(event),
             None => driver.machine.handle_timeout(driver.clock.now()),
         }
@@ -113,9 +113,23 @@ impl Driver {
     }
 }
 
-/// The next event, or `None` at the deadline. A deadline that has passed comes first, so that a stream of events cannot
+/// The next event, or `None` at the deadline.
+///
+/// After a pause of the whole guest the outcome of an effect and its deadline come at once. What has happened goes first,
+/// so that a step that succeeded is not taken for one that hangs; but `overdue` counts, so that a stream of events cannot
 /// keep the machine's timers waiting.
-fn wait(inbox: &Receiver<Event>, deadline: Option<Instant>, now: Instant) -> Option<Event> {
+fn wait(inbox: &Receiver<Event>, deadline: Option<Instant>, now: Instant, overdue: &mut u32) -> Option<Event> {
+    /// More than anything but a flood leaves in the channel.
+    const OVERDUE_MAX: u32 = 64;
+
+    if deadline.is_some_and(|deadline| deadline <= now)
+        && *overdue < OVERDUE_MAX
+        && let Ok(event) = inbox.try_recv()
+    {
+        *overdue = overdue.saturating_add(1);
+        return Some(event);
+    }
+    *overdue = 0;
     match deadline {
         Some(deadline) if deadline <= now => None,
         Some(deadline) => inbox.recv_timeout(deadline.since(now)).ok(),

@@ -128,6 +128,8 @@ fn try_init(level: LogLevel, target: &LogTarget) -> Result<(), LogError> {
 fn subscriber(level: LogLevel, sink: Sink) -> impl tracing::Subscriber + Send + Sync {
     tracing_subscriber::fmt()
         .with_ansi(false)
+        // It would panic when standard error is closed, too; there is nobody to tell anyway.
+        .log_internal_errors(false)
         .with_max_level(LevelFilter::from(level))
         .with_target(false)
         .with_timer(Timer)
@@ -248,5 +250,28 @@ mod tests {
     fn a_log_file_that_cannot_be_opened_is_named() {
         let error = try_init(LogLevel::Info, &LogTarget::from("/nonexistent/log")).unwrap_err().to_string();
         assert!(error.starts_with("cannot open the log file /nonexistent/log: No such file"), "{error}");
+    }
+
+    /// Runs itself in a process of its own, whose standard error nobody reads any more.
+    #[test]
+    fn a_log_that_cannot_be_written_does_not_end_the_process() {
+        const SELF: &str = "logging::tests::a_log_that_cannot_be_written_does_not_end_the_process";
+        const INSIDE: &str = "NOVA_AGENT_TEST_CLOSED_LOG";
+
+        if std::env::var_os(INSIDE).is_some() {
+            init(LogLevel::Info, &LogTarget::Stderr).unwrap();
+            tracing::info!("nobody reads this");
+            return;
+        }
+        let (reader, closed) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", SELF])
+            .env(INSIDE, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(closed)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{status}");
     }
 }

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Names the device or socket, as libxenstore's variable of that name.
 const PATH_VARIABLE: &str = "XENSTORED_PATH";
@@ -142,10 +143,13 @@ fn open_device(path: &Path) -> io::Result<Transport> {
     Ok(Transport::Device(file))
 }
 
+/// Never waits: a daemon that hangs accepts nobody, and its queue of those who want to connect is short.
 fn connect(path: &Path) -> io::Result<Transport> {
-    let stream = UnixStream::connect(path)?;
-    stream.set_nonblocking(true)?;
-    Ok(Transport::Socket(stream))
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(Transport::Socket(socket.into()))
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -196,6 +200,28 @@ mod tests {
             stream.read_exact(&mut [0]).unwrap();
             assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         }
+    }
+
+    #[test]
+    fn a_daemon_that_accepts_nobody_does_not_keep_the_caller_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let (result, results) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            let refusal = loop {
+                match StoreAddress::Unix(path.clone()).open() {
+                    Ok(transport) => open.push(transport),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            result.send(refusal).unwrap();
+        });
+        let refusal = results.recv_timeout(std::time::Duration::from_secs(10)).expect("it waits for the daemon");
+        assert!(refusal.contains("temporarily unavailable"), "{refusal}");
     }
 
     #[test]

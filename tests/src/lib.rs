@@ -2,9 +2,11 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
+mod child;
 pub mod client;
 pub mod host;
 pub mod json_oracle;
+pub mod oracle;
 pub mod real;
 pub mod stores;
 pub mod world;

@@ -12,6 +12,7 @@ use std::{env, fs, thread};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::child::bound_to_thread;
 use crate::client::Client;
 
 /// How long a daemon or a guest may take to start: the first start on a machine fetches packages.
@@ -244,7 +245,7 @@ pub fn tool(name: &str) -> Result<Command, StartError> {
 }
 
 fn script(name: &str) -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored").join(name))
+    bound_to_thread(Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored").join(name))
 }
 
 /// A child process, killed when dropped.

@@ -16,6 +16,9 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 /// The most responses that are kept. The C daemon refuses the 55th with a UUID for its name.
 pub const RESPONSES_MAX: usize = 30;
 
+/// The most responses that there may be for a moment, when many requests are answered at once.
+const RESPONSES_BURST: usize = 50;
+
 /// When room has to be made, a response of this age may go: hosts look for it every half second.
 const READ_BY_NOW: Duration = Duration::from_secs(5);
 
@@ -40,9 +43,9 @@ impl Responses {
         self.0.push_back((now, id));
     }
 
-    /// Takes out the oldest response if it is too old, or one too many.
-    fn pop_old(&mut self, now: Instant) -> Option<RequestId> {
-        let too_many = self.0.len() > RESPONSES_MAX;
+    /// Takes out the oldest response if it is too old, or if there are more than `most`.
+    fn pop_old(&mut self, now: Instant, most: usize) -> Option<RequestId> {
+        let too_many = self.0.len() > most;
         let (_, id) = self.0.pop_front_if(|(written, _)| too_many || written.after(RESPONSE_TIMEOUT) <= now)?;
         Some(id)
     }
@@ -53,14 +56,18 @@ impl Responses {
 }
 
 impl Agent {
-    /// A response has been written, now or by an earlier run of the agent.
+    /// A response exists, or is about to be written: room for it is made before if many are written at once, else after.
     pub(super) fn remember_response(&mut self, id: RequestId) {
         self.responses.insert(self.now, id);
-        self.remove_old_responses();
+        self.keep_responses(RESPONSES_BURST);
     }
 
     pub(super) fn remove_old_responses(&mut self) {
-        while let Some(id) = self.responses.pop_old(self.now) {
+        self.keep_responses(RESPONSES_MAX);
+    }
+
+    fn keep_responses(&mut self, most: usize) {
+        while let Some(id) = self.responses.pop_old(self.now, most) {
             self.remove_response(&id);
         }
     }

@@ -29,6 +29,9 @@ const HELD_MAX: Duration = Duration::from_secs(60);
 /// How often the requests are listed while the store refuses to watch them.
 const UNWATCHED: Duration = Duration::from_secs(5);
 
+/// How soon the requests are listed again when that failed: nothing else tells of those that waited at the start.
+const UNLISTED: Duration = Duration::from_secs(60);
+
 /// A message of this many bytes is not what a quota forbids.
 const SHORT: usize = 100;
 
@@ -38,12 +41,6 @@ const NAME_MAX: usize = 64;
 impl Agent {
     /// Everything that a connection begins with: the watch, then, when it is set, both listings.
     pub(super) fn begin_connection(&mut self) {
-        if core::mem::take(&mut self.config.reset_network_at_start) {
-            let id = RequestId::start_up();
-            let command = command::reset_network();
-            self.requests.insert(id.clone(), self.new_request(State::Waiting, command.name));
-            self.start(&id, Job::new(command, Argument::new(serde_json::Value::Null)));
-        }
         self.listing.found_responses = None;
         self.listing.in_flight = true;
         self.listing.again = false;
@@ -51,6 +48,12 @@ impl Agent {
         let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
         for id in ids {
             self.resume(&id);
+        }
+        if self.stopping == Stopping::No && core::mem::take(&mut self.config.reset_network_at_start) {
+            let id = RequestId::start_up();
+            let command = command::reset_network();
+            self.requests.insert(id.clone(), self.new_request(State::Waiting, command.name));
+            self.start(&id, Job::new(command, Argument::new(serde_json::Value::Null)));
         }
     }
 
@@ -63,6 +66,8 @@ impl Agent {
         self.operations.clear();
         self.listing.due = None;
         self.listing.watched = false;
+        self.listing.listed = false;
+        self.listing.refused = false;
         self.turn.waiting.clear();
         // What was submitted in the same breath must not reach the next connection.
         self.outputs.retain(|output| !matches!(output, Output::Store(..)));
@@ -74,11 +79,13 @@ impl Agent {
                     request.state = State::Held { response, until: None };
                 }
                 State::Running(job) => request.state = State::Running(job),
-                State::Empty { .. }
-                | State::Reading { .. }
-                | State::Removing { .. }
-                | State::Stuck { .. }
-                | State::Waiting => self.forget(&id),
+                // Its response may be gone by the time that it is listed again.
+                State::Removing { .. } | State::Stuck { answered: true } => {
+                    request.state = State::Stuck { answered: true };
+                }
+                State::Empty { .. } | State::Reading { .. } | State::Stuck { answered: false } | State::Waiting => {
+                    self.forget(&id);
+                }
             }
         }
     }
@@ -103,7 +110,13 @@ impl Agent {
             Some(below) => {
                 if let Some(id) = below.split('/').next().and_then(RequestId::from_node) {
                     self.listing.too_long_since = None;
-                    self.notice(id);
+                    if self.listing.listed {
+                        self.notice(id);
+                    } else if self.listing.early.len() < REQUESTS_MAX {
+                        self.listing.early.insert(id);
+                    } else {
+                        self.listing.again = true;
+                    }
                 }
             }
             // Something above was replaced, or the store means "look again" by naming something else.
@@ -131,9 +144,8 @@ impl Agent {
         let now = self.now;
         let Some(request) = self.requests.get_mut(id) else { return };
         match &request.state {
-            State::Empty { until } if *until <= now => {
-                self.respond(id, Response::error("Request is malformed: it is empty"));
-            }
+            // The event of its value may have been lost.
+            State::Empty { until } if *until <= now => self.read(id),
             State::Held { until: Some(until), .. } if *until <= now => self.resume(id),
             State::Answering { .. }
             | State::Checking { .. }
@@ -165,7 +177,9 @@ impl Agent {
         // A store that knows the watch already has it set.
         let result = result.map(|_| ()).or_else(|error| if error == ErrorName::Eexist { Ok(()) } else { Err(error) });
         self.listing.watched = result.is_ok();
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !core::mem::replace(&mut self.listing.refused, true)
+        {
             self.report_refusal("watch", &REQUESTS, error);
         }
         if self.listing.found_responses.is_none() {
@@ -202,7 +216,7 @@ impl Agent {
                     self.handle_too_many_requests();
                 }
                 self.report_refusal("list", &REQUESTS, error);
-                self.finish_listing();
+                self.finish_listing(Some(UNLISTED));
                 return;
             }
         };
@@ -225,14 +239,20 @@ impl Agent {
                 self.remember_response(id);
             }
         }
+        self.remove_old_responses();
         // From here on a response is found by having been written by this run.
         self.listing.found_responses = Some(BTreeSet::new());
-        self.finish_listing();
+        self.finish_listing(None);
     }
 
-    fn finish_listing(&mut self) {
+    /// `retry` is how soon the next listing has to be, at the latest.
+    fn finish_listing(&mut self, retry: Option<Duration>) {
         let rescan = if self.listing.watched { self.config.rescan } else { Some(UNWATCHED) };
-        self.listing.due = rescan.map(|interval| self.now.after(interval));
+        self.listing.listed = true;
+        for id in core::mem::take(&mut self.listing.early) {
+            self.notice(id);
+        }
+        self.listing.due = rescan.into_iter().chain(retry).min().map(|interval| self.now.after(interval));
         if self.readiness == Readiness::Unknown {
             self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect());
         }
@@ -301,13 +321,16 @@ impl Agent {
     }
 
     fn handle_read(&mut self, id: &RequestId, result: Result<Vec<u8>, ErrorName>) {
-        let Some(request) = self.requests.get(id) else { return };
+        let Some(request) = self.requests.get_mut(id) else { return };
         let State::Reading { again } = request.state else { return };
-        let seen = request.seen;
+        request.read = self.now;
+        let until = request.seen.after(EMPTY_TIMEOUT);
         match result {
             Ok(content) if content.is_empty() && again => self.read(id),
+            Ok(content) if content.is_empty() && until <= self.now => {
+                self.respond(id, Response::error("Request is malformed: it is empty"));
+            }
             Ok(content) if content.is_empty() => {
-                let until = seen.after(EMPTY_TIMEOUT).max(self.now.after(HELD_MIN));
                 self.set(id, State::Empty { until });
                 self.timers.insert((until, id.clone()));
                 self.release(id);
@@ -328,9 +351,7 @@ impl Agent {
     }
 
     fn handle_content(&mut self, id: &RequestId, content: &[u8]) {
-        let now = self.now;
         let Some(request) = self.requests.get_mut(id) else { return };
-        request.read = now;
         let envelope = match super::request::Envelope::parse(content) {
             Ok(envelope) => envelope,
             Err(refusal) => return self.respond(id, refusal),
@@ -426,6 +447,7 @@ impl Agent {
         let Ok(path) = RESPONSES.join(id.as_str()) else { return self.forget(id) };
         let value = response.encode();
         self.set(id, State::Answering { response, attempt });
+        self.remember_response(id.clone());
         self.submit(Purpose::Write(id.clone()), Operation::Write { path, value });
     }
 
@@ -438,14 +460,19 @@ impl Agent {
                 self.report_answer(id, &response);
                 self.set(id, State::Removing { again: false });
                 self.remove(id);
-                self.remember_response(id.clone());
+                self.remove_old_responses();
             }
             (Err(error), 0) if error.is_quota() => {
                 self.set(id, State::Answering { response, attempt: 1 });
                 self.sweep(id.clone());
             }
             (Err(error), 1) if error.is_quota() && response.message.len() > SHORT => {
-                self.write_response(id, Response::error("Response too large"), 2);
+                let code = match response.code {
+                    ReturnCode::Error | ReturnCode::KeyExchanged | ReturnCode::Success => ReturnCode::Error,
+                    // Nova may take 500 for success of this command.
+                    code @ (ReturnCode::Failed | ReturnCode::NotFound) => code,
+                };
+                self.write_response(id, Response { code, message: "Response too large".into() }, 2);
             }
             (Err(error), _) => {
                 if let Ok(path) = RESPONSES.join(id.as_str()) {

@@ -55,7 +55,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The agent above the store: which request is where in its life, and what is to be done about it.
 ///
 /// Inputs are the `handle_*` functions; after each of them call [`Agent::poll`] until it returns `None`, then come back
-/// at [`Agent::deadline`] at the latest, with [`Agent::handle_timeout`].
+/// at [`Agent::deadline`] at the latest, with [`Agent::handle_timeout`]. Inputs after [`Output::Exit`] are ignored.
 pub struct Agent {
     config: Config,
     now: Instant,
@@ -186,9 +186,15 @@ struct Turn {
 struct Listing {
     /// Whether the watch is set.
     watched: bool,
+    /// Whether the log says that the store refuses the watch: it is tried again every few seconds.
+    refused: bool,
     in_flight: bool,
+    /// Whether one has been answered on this connection.
+    listed: bool,
     /// Another one is wanted after the one in flight.
     again: bool,
+    /// Requests that an event named before that: whether an earlier run has answered them is not known yet.
+    early: BTreeSet<RequestId>,
     /// There were more requests than [`REQUESTS_MAX`]: list again when there is room.
     overflow: bool,
     /// The next one, if nothing calls for one earlier.
@@ -247,7 +253,8 @@ impl Agent {
     /// The store can be reached. Nothing that was submitted before will be answered any more.
     pub fn handle_connected(&mut self, now: Instant) {
         self.advance_clock(now);
-        if self.connected || self.stopping != Stopping::No {
+        // While it stops, the command in hand still has to be answered.
+        if self.connected || self.stopping == Stopping::Gone {
             return;
         }
         self.connected = true;
@@ -257,6 +264,9 @@ impl Agent {
 
     /// The store cannot be reached any more.
     pub fn handle_disconnected(&mut self, now: Instant) {
+        if self.stopping == Stopping::Gone {
+            return;
+        }
         self.advance_clock(now);
         self.end_connection();
         self.settle();
@@ -269,6 +279,9 @@ impl Agent {
     pub fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), Misuse> {
         if !self.connected {
             return Err(Misuse::NotConnected);
+        }
+        if self.stopping == Stopping::Gone {
+            return Ok(());
         }
         self.advance_clock(now);
         match event {
@@ -293,6 +306,9 @@ impl Agent {
         if id.0 == 0 || id.0 > self.last_effect {
             return Err(Misuse::UnknownEffect(id));
         }
+        if self.stopping == Stopping::Gone {
+            return Ok(());
+        }
         self.advance_clock(now);
         if let Some(pending) = self.effects.remove(&id) {
             self.handle_outcome(&pending.request, outcome);
@@ -303,6 +319,9 @@ impl Agent {
 
     /// Time has passed: call it at [`Agent::deadline`].
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.stopping == Stopping::Gone {
+            return;
+        }
         self.advance_clock(now);
         let now = self.now;
         let late: alloc::vec::Vec<EffectId> =
@@ -345,6 +364,11 @@ impl Agent {
             self.outputs.push_back(Output::Report(Report::Stopping));
         }
         self.settle();
+    }
+
+    /// Whether the store has answered everything that a connection begins with.
+    pub(crate) const fn has_listed(&self) -> bool {
+        self.listing.listed
     }
 
     /// The next thing to be done, if there is one.

@@ -1,5 +1,7 @@
 //! The life of requests, event by event. The same rules are tested against real stores elsewhere.
 
+mod storm;
+
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
@@ -212,6 +214,25 @@ fn a_request_that_an_earlier_run_answered_is_only_removed() {
 }
 
 #[test]
+fn an_event_before_the_first_listing_does_not_run_an_answered_request_again() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.fire("data/host/old");
+    bench.fire("data/host/new");
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&["old"])));
+    // The new one came after the listing, as far as the store is concerned.
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["old"])));
+    bench.expect_removal("old");
+    bench.expect_read("new", Ok(VERSION));
+    bench.expect_read("old", Err(ErrorName::Enoent));
+    bench.expect_response("new", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("new");
+    bench.expect_nothing();
+}
+
+#[test]
 fn a_change_waits_for_its_turn_and_is_read_again_then() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", INJECT);
@@ -328,6 +349,30 @@ fn no_more_than_thirty_responses_are_kept() {
         }
         bench.expect_nothing();
     }
+}
+
+#[test]
+fn when_many_are_answered_at_once_there_is_never_no_room() {
+    let many: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut bench = Bench::started(&many, &[]);
+    let mut kept: Vec<StorePath> = Vec::new();
+    while let Some((_, operation)) = bench.operations.front().cloned() {
+        let result = match &operation {
+            Operation::Read(_) => Reply::Value(VERSION.into()),
+            Operation::Write { path, .. } => {
+                kept.push(path.clone());
+                Reply::Done
+            }
+            Operation::List(_) | Operation::Remove(_) | Operation::Watch { .. } => Reply::Done,
+        };
+        if let Operation::Remove(path) = &operation {
+            kept.retain(|response| response != path);
+        }
+        assert!(kept.len() <= 50, "the C daemon refuses the 55th");
+        bench.expect(&operation, Ok(result));
+    }
+    assert_eq!((bench.answered().len(), kept.len()), (many.len(), RESPONSES_MAX));
 }
 
 #[test]
@@ -610,4 +655,137 @@ impl Bench {
     fn expect_nothing_but_effects(&self) {
         assert_eq!(self.operations, []);
     }
+}
+
+#[test]
+fn an_empty_request_whose_event_was_lost_is_carried_out_after_all() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", "");
+    bench.pass(Duration::from_secs(10));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn nothing_follows_the_exit() {
+    let mut bench = Bench::new(Config { alive: Some(Duration::from_secs(1)), ..Config::default() });
+    bench.connect(&[], &[]);
+    bench.post("1", r#"{"name": "injectfile", "value": "L2EvYi9jLHg="}"#);
+    bench.agent.handle_terminate(bench.now);
+    bench.pass(STOP_TIMEOUT);
+    assert!(bench.exited);
+    bench.effects.clear();
+    bench.operations.clear();
+    bench.reports.clear();
+    bench.pass(Duration::from_secs(1000));
+    bench.fire("data/host/2");
+    let last = EffectId(bench.agent.last_effect);
+    bench.agent.handle_completed(bench.now, last, done()).unwrap();
+    bench.agent.handle_disconnected(bench.now);
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect_nothing();
+    assert_eq!(bench.reports, []);
+}
+
+#[test]
+fn a_failure_that_is_too_long_for_the_store_stays_a_failure() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", r#"{"name": "resetnetwork", "value": ""}"#);
+    for _ in 0..3 {
+        let (_, operation) = bench.operations.front().cloned().unwrap();
+        bench.expect(&operation, Err(ErrorName::Enoent));
+    }
+    bench.complete(Outcome::Failed(Failure::Io("x".repeat(500))));
+    let (_, operation) = bench.operations.front().cloned().unwrap();
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    // Code 500 would be success of this command.
+    bench.expect_response("1", "1", "Response too large", Ok(Reply::Done));
+}
+
+#[test]
+fn the_reset_at_start_asks_once() {
+    let mut bench = Bench::new(Config { reset_network_at_start: true, ..Config::default() });
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    let networking = Operation::List(StorePath::constant("vm-data/networking"));
+    assert_eq!(bench.operations.iter().filter(|(_, operation)| *operation == networking).count(), 1);
+}
+
+#[test]
+fn a_listing_that_failed_is_tried_again() {
+    let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enomem));
+    bench.expect_nothing();
+    bench.pass(Duration::from_secs(60));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+}
+
+#[test]
+fn a_watch_that_stays_refused_is_logged_once() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    for _ in 0..5 {
+        bench.pass(Duration::from_secs(5));
+        bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+        bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    }
+    let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
+    assert_eq!(refusals.count(), 1);
+}
+
+#[test]
+fn a_command_in_hand_is_answered_over_a_connection_that_comes_back_while_the_agent_stops() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    bench.agent.handle_disconnected(bench.now);
+    bench.agent.handle_terminate(bench.now);
+    bench.collect();
+    bench.connect(&["1", "2"], &[]);
+    bench.complete(done());
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+    bench.expect_removal("1");
+    assert!(bench.exited);
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_request_that_cannot_be_removed_is_not_carried_out_over_another_connection_either() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    bench.complete(done());
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+    bench.expect(&Operation::Remove(request("1")), Err(ErrorName::Eacces));
+    bench.pass(RESPONSE_TIMEOUT);
+    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
+    bench.agent.handle_disconnected(bench.now);
+    bench.connect(&["1"], &[]);
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn an_answered_request_that_went_with_its_connection_is_forgotten() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.operations.clear();
+    bench.agent.handle_disconnected(bench.now);
+    bench.connect(&[], &["1"]);
+    bench.expect_nothing();
+    assert!(bench.agent.requests.is_empty());
 }

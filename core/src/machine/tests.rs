@@ -88,8 +88,10 @@ fn the_pause_between_tries_grows_to_its_limit_and_ends_with_success() {
 
     drain(&mut machine);
     machine.handle_connected(now);
-    let watch = transmitted(&drain(&mut machine)).remove(0);
-    machine.handle_bytes(now, &reply_to(&watch, b"OK\0")).unwrap();
+    for reply in [b"OK\0".as_slice(), b"", b""] {
+        let request = transmitted(&drain(&mut machine)).remove(0);
+        machine.handle_bytes(now, &reply_to(&request, reply)).unwrap();
+    }
     drain(&mut machine);
     machine.handle_closed(now, "end of file");
     assert_eq!(deadline(&drain(&mut machine)), now.after(RETRY_MIN));
@@ -160,4 +162,24 @@ fn after_the_exit_nothing_happens_any_more() {
     machine.handle_connected(START.after(Duration::from_secs(1000)));
     machine.handle_terminate(START);
     assert_eq!(drain(&mut machine), [Output::Exit]);
+}
+
+#[test]
+fn a_store_that_breaks_off_after_its_first_answer_is_tried_less_and_less_often() {
+    let mut machine = Machine::new(Config::default());
+    let mut now = START;
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(drain(&mut machine).first(), Some(&Output::Connect));
+        machine.handle_connected(now);
+        let watch = transmitted(&drain(&mut machine)).remove(0);
+        machine.handle_bytes(now, &reply_to(&watch, b"OK\0")).unwrap();
+        drain(&mut machine);
+        machine.handle_bytes(now, &[0xff; 16]).unwrap();
+        let next = deadline(&drain(&mut machine));
+        pauses.push(next.since(now));
+        now = next;
+        machine.handle_timeout(now);
+    }
+    assert_eq!(pauses, [RETRY_MIN, RETRY_MIN * 2, RETRY_MIN * 4, RETRY_MIN * 8]);
 }

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use super::decode::{Description, Refusal, decode};
 use super::nic::{Match, Nics, no_interface};
-use super::{Family, Interface, Label, MacAddr, NetworkConfig};
+use super::{Cidr, Family, Gateway, Interface, InterfaceName, Label, MacAddr, NetworkConfig};
 use crate::effect::InterfaceState;
 
 /// The most interfaces that are configured. Xen's toolstacks attach far fewer to a domain.
@@ -54,6 +54,7 @@ pub fn validate(networking: &[(String, Vec<u8>)], vifs: &[(u32, String)], interf
     assembly.take_descriptions(networking.into_iter().map(|(key, value)| decode(key, value)).collect());
     assembly.find_interfaces(nics);
     assembly.refuse_shared_addresses();
+    assembly.drop_own_gateways();
     assembly.keep_one_default_gateway(nics);
     assembly.drop_repeated_routes();
     assembly.drop_repeated_nameservers();
@@ -162,6 +163,36 @@ impl Assembly {
         }
     }
 
+    /// A server between two networks may be the gateway of one of them. The kernel refuses its own address as a gateway,
+    /// which would fail the whole interface.
+    fn drop_own_gateways(&mut self) {
+        let holders: Vec<(IpAddr, InterfaceName)> = self
+            .interfaces
+            .iter()
+            .flat_map(|interface| interface.addresses().map(|own| (own.address(), interface.name.clone())))
+            .collect();
+        let holder = |gateway: Option<Gateway>| {
+            let gateway = gateway?.address;
+            let (_, name) = holders.iter().find(|(address, _)| *address == gateway)?;
+            Some(format!("{gateway} is an address of {name}"))
+        };
+        for interface in &mut self.interfaces {
+            let mac = interface.mac;
+            let warnings = &mut self.warnings;
+            for family in [&mut interface.v4, &mut interface.v6] {
+                if let Some(why) = holder(family.gateway) {
+                    warnings.push(format!("{mac}: ignored default gateway of {}: {why}", interface.name));
+                    family.gateway = None;
+                }
+            }
+            interface.routes.retain(|route| {
+                let why = holder(route.via);
+                warnings.extend(why.iter().map(|why| format!("{mac}: ignored route {}: {why}", route.destination)));
+                why.is_none()
+            });
+        }
+    }
+
     /// Neutron gives every subnet a gateway, so two networks bring two default gateways: that of the public one wins,
     /// else that of the lowest VIF number. An interface that was refused keeps its configuration and so takes part.
     fn keep_one_default_gateway(&mut self, nics: Nics<'_>) {
@@ -185,20 +216,36 @@ impl Assembly {
         }
     }
 
-    /// The kernel refuses a second route to one network, which would fail the whole interface.
+    /// The kernel refuses a second route to one network, which would fail the whole interface. A gateway outside all
+    /// networks has such a route of its own.
     fn drop_repeated_routes(&mut self) {
         let connected: Vec<_> =
             self.interfaces.iter().flat_map(Interface::addresses).map(|own| own.network()).collect();
+        let mut gateways: BTreeMap<Cidr, MacAddr> = BTreeMap::new();
+        for onlink_gateways in [default_gateways, route_gateways] {
+            for interface in &self.interfaces {
+                for gateway in onlink_gateways(interface).into_iter().filter(|gateway| gateway.onlink) {
+                    gateways.entry(Cidr::host(gateway.address)).or_insert(interface.mac);
+                }
+            }
+        }
         let mut taken = Vec::new();
         for interface in &mut self.interfaces {
             let mac = interface.mac;
             let warnings = &mut self.warnings;
             interface.routes.retain(|route| {
                 let destination = route.destination;
+                let elsewhere = |via: Gateway| {
+                    via.onlink && gateways.get(&Cidr::host(via.address)).is_some_and(|holder| *holder != mac)
+                };
                 let why = if connected.contains(&destination) {
                     "it is connected"
                 } else if taken.contains(&destination) {
                     "another interface has it"
+                } else if gateways.contains_key(&destination) {
+                    "it leads to a gateway"
+                } else if route.via.is_some_and(elsewhere) {
+                    "another interface has its gateway"
                 } else {
                     taken.push(destination);
                     return true;
@@ -272,6 +319,14 @@ impl Side {
             Self::V6 => refusal.has_v6_gateway,
         }
     }
+}
+
+fn default_gateways(interface: &Interface) -> Vec<Gateway> {
+    interface.v4.gateway.into_iter().chain(interface.v6.gateway).collect()
+}
+
+fn route_gateways(interface: &Interface) -> Vec<Gateway> {
+    interface.routes.iter().filter_map(|route| route.via).collect()
 }
 
 fn refusal(mac: MacAddr, label: Option<Label>, v4: &Family, v6: &Family) -> Refusal {

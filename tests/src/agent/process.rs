@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Sandbox;
+use crate::child::bound_to_thread;
 
 /// How long anything may take that the agent does by itself. It takes milliseconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +37,7 @@ impl AgentProcess {
         log_level: &str,
         arguments: &[impl AsRef<OsStr>],
     ) -> Self {
-        let mut command = Command::new(binary);
+        let mut command = bound_to_thread(binary);
         command.arg("--xenstore").arg(format!("unix:{}", xenstore.display()));
         command.arg("--sandbox").arg(sandbox.root()).args(["--log-level", log_level]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

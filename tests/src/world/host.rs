@@ -46,7 +46,7 @@ impl Dom0 {
         }
     }
 
-    fn call(&mut self, store: &mut Store, op: Op, payload: Vec<u8>) -> Result<Vec<u8>, ErrorName> {
+    fn call(&self, store: &mut Store, op: Op, payload: Vec<u8>) -> Result<Vec<u8>, ErrorName> {
         store.handle_message(self.connection, Message::new(op, ReqId(1), TxId::NONE, payload));
         let mut events = Vec::new();
         let reply = loop {
@@ -58,7 +58,7 @@ impl Dom0 {
         };
         assert!(events.is_empty(), "events are heard before the host asks for anything");
         match reply.op() {
-            Some(Op::Error) => Err(payload::parse_error(&reply.payload).unwrap()),
+            Some(Op::Error) => Err(payload::parse_error(&reply.payload).unwrap_or(ErrorName::Eio)),
             _ => Ok(reply.payload),
         }
     }

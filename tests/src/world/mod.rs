@@ -2,7 +2,7 @@
 //! one event to the next. Nothing in it is random, so that a run repeats itself to the byte.
 //!
 //! A [`Fault`] is one thing that goes wrong at a place that can be counted through: a test runs the same story with the
-//! fault at every place.
+//! fault at every place, or several faults at all pairs of places.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 mod guest;
@@ -27,17 +27,16 @@ pub const DOMID: u32 = 7;
 const OUTPUTS_MAX: usize = 20_000;
 
 /// What goes wrong, once. Places count from 0.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
+    /// The agent is killed when this message, of either direction, is about to arrive, and started again.
+    Crash(usize),
     /// What the store sends is cut at this byte of everything that it sends: the rest of the message comes later.
     Cut(usize),
     /// The connection breaks when this message, of either direction, is about to arrive.
     Disconnect(usize),
     /// This message of the store never arrives.
     Lose(usize),
-    /// Nothing.
-    #[default]
-    None,
     /// Every byte of the store arrives alone.
     Trickle,
 }
@@ -50,7 +49,8 @@ pub struct World {
     store: Store,
     dom0: Dom0,
     guest: Guest,
-    fault: Fault,
+    faults: Vec<Fault>,
+    config: Config,
     /// Whether the store can be reached.
     is_up: bool,
     connection: Option<ConnId>,
@@ -66,6 +66,8 @@ pub struct World {
 /// What a world counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counted {
+    /// How often the machine wanted to connect.
+    pub connects: usize,
     /// Bytes from the store to the machine.
     pub bytes: usize,
     /// Messages between the two, in either direction.
@@ -86,11 +88,12 @@ impl World {
         Self {
             // Not the origin, which is nothing special.
             now: Instant::from_origin(Duration::from_secs(1000)),
-            machine: Machine::new(config),
+            machine: Machine::new(config.clone()),
             store,
             dom0,
             guest: Guest::debian(),
-            fault: Fault::None,
+            faults: Vec::new(),
+            config,
             is_up: true,
             connection: None,
             outcomes: BTreeMap::new(),
@@ -101,9 +104,9 @@ impl World {
         }
     }
 
-    /// Has something go wrong.
-    pub const fn set_fault(&mut self, fault: Fault) {
-        self.fault = fault;
+    /// Has things go wrong.
+    pub fn set_faults(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults = faults.into_iter().collect();
     }
 
     /// The guest.
@@ -199,10 +202,14 @@ impl World {
         for _ in 0..OUTPUTS_MAX {
             match self.machine.poll_output() {
                 Output::Connect if self.is_up => {
+                    self.counted.connects += 1;
                     self.connection = Some(self.store.connect(Peer::Guest(DOMID)));
                     self.machine.handle_connected(self.now);
                 }
-                Output::Connect => self.machine.handle_closed(self.now, "connection refused"),
+                Output::Connect => {
+                    self.counted.connects += 1;
+                    self.machine.handle_closed(self.now, "connection refused");
+                }
                 Output::Disconnect => {
                     if let Some(connection) = self.connection.take() {
                         self.store.disconnect(connection);
@@ -261,18 +268,19 @@ impl World {
         }
         let number = self.counted.received;
         self.counted.received += 1;
-        if self.fault == Fault::Lose(number) {
+        if self.faults.contains(&Fault::Lose(number)) {
             return true;
         }
         let start = self.counted.bytes;
         self.counted.bytes += message.len();
-        let mut pieces: VecDeque<&[u8]> = match self.fault {
-            Fault::Cut(at) if (start + 1..self.counted.bytes).contains(&at) => {
-                let (first, second) = message.split_at(at - start);
-                [first, second].into()
-            }
-            Fault::Trickle => message.chunks(1).collect(),
-            Fault::Cut(_) | Fault::Disconnect(_) | Fault::Lose(_) | Fault::None => [message.as_slice()].into(),
+        let cut = self.faults.iter().find_map(|fault| match fault {
+            Fault::Cut(at) => message.split_at_checked(at.checked_sub(start)?),
+            Fault::Crash(_) | Fault::Disconnect(_) | Fault::Lose(_) | Fault::Trickle => None,
+        });
+        let mut pieces: VecDeque<&[u8]> = match cut {
+            _ if self.faults.contains(&Fault::Trickle) => message.chunks(1).collect(),
+            Some((first, second)) if !first.is_empty() && !second.is_empty() => [first, second].into(),
+            Some(_) | None => [message.as_slice()].into(),
         };
         while let Some(piece) = pieces.pop_front() {
             self.machine.handle_bytes(self.now, piece).expect("there is a connection");
@@ -288,11 +296,23 @@ impl World {
     fn breaks_here(&mut self) -> bool {
         let number = self.counted.messages;
         self.counted.messages += 1;
-        let breaks = self.fault == Fault::Disconnect(number);
-        if breaks {
-            self.close("the fault of this run");
+        let crashes = self.faults.contains(&Fault::Crash(number));
+        let breaks = self.faults.contains(&Fault::Disconnect(number));
+        if crashes {
+            self.crash();
+        } else if breaks {
+            self.close("a fault of this run");
         }
-        breaks
+        crashes || breaks
+    }
+
+    /// What the guest did stays done.
+    fn crash(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.store.disconnect(connection);
+        }
+        self.outcomes.clear();
+        self.machine = Machine::new(self.config.clone());
     }
 
     fn close(&mut self, reason: &str) {

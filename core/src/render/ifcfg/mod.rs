@@ -44,7 +44,7 @@ impl Renderer for NetworkScripts {
             let name = &interface.name;
             let mut differs = stale.iter().any(|(_, owner)| owner == name);
             for (prefix, content) in [
-                ("ifcfg", Some(ifcfg(interface, guest, files, warnings)?)),
+                ("ifcfg", Some(ifcfg(interface, config, guest, files, warnings)?)),
                 ("route", route(interface)),
                 ("route6", route6(interface)),
             ] {
@@ -83,6 +83,7 @@ fn meaning(text: Option<&str>) -> Vec<&str> {
 
 fn ifcfg(
     interface: &Interface,
+    config: &NetworkConfig,
     guest: &Guest<'_>,
     files: &Files<'_, '_>,
     warnings: &mut Vec<String>,
@@ -129,7 +130,9 @@ fn ifcfg(
         let zone = if address.is_unicast_link_local() { format!("%{name}") } else { String::new() };
         line("IPV6_DEFAULTGW", &format!("{address}{zone}"));
     }
-    let nameservers = stable_order(&interface.nameservers, &old_nameservers(&old));
+    // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
+    let all = if interface.nameservers.is_empty() { Vec::new() } else { config.nameservers() };
+    let nameservers = stable_order(&all, &old_nameservers(&old));
     if !nameservers.is_empty() {
         line("PEERDNS", "yes");
     }

@@ -161,7 +161,7 @@ fn what_stands_below_a_request_is_removed_with_it() {
 #[test]
 fn requests_that_wait_at_the_start_are_all_answered() {
     super::on_with(&StoreKind::ALL, |rig| {
-        let ids: Vec<String> = (0..40).map(|nth| format!("waiting-{nth:02}")).collect();
+        let ids: Vec<String> = (0..25).map(|nth| format!("waiting-{nth:02}")).collect();
         for id in &ids {
             rig.post_as(id, VERSION);
         }

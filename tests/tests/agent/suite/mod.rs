@@ -14,6 +14,7 @@ mod files;
 mod idle;
 mod life;
 mod network;
+mod obstacles;
 mod password;
 mod replies;
 mod secrets;

@@ -1,0 +1,203 @@
+//! What a network stack makes of a guest's files, compared with the model; see `tests/oracles/README.md`.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nova_agent_core::effect::{ExistingMode, GuestPath, InterfaceState, Step, WriteFile};
+use nova_agent_core::network::{Family, Interface, NetworkConfig, Route};
+use nova_agent_core::plan::Plan;
+use serde::Serialize;
+
+/// The exit code of `check` where a machine cannot run it at all.
+const CANNOT_RUN: i32 = 77;
+
+/// Gives the files below `tree`, a guest's root, to the network stack `target` and compares what it makes of them.
+///
+/// The names of the targets are those of `tests/oracles/check`. The first call on a machine fetches the tools.
+///
+/// # Errors
+/// [`Report`] with the differences and the log of the stack.
+pub fn check(target: &str, tree: &Path, expected: &Expected) -> Result<(), Report> {
+    let unavailable = |error: &dyn fmt::Display| Report::Unavailable(error.to_string());
+    let directory = tempfile::tempdir().map_err(|error| unavailable(&error))?;
+    let file = directory.path().join("expected.json");
+    let json = serde_json::to_vec(expected).map_err(|error| unavailable(&error))?;
+    fs::write(&file, json).map_err(|error| unavailable(&error))?;
+
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracles/check");
+    let output =
+        Command::new(program).arg(target).arg(tree).arg(&file).output().map_err(|error| unavailable(&error))?;
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    match output.status.code() {
+        Some(0) => Ok(()),
+        Some(1) => Err(Report::Different(text)),
+        Some(CANNOT_RUN) => Err(Report::Unavailable(text)),
+        Some(_) | None => Err(Report::Unavailable(format!("{}\n{text}", output.status))),
+    }
+}
+
+/// Why a configuration did not pass.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Report {
+    /// The stack refuses it, or makes something else of it than the model says: the differences, then the stack's log.
+    #[error("{0}")]
+    Different(String),
+    /// This machine cannot tell: no root, no namespaces, or the tool cannot be fetched.
+    #[error("the oracle cannot run: {0}")]
+    Unavailable(String),
+}
+
+/// What the kernel shall have once the stack has run.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Expected {
+    interfaces: BTreeMap<String, State>,
+    /// Nothing is said about name servers if there are none: a guest keeps what it has then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dns: Vec<String>,
+    any_order: bool,
+    others: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+struct State {
+    mac: String,
+    addresses: Vec<String>,
+    routes: Vec<String>,
+}
+
+impl Expected {
+    /// What a configuration says.
+    #[must_use]
+    pub fn new(config: &NetworkConfig) -> Self {
+        let interfaces = config.interfaces.iter().map(|interface| (interface.name.to_string(), State::of(interface)));
+        let dns = config.nameservers().into_iter().map(|address| address.to_string());
+        Self { interfaces: interfaces.collect(), dns: dns.collect(), any_order: false, others: BTreeMap::new() }
+    }
+
+    /// The same on a guest with these interfaces: their MAC addresses count, and those that the configuration does not
+    /// name may look as they like.
+    #[must_use]
+    pub fn on(mut self, interfaces: &[InterfaceState]) -> Self {
+        for InterfaceState { name, mac, .. } in interfaces {
+            let Some(mac) = mac.map(|mac| mac.to_string()) else { continue };
+            match self.interfaces.get_mut(name) {
+                Some(state) => state.mac = mac,
+                None => drop(self.others.insert(name.clone(), mac)),
+            }
+        }
+        self
+    }
+
+    /// The same where the stack decides about the order of name servers, as resolvconf does.
+    #[must_use]
+    pub const fn with_nameservers_in_any_order(mut self) -> Self {
+        self.any_order = true;
+        self
+    }
+}
+
+impl State {
+    fn of(interface: &Interface) -> Self {
+        let default = |family: &Family, destination: &str| {
+            family.gateway.map(|gateway| format!("{destination} via {}", gateway.address))
+        };
+        let static_route = |route: &Route| match route.via {
+            Some(gateway) => format!("{} via {}", route.destination, gateway.address),
+            None => route.destination.to_string(),
+        };
+        let defaults = [default(&interface.v4, "0.0.0.0/0"), default(&interface.v6, "::/0")];
+        Self {
+            mac: interface.mac.to_string(),
+            addresses: interface.addresses().map(|address| address.to_string()).collect(),
+            routes: defaults.into_iter().flatten().chain(interface.routes.iter().map(static_route)).collect(),
+        }
+    }
+}
+
+/// Makes the changes of a plan that concern files, below `root`. Programs and the kernel are not part of it.
+///
+/// # Errors
+/// The first change that cannot be made.
+pub fn apply(plan: &Plan, root: &Path) -> io::Result<()> {
+    for step in &plan.steps {
+        match &step.step {
+            Step::MakeDirectory { path, mode } => {
+                let path = below(root, path);
+                if !path.is_dir() {
+                    fs::create_dir_all(&path)?;
+                    fs::set_permissions(&path, Permissions::from_mode(mode.bits().into()))?;
+                }
+            }
+            Step::RemoveDirectory { path } => drop(fs::remove_dir(below(root, path))),
+            Step::RemoveFile { path } => remove(&below(root, path))?,
+            Step::RestoreFile { path, .. } => {
+                return Err(io::Error::new(ErrorKind::Unsupported, format!("a plan does not restore {path}")));
+            }
+            Step::Symlink { path, target } => {
+                let path = below(root, path);
+                remove(&path)?;
+                make_parent(&path)?;
+                symlink(target, &path)?;
+            }
+            Step::WriteFile(write) => replace(write, root)?,
+            Step::Run(_) | Step::SetHostname(_) | Step::SetPassword { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// The files that a plan writes and removes, for messages.
+#[must_use]
+pub fn describe(plan: &Plan) -> String {
+    let mut text = String::new();
+    for step in &plan.steps {
+        // A String takes everything.
+        let _ = match &step.step {
+            Step::WriteFile(WriteFile { path, content, mode, .. }) => {
+                let content = String::from_utf8_lossy(content.expose());
+                writeln!(text, "==> {path} ({:o}) <==\n{content}", mode.bits())
+            }
+            step @ (Step::MakeDirectory { .. }
+            | Step::RemoveDirectory { .. }
+            | Step::RemoveFile { .. }
+            | Step::RestoreFile { .. }
+            | Step::Symlink { .. }) => writeln!(text, "==> {step} <=="),
+            Step::Run(_) | Step::SetHostname(_) | Step::SetPassword { .. } => Ok(()),
+        };
+    }
+    text
+}
+
+fn replace(write: &WriteFile, root: &Path) -> io::Result<()> {
+    let path = below(root, &write.path);
+    let present = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file).map(|old| old.permissions());
+    let permissions = match (present, write.existing) {
+        (Some(present), ExistingMode::Keep) => present,
+        (Some(_), ExistingMode::Replace) | (None, _) => Permissions::from_mode(write.mode.bits().into()),
+    };
+    remove(&path)?;
+    make_parent(&path)?;
+    fs::write(&path, write.content.expose())?;
+    fs::set_permissions(&path, permissions)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A guest has the directories that a plan writes to; a tree of files in a repository has no empty ones.
+fn make_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
+fn below(root: &Path, path: &GuestPath) -> PathBuf {
+    root.join(path.as_str().trim_start_matches('/'))
+}

@@ -21,8 +21,9 @@ const UDEV: GuestPath = GuestPath::constant("/run/udev/control");
 /// What udev knows of a device, written when it is done with it: `n` and the index for an interface.
 const UDEV_DATA: GuestPath = GuestPath::constant("/run/udev/data");
 
-/// It takes less than a second on an idle machine. A VIF without a driver costs all of it each time.
-const WAIT_MAX: Duration = Duration::from_secs(4);
+/// At boot it takes less than a second on an idle machine. A VIF without a driver costs all of it each time, and the host's
+/// patience with a reset of the network is 60 s.
+const WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// How often it is looked at meanwhile.
 const STEP: Duration = Duration::from_millis(100);

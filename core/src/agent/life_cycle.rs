@@ -253,7 +253,7 @@ impl Agent {
             self.notice(id);
         }
         self.listing.due = rescan.into_iter().chain(retry).min().map(|interval| self.now.after(interval));
-        if self.readiness == Readiness::Unknown {
+        if matches!(self.readiness, Readiness::Unknown { .. }) {
             self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect());
         }
         if core::mem::take(&mut self.listing.again) {

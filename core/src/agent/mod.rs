@@ -49,6 +49,10 @@ pub const REQUESTS_MAX: usize = 1024;
 /// The token of the watch on [`REQUESTS`].
 const TOKEN: &str = "nova-agent";
 
+/// How long a store that cannot be reached keeps the agent from being ready: services that bring the network up wait for
+/// that.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long after [`Agent::handle_terminate`] the agent leaves although something is still in hand. Plans take less.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -208,8 +212,10 @@ struct Listing {
 /// Whether the requests that waited when the agent started are answered.
 #[derive(Debug, Eq, PartialEq)]
 enum Readiness {
-    /// They are not known yet.
-    Unknown,
+    /// They are not known yet; the agent is ready at this time all the same, if the store could not be reached.
+    Unknown {
+        until: Option<Instant>,
+    },
     /// These are not answered yet.
     Awaiting(BTreeSet<RequestId>),
     Ready,
@@ -245,7 +251,7 @@ impl Agent {
             listing: Listing::default(),
             responses: Responses::default(),
             exchanges: Exchanges::new(),
-            readiness: Readiness::Unknown,
+            readiness: Readiness::Unknown { until: None },
             stopping: Stopping::No,
         }
     }
@@ -268,6 +274,9 @@ impl Agent {
             return;
         }
         self.advance_clock(now);
+        if let Readiness::Unknown { until: until @ None } = &mut self.readiness {
+            *until = Some(self.now.after(READY_TIMEOUT));
+        }
         self.end_connection();
         self.settle();
     }
@@ -339,6 +348,11 @@ impl Agent {
             self.handle_timer(&id);
         }
         self.exchanges.expire(now);
+        if let Readiness::Unknown { until: Some(until) } = self.readiness
+            && until <= now
+        {
+            self.readiness = Readiness::Awaiting(BTreeSet::new());
+        }
         if self.connected {
             self.remove_old_responses();
             if self.listing.due.is_some_and(|due| due <= now) {
@@ -389,11 +403,15 @@ impl Agent {
         } else {
             None
         };
+        let ready = match self.readiness {
+            Readiness::Unknown { until } => until,
+            Readiness::Awaiting(_) | Readiness::Ready => None,
+        };
         let stop = match self.stopping {
             Stopping::Until(at) => Some(at),
             Stopping::Gone | Stopping::No => None,
         };
-        [effects, timers, store, stop, self.exchanges.next_expiry(), self.alive_at].into_iter().flatten().min()
+        [effects, timers, store, ready, stop, self.exchanges.next_expiry(), self.alive_at].into_iter().flatten().min()
     }
 
     /// Time that goes backwards is ignored.

@@ -206,6 +206,22 @@ fn an_agent_without_requests_is_ready_at_once() {
 }
 
 #[test]
+fn a_store_that_cannot_be_reached_does_not_keep_the_guest_from_booting() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_disconnected(bench.now);
+    bench.pass(Duration::from_secs(9));
+    bench.agent.handle_disconnected(bench.now);
+    bench.collect();
+    assert!(!bench.reports.contains(&Report::Ready));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.reports, [Report::Ready]);
+    assert_eq!(bench.agent.deadline(), None);
+    bench.connect(&["1"], &[]);
+    bench.expect_read("1", Ok(VERSION));
+    assert_eq!(bench.reports.iter().filter(|report| **report == Report::Ready).count(), 1);
+}
+
+#[test]
 fn a_request_that_an_earlier_run_answered_is_only_removed() {
     let mut bench = Bench::started(&["1"], &["1"]);
     bench.expect_removal("1");

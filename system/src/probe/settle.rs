@@ -21,9 +21,9 @@ const UDEV: GuestPath = GuestPath::constant("/run/udev/control");
 /// What udev knows of a device, written when it is done with it: `n` and the index for an interface.
 const UDEV_DATA: GuestPath = GuestPath::constant("/run/udev/data");
 
-/// At boot it takes less than a second on an idle machine. A VIF without a driver costs all of it each time, and the host's
-/// patience with a reset of the network is 60 s.
-const WAIT_MAX: Duration = Duration::from_secs(8);
+/// At boot it takes less than a second on an idle machine, and took more than 8 s on a starved one. The host's patience
+/// with a reset of the network is 60 s, the core's with this question 30 s.
+const WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// How often it is looked at meanwhile.
 const STEP: Duration = Duration::from_millis(100);

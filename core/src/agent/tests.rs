@@ -1,5 +1,7 @@
 //! The life of requests, event by event. The same rules are tested against real stores elsewhere.
 
+mod connections;
+mod refusals;
 mod storm;
 
 use alloc::format;
@@ -206,22 +208,6 @@ fn an_agent_without_requests_is_ready_at_once() {
 }
 
 #[test]
-fn a_store_that_cannot_be_reached_does_not_keep_the_guest_from_booting() {
-    let mut bench = Bench::new(Config::default());
-    bench.agent.handle_disconnected(bench.now);
-    bench.pass(Duration::from_secs(9));
-    bench.agent.handle_disconnected(bench.now);
-    bench.collect();
-    assert!(!bench.reports.contains(&Report::Ready));
-    bench.pass(Duration::from_secs(1));
-    assert_eq!(bench.reports, [Report::Ready]);
-    assert_eq!(bench.agent.deadline(), None);
-    bench.connect(&["1"], &[]);
-    bench.expect_read("1", Ok(VERSION));
-    assert_eq!(bench.reports.iter().filter(|report| **report == Report::Ready).count(), 1);
-}
-
-#[test]
 fn a_request_that_an_earlier_run_answered_is_only_removed() {
     let mut bench = Bench::started(&["1"], &["1"]);
     bench.expect_removal("1");
@@ -340,132 +326,6 @@ fn an_empty_request_is_given_time() {
 }
 
 #[test]
-fn a_response_is_removed_after_two_minutes() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", VERSION);
-    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-    bench.expect_removal("1");
-    assert_eq!(bench.agent.deadline(), Some(bench.now.after(RESPONSE_TIMEOUT)));
-    bench.pass(RESPONSE_TIMEOUT);
-    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
-    bench.expect_nothing();
-}
-
-#[test]
-fn no_more_than_thirty_responses_are_kept() {
-    let mut bench = Bench::started(&[], &[]);
-    for n in 0..RESPONSES_MAX + 2 {
-        let id = n.to_string();
-        bench.post(&id, VERSION);
-        bench.expect_response(&id, "0", "3.0.0", Ok(Reply::Done));
-        bench.expect_removal(&id);
-        if n >= RESPONSES_MAX {
-            let oldest = (n - RESPONSES_MAX).to_string();
-            bench.expect(&Operation::Remove(response(&oldest)), Ok(Reply::Done));
-        }
-        bench.expect_nothing();
-    }
-}
-
-#[test]
-fn when_many_are_answered_at_once_there_is_never_no_room() {
-    let many: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let mut bench = Bench::started(&many, &[]);
-    let mut kept: Vec<StorePath> = Vec::new();
-    while let Some((_, operation)) = bench.operations.front().cloned() {
-        let result = match &operation {
-            Operation::Read(_) => Reply::Value(VERSION.into()),
-            Operation::Write { path, .. } => {
-                kept.push(path.clone());
-                Reply::Done
-            }
-            Operation::List(_) | Operation::Remove(_) | Operation::Watch { .. } => Reply::Done,
-        };
-        if let Operation::Remove(path) = &operation {
-            kept.retain(|response| response != path);
-        }
-        assert!(kept.len() <= 50, "the C daemon refuses the 55th");
-        bench.expect(&operation, Ok(result));
-    }
-    assert_eq!((bench.answered().len(), kept.len()), (many.len(), RESPONSES_MAX));
-}
-
-#[test]
-fn what_an_earlier_run_left_is_cleaned_up() {
-    let old: Vec<String> = (0..35).map(|n| format!("old-{n:02}")).collect();
-    let old: Vec<&str> = old.iter().map(String::as_str).collect();
-    let mut bench = Bench::started(&["old-00"], &old);
-    bench.expect_removal("old-00");
-    for name in &old[0..5] {
-        bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
-    }
-    bench.expect_nothing();
-    bench.pass(RESPONSE_TIMEOUT);
-    for name in &old[5..] {
-        bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
-    }
-    bench.expect_nothing();
-}
-
-#[test]
-fn a_full_store_is_swept_and_the_answer_is_written_after_all() {
-    for error in [ErrorName::Enospc, ErrorName::E2Big, ErrorName::Equota] {
-        let mut bench = Bench::started(&[], &["mine"]);
-        bench.pass(Duration::from_secs(6));
-        bench.post("1", VERSION);
-        bench.expect_response("1", "0", "3.0.0", Err(error));
-        bench.expect(&Operation::List(RESPONSES), Ok(names(&["mine", "foreign"])));
-        bench.expect(&Operation::Remove(response("mine")), Ok(Reply::Done));
-        bench.expect(&Operation::Remove(response("foreign")), Ok(Reply::Done));
-        bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-        bench.expect_removal("1");
-        bench.expect_nothing();
-    }
-}
-
-#[test]
-fn an_answer_that_the_store_refuses_is_kept_and_tried_again() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", VERSION);
-    bench.expect_response("1", "0", "3.0.0", Err(ErrorName::Eacces));
-    bench.expect_nothing();
-    bench.pass(Duration::from_secs(1));
-    bench.expect_read("1", Ok(VERSION));
-    bench.expect_response("1", "0", "3.0.0", Err(ErrorName::Eacces));
-    bench.pass(Duration::from_secs(60));
-    bench.expect_read("1", Ok(VERSION));
-    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-    bench.expect_removal("1");
-    bench.expect_nothing();
-}
-
-#[test]
-fn a_request_that_may_not_be_read_does_not_stop_the_others() {
-    let mut bench = Bench::started(&["secret", "1"], &[]);
-    bench.expect_read("1", Ok(VERSION));
-    bench.expect_read("secret", Err(ErrorName::Eacces));
-    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-    bench.expect_removal("1");
-    bench.expect_nothing();
-    assert!(bench.reports.contains(&Report::Ready));
-}
-
-#[test]
-fn a_request_that_cannot_be_removed_is_not_carried_out_again() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", VERSION);
-    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-    bench.expect(&Operation::Remove(request("1")), Err(ErrorName::Eacces));
-    bench.fire("data/host/1");
-    bench.expect_nothing();
-    bench.fire("data/host");
-    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
-    bench.expect_removal("1");
-    bench.expect_nothing();
-}
-
-#[test]
 fn an_event_above_the_requests_lists_them() {
     for path in ["data/host", "data", "vm-data"] {
         let mut bench = Bench::started(&[], &[]);
@@ -490,41 +350,6 @@ fn requests_are_listed_now_and_then_although_nothing_fires() {
     let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
     bench.connect(&[], &[]);
     assert_eq!(bench.agent.deadline(), None);
-}
-
-#[test]
-fn an_answer_that_was_on_its_way_when_the_connection_ended_is_not_lost() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", INJECT);
-    bench.complete(done());
-    bench.operations.clear();
-    bench.agent.handle_disconnected(bench.now);
-    bench.collect();
-    bench.agent.handle_connected(bench.now);
-    bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
-    bench.expect_read("1", Ok(INJECT));
-    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
-    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
-    bench.expect_response("1", "0", "", Ok(Reply::Done));
-    bench.expect_removal("1");
-    bench.expect_nothing();
-}
-
-#[test]
-fn a_command_at_work_survives_the_end_of_the_connection() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", INJECT);
-    bench.agent.handle_disconnected(bench.now);
-    bench.complete(done());
-    bench.expect_nothing();
-    bench.agent.handle_connected(bench.now);
-    bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
-    bench.expect_read("1", Ok(INJECT));
-    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
-    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
-    bench.expect_response("1", "0", "", Ok(Reply::Done));
 }
 
 #[test]
@@ -554,41 +379,6 @@ fn an_outcome_for_an_effect_that_was_never_given_out_is_misuse() {
 }
 
 #[test]
-fn terminating_finishes_what_is_in_hand_and_leaves_the_rest_in_the_store() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", INJECT);
-    bench.post("2", INJECT);
-    bench.agent.handle_terminate(bench.now);
-    bench.collect();
-    assert!(!bench.exited);
-    bench.complete(done());
-    bench.expect_response("1", "0", "", Ok(Reply::Done));
-    assert!(!bench.exited);
-    bench.fire("data/host/3");
-    bench.expect_removal("1");
-    assert!(bench.exited);
-    bench.expect_nothing();
-}
-
-#[test]
-fn terminating_an_idle_agent_leaves_at_once() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.agent.handle_terminate(bench.now);
-    bench.collect();
-    assert!(bench.exited);
-    assert_eq!(bench.agent.deadline(), None);
-}
-
-#[test]
-fn terminating_does_not_wait_for_ever() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", INJECT);
-    bench.agent.handle_terminate(bench.now);
-    bench.pass(STOP_TIMEOUT);
-    assert!(bench.exited);
-}
-
-#[test]
 fn a_key_exchange_gets_its_random_bytes_and_its_answer() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", r#"{"name": "keyinit", "value": "118651915984640172265778366366426"}"#);
@@ -597,53 +387,6 @@ fn a_key_exchange_gets_its_random_bytes_and_its_answer() {
     let (_, operation) = bench.operations.front().unwrap();
     let Operation::Write { value, .. } = operation else { panic!("{operation:?}") };
     assert!(value.starts_with(br#"{"returncode": "D0", "message": ""#));
-}
-
-#[test]
-fn requests_that_cannot_be_listed_are_removed_when_nobody_can_wait_for_them_any_more() {
-    let mut bench = Bench::new(Config::default());
-    bench.agent.handle_connected(bench.now);
-    bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
-    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
-    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::E2Big));
-    // New ones are still answered.
-    bench.post("1", VERSION);
-    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-    bench.expect_removal("1");
-    bench.pass(Duration::from_secs(300));
-    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
-    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::E2Big));
-    bench.expect_nothing();
-    bench.pass(Duration::from_secs(300));
-    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::E2Big));
-    bench.expect(&Operation::Remove(REQUESTS), Ok(Reply::Done));
-    bench.expect_nothing();
-}
-
-#[test]
-fn a_flood_of_requests_is_taken_in_parts() {
-    let many: Vec<String> = (0..REQUESTS_MAX + 10).map(|n| format!("{n:04}")).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let mut bench = Bench::started(&many, &[]);
-    let mut answered = 0;
-    let mut listed = 0;
-    while let Some((_, operation)) = bench.operations.front().cloned() {
-        match &operation {
-            Operation::Read(_) => bench.expect(&operation, Ok(Reply::Value(VERSION.into()))),
-            Operation::Write { .. } => {
-                answered += 1;
-                bench.expect(&operation, Ok(Reply::Done));
-            }
-            Operation::Remove(_) => bench.expect(&operation, Ok(Reply::Done)),
-            Operation::List(_) => {
-                listed += 1;
-                bench.expect(&operation, Ok(names(&many[REQUESTS_MAX..])));
-            }
-            Operation::Watch { .. } => panic!("{operation:?}"),
-        }
-    }
-    assert_eq!((answered, listed), (many.len(), 1));
 }
 
 #[test]
@@ -667,12 +410,6 @@ fn the_network_is_configured_at_start_if_the_command_line_says_so() {
     bench.expect_nothing();
 }
 
-impl Bench {
-    fn expect_nothing_but_effects(&self) {
-        assert_eq!(self.operations, []);
-    }
-}
-
 #[test]
 fn an_empty_request_whose_event_was_lost_is_carried_out_after_all() {
     let mut bench = Bench::started(&[], &[]);
@@ -685,45 +422,6 @@ fn an_empty_request_whose_event_was_lost_is_carried_out_after_all() {
 }
 
 #[test]
-fn nothing_follows_the_exit() {
-    let mut bench = Bench::new(Config { alive: Some(Duration::from_secs(1)), ..Config::default() });
-    bench.connect(&[], &[]);
-    bench.post("1", r#"{"name": "injectfile", "value": "L2EvYi9jLHg="}"#);
-    bench.agent.handle_terminate(bench.now);
-    bench.pass(STOP_TIMEOUT);
-    assert!(bench.exited);
-    bench.effects.clear();
-    bench.operations.clear();
-    bench.reports.clear();
-    bench.pass(Duration::from_secs(1000));
-    bench.fire("data/host/2");
-    let last = EffectId(bench.agent.last_effect);
-    bench.agent.handle_completed(bench.now, last, done()).unwrap();
-    bench.agent.handle_disconnected(bench.now);
-    bench.agent.handle_connected(bench.now);
-    bench.collect();
-    bench.expect_nothing();
-    assert_eq!(bench.reports, []);
-}
-
-#[test]
-fn a_failure_that_is_too_long_for_the_store_stays_a_failure() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", r#"{"name": "resetnetwork", "value": ""}"#);
-    for _ in 0..3 {
-        let (_, operation) = bench.operations.front().cloned().unwrap();
-        bench.expect(&operation, Err(ErrorName::Enoent));
-    }
-    bench.complete(Outcome::Failed(Failure::Io("x".repeat(500))));
-    let (_, operation) = bench.operations.front().cloned().unwrap();
-    bench.expect(&operation, Err(ErrorName::Enospc));
-    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
-    bench.expect(&operation, Err(ErrorName::Enospc));
-    // Code 500 would be success of this command.
-    bench.expect_response("1", "1", "Response too large", Ok(Reply::Done));
-}
-
-#[test]
 fn the_reset_at_start_asks_once() {
     let mut bench = Bench::new(Config { reset_network_at_start: true, ..Config::default() });
     bench.agent.handle_connected(bench.now);
@@ -732,76 +430,8 @@ fn the_reset_at_start_asks_once() {
     assert_eq!(bench.operations.iter().filter(|(_, operation)| *operation == networking).count(), 1);
 }
 
-#[test]
-fn a_listing_that_failed_is_tried_again() {
-    let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
-    bench.agent.handle_connected(bench.now);
-    bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
-    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
-    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enomem));
-    bench.expect_nothing();
-    bench.pass(Duration::from_secs(60));
-    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
-    bench.expect_read("1", Ok(VERSION));
-    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-}
-
-#[test]
-fn a_watch_that_stays_refused_is_logged_once() {
-    let mut bench = Bench::new(Config::default());
-    bench.agent.handle_connected(bench.now);
-    bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
-    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
-    bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
-    for _ in 0..5 {
-        bench.pass(Duration::from_secs(5));
-        bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
-        bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+impl Bench {
+    fn expect_nothing_but_effects(&self) {
+        assert_eq!(self.operations, []);
     }
-    let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
-    assert_eq!(refusals.count(), 1);
-}
-
-#[test]
-fn a_command_in_hand_is_answered_over_a_connection_that_comes_back_while_the_agent_stops() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", INJECT);
-    bench.agent.handle_disconnected(bench.now);
-    bench.agent.handle_terminate(bench.now);
-    bench.collect();
-    bench.connect(&["1", "2"], &[]);
-    bench.complete(done());
-    bench.expect_response("1", "0", "", Ok(Reply::Done));
-    bench.expect_removal("1");
-    assert!(bench.exited);
-    bench.expect_nothing();
-}
-
-#[test]
-fn a_request_that_cannot_be_removed_is_not_carried_out_over_another_connection_either() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", INJECT);
-    bench.complete(done());
-    bench.expect_response("1", "0", "", Ok(Reply::Done));
-    bench.expect(&Operation::Remove(request("1")), Err(ErrorName::Eacces));
-    bench.pass(RESPONSE_TIMEOUT);
-    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
-    bench.agent.handle_disconnected(bench.now);
-    bench.connect(&["1"], &[]);
-    bench.expect_removal("1");
-    bench.expect_nothing();
-}
-
-#[test]
-fn an_answered_request_that_went_with_its_connection_is_forgotten() {
-    let mut bench = Bench::started(&[], &[]);
-    bench.post("1", VERSION);
-    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
-    bench.operations.clear();
-    bench.agent.handle_disconnected(bench.now);
-    bench.connect(&[], &["1"]);
-    bench.expect_nothing();
-    assert!(bench.agent.requests.is_empty());
 }

@@ -1,0 +1,225 @@
+//! Full stores, refused operations and lists that are too long.
+
+use super::*;
+
+#[test]
+fn a_response_is_removed_after_two_minutes() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    assert_eq!(bench.agent.deadline(), Some(bench.now.after(RESPONSE_TIMEOUT)));
+    bench.pass(RESPONSE_TIMEOUT);
+    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
+    bench.expect_nothing();
+}
+
+#[test]
+fn no_more_than_thirty_responses_are_kept() {
+    let mut bench = Bench::started(&[], &[]);
+    for n in 0..RESPONSES_MAX + 2 {
+        let id = n.to_string();
+        bench.post(&id, VERSION);
+        bench.expect_response(&id, "0", "3.0.0", Ok(Reply::Done));
+        bench.expect_removal(&id);
+        if n >= RESPONSES_MAX {
+            let oldest = (n - RESPONSES_MAX).to_string();
+            bench.expect(&Operation::Remove(response(&oldest)), Ok(Reply::Done));
+        }
+        bench.expect_nothing();
+    }
+}
+
+#[test]
+fn when_many_are_answered_at_once_there_is_never_no_room() {
+    let many: Vec<String> = (0..200).map(|n| format!("{n:03}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut bench = Bench::started(&many, &[]);
+    let mut kept: Vec<StorePath> = Vec::new();
+    while let Some((_, operation)) = bench.operations.front().cloned() {
+        let result = match &operation {
+            Operation::Read(_) => Reply::Value(VERSION.into()),
+            Operation::Write { path, .. } => {
+                kept.push(path.clone());
+                Reply::Done
+            }
+            Operation::List(_) | Operation::Remove(_) | Operation::Watch { .. } => Reply::Done,
+        };
+        if let Operation::Remove(path) = &operation {
+            kept.retain(|response| response != path);
+        }
+        assert!(kept.len() <= 50, "the C daemon refuses the 55th");
+        bench.expect(&operation, Ok(result));
+    }
+    assert_eq!((bench.answered().len(), kept.len()), (many.len(), RESPONSES_MAX));
+}
+
+#[test]
+fn what_an_earlier_run_left_is_cleaned_up() {
+    let old: Vec<String> = (0..35).map(|n| format!("old-{n:02}")).collect();
+    let old: Vec<&str> = old.iter().map(String::as_str).collect();
+    let mut bench = Bench::started(&["old-00"], &old);
+    bench.expect_removal("old-00");
+    for name in &old[0..5] {
+        bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
+    }
+    bench.expect_nothing();
+    bench.pass(RESPONSE_TIMEOUT);
+    for name in &old[5..] {
+        bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
+    }
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_full_store_is_swept_and_the_answer_is_written_after_all() {
+    for error in [ErrorName::Enospc, ErrorName::E2Big, ErrorName::Equota] {
+        let mut bench = Bench::started(&[], &["mine"]);
+        bench.pass(Duration::from_secs(6));
+        bench.post("1", VERSION);
+        bench.expect_response("1", "0", "3.0.0", Err(error));
+        bench.expect(&Operation::List(RESPONSES), Ok(names(&["mine", "foreign"])));
+        bench.expect(&Operation::Remove(response("mine")), Ok(Reply::Done));
+        bench.expect(&Operation::Remove(response("foreign")), Ok(Reply::Done));
+        bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+        bench.expect_removal("1");
+        bench.expect_nothing();
+    }
+}
+
+#[test]
+fn an_answer_that_the_store_refuses_is_kept_and_tried_again() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Err(ErrorName::Eacces));
+    bench.expect_nothing();
+    bench.pass(Duration::from_secs(1));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Err(ErrorName::Eacces));
+    bench.pass(Duration::from_secs(60));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_request_that_may_not_be_read_does_not_stop_the_others() {
+    let mut bench = Bench::started(&["secret", "1"], &[]);
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_read("secret", Err(ErrorName::Eacces));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+    assert!(bench.reports.contains(&Report::Ready));
+}
+
+#[test]
+fn a_request_that_cannot_be_removed_is_not_carried_out_again() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect(&Operation::Remove(request("1")), Err(ErrorName::Eacces));
+    bench.fire("data/host/1");
+    bench.expect_nothing();
+    bench.fire("data/host");
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn requests_that_cannot_be_listed_are_removed_when_nobody_can_wait_for_them_any_more() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::E2Big));
+    // New ones are still answered.
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.pass(Duration::from_secs(300));
+    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::E2Big));
+    bench.expect_nothing();
+    bench.pass(Duration::from_secs(300));
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::E2Big));
+    bench.expect(&Operation::Remove(REQUESTS), Ok(Reply::Done));
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_flood_of_requests_is_taken_in_parts() {
+    let many: Vec<String> = (0..REQUESTS_MAX + 10).map(|n| format!("{n:04}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut bench = Bench::started(&many, &[]);
+    let mut answered = 0;
+    let mut listed = 0;
+    while let Some((_, operation)) = bench.operations.front().cloned() {
+        match &operation {
+            Operation::Read(_) => bench.expect(&operation, Ok(Reply::Value(VERSION.into()))),
+            Operation::Write { .. } => {
+                answered += 1;
+                bench.expect(&operation, Ok(Reply::Done));
+            }
+            Operation::Remove(_) => bench.expect(&operation, Ok(Reply::Done)),
+            Operation::List(_) => {
+                listed += 1;
+                bench.expect(&operation, Ok(names(&many[REQUESTS_MAX..])));
+            }
+            Operation::Watch { .. } => panic!("{operation:?}"),
+        }
+    }
+    assert_eq!((answered, listed), (many.len(), 1));
+}
+
+#[test]
+fn a_failure_that_is_too_long_for_the_store_stays_a_failure() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", r#"{"name": "resetnetwork", "value": ""}"#);
+    for _ in 0..3 {
+        let (_, operation) = bench.operations.front().cloned().unwrap();
+        bench.expect(&operation, Err(ErrorName::Enoent));
+    }
+    bench.complete(Outcome::Failed(Failure::Io("x".repeat(500))));
+    let (_, operation) = bench.operations.front().cloned().unwrap();
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&operation, Err(ErrorName::Enospc));
+    // Code 500 would be success of this command.
+    bench.expect_response("1", "1", "Response too large", Ok(Reply::Done));
+}
+
+#[test]
+fn a_listing_that_failed_is_tried_again() {
+    let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enomem));
+    bench.expect_nothing();
+    bench.pass(Duration::from_secs(60));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_read("1", Ok(VERSION));
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+}
+
+#[test]
+fn a_watch_that_stays_refused_is_logged_once() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    for _ in 0..5 {
+        bench.pass(Duration::from_secs(5));
+        bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+        bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
+    }
+    let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
+    assert_eq!(refusals.count(), 1);
+}

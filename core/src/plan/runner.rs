@@ -25,8 +25,12 @@ pub struct Runner {
     deadline: Option<Instant>,
 }
 
-/// What a program gets when the time is used up: undoing goes on all the same.
-const TIME_MIN: Duration = Duration::from_secs(1);
+/// What a step of the roll-back gets even when the time is used up. A guest without a network is worse than a late answer,
+/// and on a guest that is short of processor time nothing is quick.
+const UNDO_MIN: Duration = Duration::from_secs(5);
+
+/// With less time than this left, a second try is not worth beginning.
+const SECOND_TRY_MIN: Duration = Duration::from_secs(1);
 
 /// What a [`Runner`] wants next.
 #[derive(Debug, Eq, PartialEq)]
@@ -113,7 +117,9 @@ impl Runner {
     pub fn poll(&mut self, now: Instant) -> Next {
         match self.advance(now) {
             Next::Perform(Step::Run(mut program)) => {
-                program.timeout = program.timeout.min(self.time_left(now).max(TIME_MIN));
+                // Going forward there is time left, or the plan would have been given up.
+                let least = if matches!(self.state, State::RollingBack { .. }) { UNDO_MIN } else { SECOND_TRY_MIN };
+                program.timeout = program.timeout.min(self.time_left(now).max(least));
                 Next::Perform(Step::Run(program))
             }
             next @ (Next::Finished(_) | Next::Perform(_)) => next,
@@ -194,7 +200,7 @@ impl Runner {
         let (failure, fatal) = match (failure, on_failure) {
             // A second try would take as long, and the host's patience is limited.
             (failure @ Some(Failure::TimedOut { .. }), AfterFailure::Retry { .. }) => (failure, true),
-            (Some(_), AfterFailure::Retry { first, again }) if self.time_left(now) > TIME_MIN => {
+            (Some(_), AfterFailure::Retry { first, again }) if self.time_left(now) > SECOND_TRY_MIN => {
                 let in_hand = InHand { description, on_failure: AfterFailure::RollBack, undo };
                 return State::Recovering { first: first.into(), again, in_hand };
             }

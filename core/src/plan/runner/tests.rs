@@ -57,7 +57,7 @@ fn network_plan() -> Plan {
 #[test]
 fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     let second = Duration::from_secs(1);
-    let budget = Budget { apply: second * 10, roll_back: second * 5 };
+    let budget = Budget { apply: second * 10, roll_back: second * 8 };
     let plan = || Plan { budget: Some(budget), ..network_plan() };
     let timeout = |runner: &mut Runner, now| match runner.poll(now) {
         Next::Perform(Step::Run(program)) => Some((program.command_line(), program.timeout)),
@@ -66,9 +66,15 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     };
     let start = Instant::from_origin(second * 100);
     let mut plan = plan();
-    for planned in &mut plan.steps {
-        if let Step::Run(program) = &mut planned.step {
+    let long = |step: &mut Step| {
+        if let Step::Run(program) = step {
             program.timeout = second * 60;
+        }
+    };
+    for planned in &mut plan.steps {
+        long(&mut planned.step);
+        if let Undo::Steps(steps) = &mut planned.undo {
+            steps.iter_mut().for_each(long);
         }
     }
     let mut runner = Runner::new(plan, start);
@@ -80,11 +86,11 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     // The time is used up: there is no second try, and undoing begins.
     let late = start.after(second * 10);
     runner.handle_outcome(failed(), late);
-    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second)));
+    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second * 8)));
     // Even undoing took too long: what is left of it still happens.
     let later = late.after(second * 9);
     runner.handle_outcome(failed(), later);
-    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), TIME_MIN)));
+    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), UNDO_MIN)));
 }
 
 #[test]

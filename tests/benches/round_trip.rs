@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,10 @@ fn measure(kind: StoreKind) -> Result<()> {
     let agent_socket = store.guest_socket(7)?;
     let sandbox = tempfile::tempdir()?;
     let mut agent = start_agent(&agent_socket, sandbox.path())?;
-    let echo = thread::spawn(move || echo(&echo_socket).map_err(|error| error.to_string()));
+    let (ready, is_ready) = mpsc::channel();
+    let echo = thread::spawn(move || echo(&echo_socket, &ready).map_err(|error| error.to_string()));
+    // It only listens: what is written before its watch is set, it would never see.
+    is_ready.recv()?;
 
     let mut echo_host = BenchHost::new(&store.dom0_socket(), 6)?;
     let mut agent_host = BenchHost::new(&store.dom0_socket(), 7)?;
@@ -99,9 +103,10 @@ impl BenchHost {
 }
 
 /// The floor.
-fn echo(socket: &Path) -> Result<()> {
+fn echo(socket: &Path, ready: &mpsc::Sender<()>) -> Result<()> {
     let mut client = Client::connect(socket)?;
     client.watch("data/host", "request")?;
+    ready.send(())?;
     loop {
         let path = client.event(Duration::from_secs(60))?.path;
         let Some(id) = path.as_str().strip_prefix("data/host/").map(String::from) else { continue };

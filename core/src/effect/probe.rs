@@ -76,12 +76,6 @@ impl Snapshot {
         }
     }
 
-    /// Whether something was found at a path.
-    #[must_use]
-    pub fn exists(&self, path: &GuestPath) -> bool {
-        !matches!(self.files.get(path), None | Some(FileState::Missing))
-    }
-
     /// Whether a program was found.
     #[must_use]
     pub fn has_program(&self, name: &str) -> bool {

@@ -78,21 +78,21 @@ pub(super) fn one_by_one(
             let force_down = Step::Run(program(commands.force_down, name, DOWN_MAX));
             alloc::vec![force_down, flush(name, FLUSH_MAX)]
         };
-        let undo = |steps: Vec<Step>| match old {
-            OldState::Usable => Undo::Steps(steps),
-            OldState::Worthless => Undo::Steps(Vec::new()),
-        };
         // It fails if the interface was not up or its addresses were removed by hand: that must not stop anything.
         let was_down = state(interface, guest).is_some_and(|state| !state.up) && can_tell(guest);
         let back_up = if was_down { Vec::new() } else { alloc::vec![up()] };
-        activation.before.push(PlanStep { step: down(), on_failure: OnFailure::GoOn, undo: undo(back_up) });
+        activation.before.push(PlanStep { step: down(), on_failure: OnFailure::GoOn, undo: Undo::Steps(back_up) });
         // An address that is left over makes the next step fail with `File exists`.
         activation.after.push(PlanStep {
             step: flush(name, FLUSH_MAX),
             on_failure: OnFailure::GoOn,
             undo: Undo::Steps(Vec::new()),
         });
-        activation.after.push(PlanStep { step: up(), on_failure: OnFailure::Retry(clear()), undo: undo(clear()) });
+        activation.after.push(PlanStep {
+            step: up(),
+            on_failure: OnFailure::Retry(clear()),
+            undo: Undo::Steps(clear()),
+        });
     }
     activation
 }

@@ -26,7 +26,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nova_agent_core::effect::{GuestPath, Step};
+use nova_agent_core::effect::{FileMode, GuestPath, Step};
 use nova_agent_core::plan::{OnFailure, Undo};
 use nova_agent_core::render::{Configuration, Prepared};
 use serde_json::Value;
@@ -134,7 +134,7 @@ fn report(configuration: &Configuration) -> String {
     let Configuration { plan, errors, warnings, target, because, .. } = configuration;
     let mut report = format!("target: {target}: {because}\n");
     for step in &plan.steps {
-        write!(report, "step: {}", describe(&step.step)).unwrap();
+        write!(report, "step: {}", step.step().map_or_else(|| "nothing".into(), describe)).unwrap();
         match &step.on_failure {
             OnFailure::RollBack => {}
             OnFailure::GoOn => report.push_str(", or go on"),
@@ -162,7 +162,10 @@ fn report(configuration: &Configuration) -> String {
 fn describe(step: &Step) -> String {
     match step {
         Step::Run(program) => format!("`{}` within {} ms", program.command_line(), program.timeout.as_millis()),
-        Step::WriteFile(write) => format!("write {}", write.path),
+        Step::WriteFile(write) if write.mode == FileMode::PUBLIC => format!("write {}", write.path),
+        Step::WriteFile(write) => format!("write {} with mode {}", write.path, write.mode),
+        Step::Symlink { path, target } => format!("link {path} to {target}"),
+        Step::MakeDirectory { path, .. } => format!("make directory {path}"),
         Step::RemoveFile { path } => format!("remove {path}"),
         Step::SetHostname(name) => format!("set hostname {name}"),
         other => format!("{other:?}"),

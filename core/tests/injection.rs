@@ -27,8 +27,8 @@ proptest! {
     fn every_line_is_an_old_one_or_a_generated_one(data in host()) {
         for guest in [debian(), centos()] {
             let Prepared::Ready(configuration) = guest.prepare(&data) else { continue };
-            for step in &configuration.plan.steps {
-                match &step.step {
+            for step in configuration.plan.changes() {
+                match step {
                     Step::WriteFile(write) => {
                         let old = match guest.files.get(&write.path) {
                             Some(File::Regular(old)) => String::from_utf8_lossy(old).into_owned(),

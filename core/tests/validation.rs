@@ -364,7 +364,7 @@ fn an_invalid_hostname_keeps_the_present_one() {
         let configuration = prepared(&debian(), &data);
         assert_eq!(configuration.errors, Vec::<String>::new());
         assert_eq!(configuration.warnings.len(), usize::from(!name.trim().is_empty()), "{:?}", configuration.warnings);
-        assert!(!configuration.plan.steps.iter().any(|step| matches!(step.step, Step::SetHostname(_))));
+        assert!(!configuration.plan.changes().any(|step| matches!(step, Step::SetHostname(_))));
     }
     let Prepared::Refused(text) = debian().ask(&|snapshot| set_hostname("bad name\n", snapshot)) else { panic!() };
     assert_eq!(text, "bad hostname \"bad name<a>\"");
@@ -378,7 +378,7 @@ fn setting_the_hostname_changes_store_kernel_and_hosts() {
     let written = written(&configuration);
     assert_eq!(written["/etc/hostname"], "web-01\n");
     assert_eq!(written["/etc/hosts"], "127.0.0.1\tlocalhost\n::1\tlocalhost\n203.0.113.9\tweb-01\n");
-    assert!(configuration.plan.steps.iter().any(|step| step.step == Step::SetHostname("web-01".into())));
+    assert!(configuration.plan.changes().any(|step| *step == Step::SetHostname("web-01".into())));
     assert_eq!(configuration.plan.steps.len(), 3);
 
     let Prepared::Refused(text) = freebsd().ask(&|snapshot| set_hostname("web-01", snapshot)) else { panic!() };
@@ -395,9 +395,8 @@ fn an_interface_that_lacks_an_address_is_restarted_though_no_file_changes() {
         guest.interfaces[1].addresses = vec![("10.180.3.7".parse().unwrap(), 19)];
         let commands: Vec<String> = prepared(&guest, &data)
             .plan
-            .steps
-            .iter()
-            .map(|step| match &step.step {
+            .changes()
+            .map(|step| match step {
                 Step::Run(program) => program.command_line(),
                 other => panic!("{other:?}"),
             })
@@ -429,17 +428,17 @@ fn assert_only_the_other_changes(guest: &Guest, configuration: &Configuration, a
         let all: String = written(configuration).into_values().collect();
         assert!(all.contains(&format!("\nIPADDR={address}\n")), "{all}");
     }
-    for step in &configuration.plan.steps {
-        if let Step::Run(program) = &step.step {
+    for step in configuration.plan.changes() {
+        if let Step::Run(program) = step {
             assert!(!program.argv.iter().any(|word| word == "eth0"), "{}", program.command_line());
         }
     }
 }
 
 fn written(configuration: &Configuration) -> BTreeMap<&str, String> {
-    let steps = configuration.plan.steps.iter();
-    steps
-        .filter_map(|step| match &step.step {
+    let changes = configuration.plan.changes();
+    changes
+        .filter_map(|step| match step {
             Step::WriteFile(write) => {
                 Some((write.path.as_str(), String::from_utf8(write.content.expose().to_vec()).unwrap()))
             }

@@ -124,8 +124,8 @@ impl State {
 /// # Errors
 /// The first change that cannot be made.
 pub fn apply(plan: &Plan, root: &Path) -> io::Result<()> {
-    for step in &plan.steps {
-        match &step.step {
+    for step in plan.changes() {
+        match step {
             Step::MakeDirectory { path, mode } => {
                 let path = below(root, path);
                 if !path.is_dir() {
@@ -155,9 +155,9 @@ pub fn apply(plan: &Plan, root: &Path) -> io::Result<()> {
 #[must_use]
 pub fn describe(plan: &Plan) -> String {
     let mut text = String::new();
-    for step in &plan.steps {
+    for step in plan.changes() {
         // A String takes everything.
-        let _ = match &step.step {
+        let _ = match step {
             Step::WriteFile(WriteFile { path, content, mode, .. }) => {
                 let content = String::from_utf8_lossy(content.expose());
                 writeln!(text, "==> {path} ({:o}) <==\n{content}", mode.bits())

@@ -7,6 +7,7 @@ use super::*;
 use crate::agent::ReturnCode;
 use crate::crypto::compat::PublicKey;
 use crate::effect::{ExistingMode, FileMode, GuestPath, Step, WriteFile};
+use crate::plan::Action;
 
 struct Bench {
     config: Config,
@@ -35,7 +36,15 @@ impl Bench {
 
     fn plan(&mut self, name: &str, value: Value) -> Vec<Step> {
         match self.advance(name, value) {
-            Progress::Run(work) => work.plan.steps.into_iter().map(|planned| planned.step).collect(),
+            Progress::Run(work) => work
+                .plan
+                .steps
+                .into_iter()
+                .filter_map(|planned| match planned.action {
+                    Action::Step(step) => Some(step),
+                    Action::Nothing => None,
+                })
+                .collect(),
             Progress::Reply(response) => panic!("{name} replies {response:?}"),
             Progress::Ask(_) => panic!("{name} asks"),
         }

@@ -30,6 +30,11 @@ pub struct Budget {
 }
 
 impl Plan {
+    /// The changes of the guest that it makes if nothing fails.
+    pub fn changes(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter_map(PlanStep::step)
+    }
+
     /// Adds a step whose failure ends the plan and whose undo is what its outcome says.
     pub fn push(&mut self, step: Step) {
         self.steps.push(PlanStep::new(step));
@@ -39,8 +44,8 @@ impl Plan {
 /// A step and its place in the plan.
 #[derive(Debug, Eq, PartialEq)]
 pub struct PlanStep {
-    /// The change.
-    pub step: Step,
+    /// What is done.
+    pub action: Action,
     /// What happens when it fails.
     pub on_failure: OnFailure,
     /// How it is undone when it or a later step ends the plan.
@@ -51,8 +56,32 @@ impl PlanStep {
     /// A step whose failure ends the plan and whose undo is what its outcome says.
     #[must_use]
     pub const fn new(step: Step) -> Self {
-        Self { step, on_failure: OnFailure::RollBack, undo: Undo::FromOutcome }
+        Self { action: Action::Step(step), on_failure: OnFailure::RollBack, undo: Undo::FromOutcome }
     }
+
+    /// Nothing but a place for an undo: these steps are carried out when everything behind it is undone.
+    #[must_use]
+    pub const fn only_undo(steps: Vec<Step>) -> Self {
+        Self { action: Action::Nothing, on_failure: OnFailure::RollBack, undo: Undo::Steps(steps) }
+    }
+
+    /// The change, if it is one.
+    #[must_use]
+    pub const fn step(&self) -> Option<&Step> {
+        match &self.action {
+            Action::Step(step) => Some(step),
+            Action::Nothing => None,
+        }
+    }
+}
+
+/// What a plan does in one place.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Nothing.
+    Nothing,
+    /// Changes the guest.
+    Step(Step),
 }
 
 /// What happens when a step fails.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::{Budget, OnFailure, Plan, PlanStep, Undo};
+use super::{Action, Budget, OnFailure, Plan, PlanStep, Undo};
 use crate::effect::{Failure, Outcome, Step};
 use crate::time::Instant;
 
@@ -129,8 +129,16 @@ impl Runner {
     fn advance(&mut self, now: Instant) -> Next {
         match core::mem::replace(&mut self.state, State::Finished) {
             State::Idle => {
-                let Some(PlanStep { step, on_failure, undo }) = self.ahead.pop_front() else {
+                let Some(PlanStep { action, on_failure, undo }) = self.ahead.pop_front() else {
                     return Next::Finished(Ok(()));
+                };
+                let step = match action {
+                    Action::Step(step) => step,
+                    Action::Nothing => {
+                        self.note_undo(undo, None);
+                        self.state = State::Idle;
+                        return self.advance(now);
+                    }
                 };
                 if matches!(step, Step::Run(_)) && self.time_left(now).is_zero() {
                     self.state = self.give_up(step.to_string(), Failure::TimedOut { output: String::new() }, now);
@@ -207,13 +215,17 @@ impl Runner {
             (failure, AfterFailure::GoOn) => (failure, false),
             (failure, AfterFailure::RollBack | AfterFailure::Retry { .. }) => (failure, true),
         };
-        match undo {
-            Undo::FromOutcome => self.undo.extend(undo_from_outcome),
-            Undo::Steps(steps) => self.undo.extend(steps.into_iter().rev()),
-        }
+        self.note_undo(undo, undo_from_outcome);
         match failure {
             Some(failure) if fatal => self.give_up(description, failure, now),
             Some(_) | None => State::Idle,
+        }
+    }
+
+    fn note_undo(&mut self, undo: Undo, from_outcome: Option<Step>) {
+        match undo {
+            Undo::FromOutcome => self.undo.extend(from_outcome),
+            Undo::Steps(steps) => self.undo.extend(steps.into_iter().rev()),
         }
     }
 

@@ -19,16 +19,19 @@ use crate::network::NetworkConfig;
 /// A way to configure a network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Stack {
-    ArchLegacy,
+    ArchRcConf,
     Busybox,
     FreeBsd,
     Ifupdown,
     Ifupdown2,
     IfupdownNg,
+    Netcfg,
     Netctl,
     Netifrc,
+    NetifrcArrays,
     Netplan,
     NetworkManager,
+    NetworkManagerIfcfg,
     NetworkScripts,
     Networkd,
     Slackware,
@@ -39,16 +42,19 @@ impl Stack {
     /// Its name in messages.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::ArchLegacy => "netcfg or rc.conf",
+            Self::ArchRcConf => "rc.conf of Arch Linux",
             Self::Busybox => "busybox ifupdown",
-            Self::FreeBsd => "rc.conf",
+            Self::FreeBsd => "rc.conf of FreeBSD",
             Self::Ifupdown => "ifupdown",
             Self::Ifupdown2 => "ifupdown2",
             Self::IfupdownNg => "ifupdown-ng",
+            Self::Netcfg => "netcfg",
             Self::Netctl => "netctl",
             Self::Netifrc => "netifrc",
+            Self::NetifrcArrays => "netifrc of baselayout 1",
             Self::Netplan => "netplan",
             Self::NetworkManager => "NetworkManager",
+            Self::NetworkManagerIfcfg => "NetworkManager with ifcfg files",
             Self::NetworkScripts => "network-scripts",
             Self::Networkd => "systemd-networkd",
             Self::Slackware => "rc.inet1.conf",
@@ -61,15 +67,18 @@ impl Stack {
         match self {
             Self::Ifupdown => Some(&ifupdown::Ifupdown),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
-            Self::ArchLegacy
+            Self::ArchRcConf
             | Self::Busybox
             | Self::FreeBsd
             | Self::Ifupdown2
             | Self::IfupdownNg
+            | Self::Netcfg
             | Self::Netctl
             | Self::Netifrc
+            | Self::NetifrcArrays
             | Self::Netplan
             | Self::NetworkManager
+            | Self::NetworkManagerIfcfg
             | Self::Networkd
             | Self::Slackware
             | Self::Wicked => None,
@@ -88,10 +97,15 @@ pub(super) struct Detected {
 type Row = (Stack, fn(&Facts) -> bool, &'static str);
 
 /// The first row whose test holds wins.
-const PRIORITY: [Row; 17] = [
+const PRIORITY: [Row; 20] = [
     (Stack::FreeBsd, |f| f.freebsd, "the kernel is FreeBSD"),
     // Whatever backend it feeds: it would overwrite that backend's files.
     (Stack::Netplan, |f| f.netplan, "netplan has a configuration"),
+    (
+        Stack::NetworkManagerIfcfg,
+        |f| f.network_manager && f.ifcfg_plugin && f.ifcfg_file,
+        "NetworkManager is enabled and reads an ifcfg file",
+    ),
     (Stack::NetworkManager, |f| f.network_manager, "NetworkManager is enabled"),
     (Stack::Wicked, |f| f.wicked, "wicked is the network service"),
     (Stack::NetworkScripts, |f| f.network_scripts, "the service network is enabled"),
@@ -101,8 +115,10 @@ const PRIORITY: [Row; 17] = [
     (Stack::Ifupdown2, |f| f.interfaces_file && f.ifupdown2, "ifupdown2 is installed"),
     (Stack::Ifupdown, |f| f.interfaces_file, "ifup and /etc/network/interfaces exist"),
     (Stack::Netctl, |f| f.netctl, "netctl has a profile"),
-    (Stack::Netifrc, |f| f.netifrc, "/etc/init.d/net.lo exists"),
-    (Stack::ArchLegacy, |f| f.arch_without_systemd, "Arch Linux without systemd"),
+    (Stack::Netifrc, |f| f.netifrc && f.openrc, "/etc/init.d/net.lo and OpenRC exist"),
+    (Stack::NetifrcArrays, |f| f.netifrc, "/etc/init.d/net.lo exists without OpenRC"),
+    (Stack::Netcfg, |f| f.arch_without_systemd && f.netcfg, "Arch Linux without systemd has netcfg"),
+    (Stack::ArchRcConf, |f| f.arch_without_systemd && f.rc_conf, "Arch Linux without systemd has /etc/rc.conf"),
     (Stack::Slackware, |f| f.slackware, "/etc/rc.d/rc.inet1.conf exists"),
     // Enabled, but without a configuration yet: only if nothing else has one.
     (Stack::Networkd, |f| f.networkd, "systemd-networkd is enabled"),
@@ -125,9 +141,12 @@ struct Facts {
     arch_without_systemd: bool,
     busybox: bool,
     freebsd: bool,
+    ifcfg_file: bool,
+    ifcfg_plugin: bool,
     ifupdown2: bool,
     ifupdown_ng: bool,
     interfaces_file: bool,
+    netcfg: bool,
     netctl: bool,
     netifrc: bool,
     netplan: bool,
@@ -137,6 +156,8 @@ struct Facts {
     network_scripts: bool,
     networkd: bool,
     networkd_configured: bool,
+    openrc: bool,
+    rc_conf: bool,
     slackware: bool,
     wicked: bool,
 }
@@ -183,15 +204,18 @@ impl Facts {
             .entries(&GuestPath::constant("/etc/netctl"))
             .iter()
             .any(|entry| entry.kind == crate::effect::EntryKind::File);
-        let arch_legacy = exists("/usr/bin/netcfg") | exists("/etc/rc.conf");
+        let openrc = ["/sbin/openrc", "/run/openrc", "/sbin/rc"].map(exists).contains(&true);
 
         Self {
-            arch_without_systemd: os.family == OsFamily::Arch && !os.systemd && arch_legacy,
+            arch_without_systemd: os.family == OsFamily::Arch && !os.systemd,
             busybox,
             freebsd: os.family == OsFamily::FreeBsd,
+            ifcfg_file: ifcfg_file_exists(config, guest),
+            ifcfg_plugin: os.keeps_ifcfg_under_network_manager() && ifcfg_plugin_exists(guest),
             ifupdown2: exists("/usr/share/ifupdown2"),
             ifupdown_ng: exists("/usr/libexec/ifupdown-ng"),
             interfaces_file: exists("/etc/network/interfaces") & ifup.is_some(),
+            netcfg: exists("/usr/bin/netcfg"),
             netctl: exists("/usr/bin/netctl") & (netctl_enabled | netctl_profiles),
             netifrc: exists("/etc/init.d/net.lo"),
             netplan: netplan_installed && netplan_files,
@@ -201,6 +225,8 @@ impl Facts {
             network_scripts,
             networkd: services.is_enabled("systemd-networkd"),
             networkd_configured,
+            openrc,
+            rc_conf: exists("/etc/rc.conf"),
             slackware: exists("/etc/rc.d/rc.inet1.conf"),
             wicked,
         }
@@ -265,6 +291,25 @@ impl<'a> Services<'a> {
 fn start_link(link: &str) -> Option<&str> {
     let (number, name) = link.strip_prefix('S')?.split_at_checked(2)?;
     number.bytes().all(|digit| digit.is_ascii_digit()).then_some(name)
+}
+
+/// Whether any interface has an ifcfg file.
+fn ifcfg_file_exists(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
+    let exists = |name| ifcfg::path("ifcfg", name).is_some_and(|path| guest.exists(&path));
+    config.interfaces.iter().fold(false, |any, interface| exists(&interface.name) | any)
+}
+
+/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
+fn ifcfg_plugin_exists(guest: &Guest<'_>) -> bool {
+    const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
+
+    const LIBRARIES: [GuestPath; 2] =
+        [GuestPath::constant("/usr/lib64/NetworkManager"), GuestPath::constant("/usr/lib/NetworkManager")];
+    LIBRARIES.into_iter().fold(false, |any, library| {
+        let versions = guest.names(&library).into_iter().filter_map(|version| library.join(version).ok());
+        let here = guest.names(&library).contains(&PLUGIN);
+        versions.fold(here, |any, version| guest.names(&version).contains(&PLUGIN) | any) | any
+    })
 }
 
 /// Whether the ifcfg file of every interface keeps NetworkManager away.

@@ -1,7 +1,7 @@
 //! The files as they shall be, and the steps that make them so.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::guest::Guest;
@@ -11,12 +11,12 @@ use crate::plan::{OnFailure, PlanStep};
 use crate::secret::Secret;
 
 /// What happens when a file cannot be changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Importance {
-    /// The plan is rolled back.
-    Essential,
     /// The plan goes on.
     Minor,
+    /// The plan is rolled back.
+    Essential,
 }
 
 /// A set of changes of files. Several editors may change one file, each sees what the ones before it did.
@@ -28,9 +28,30 @@ pub(super) struct Files<'g, 'a> {
 
 #[derive(Debug)]
 struct Wanted {
-    /// All bytes; `None` for a file that shall not exist.
-    content: Option<Vec<u8>>,
+    content: Content,
     importance: Importance,
+}
+
+/// What shall be at a path.
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    /// A regular file with these bytes.
+    File {
+        bytes: Vec<u8>,
+        access: Access,
+    },
+    /// A symlink to this target.
+    Link(String),
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Access {
+    /// Everybody; an existing file keeps its mode.
+    Public,
+    /// Its owner, whatever was before: the stack ignores the file otherwise.
+    Private,
 }
 
 impl<'g, 'a> Files<'g, 'a> {
@@ -44,8 +65,9 @@ impl<'g, 'a> Files<'g, 'a> {
     /// The text for the host, if something is there that cannot be edited.
     pub(super) fn text(&self, path: &GuestPath) -> Result<Option<String>, String> {
         let (path, text) = self.guest.editable(path)?;
-        Ok(match self.wanted.get(&path) {
-            Some(wanted) => wanted.content.as_deref().map(decode),
+        Ok(match self.wanted.get(&path).map(|wanted| &wanted.content) {
+            Some(Content::File { bytes, .. }) => Some(decode(bytes)),
+            Some(Content::Link(_) | Content::Nothing) => None,
             None => text,
         })
     }
@@ -56,13 +78,34 @@ impl<'g, 'a> Files<'g, 'a> {
     /// The text for the host, if something is there that cannot be edited.
     pub(super) fn write(&mut self, path: &GuestPath, text: &str, importance: Importance) -> Result<(), String> {
         let (path, _) = self.guest.editable(path)?;
-        self.wanted.insert(path, Wanted { content: Some(encode(text)), importance });
+        self.set(path, Content::File { bytes: encode(text), access: Access::Public }, importance);
         Ok(())
+    }
+
+    /// Sets the text of a file that only root may read, and makes it so if it was not.
+    ///
+    /// # Errors
+    /// The text for the host, if something is there that cannot be edited.
+    pub(super) fn write_private(&mut self, path: &GuestPath, text: &str) -> Result<(), String> {
+        let (path, _) = self.guest.editable(path)?;
+        self.set(path, Content::File { bytes: encode(text), access: Access::Private }, Importance::Essential);
+        Ok(())
+    }
+
+    /// Makes a symlink, in place of whatever is there.
+    pub(super) fn link(&mut self, path: &GuestPath, target: &str) {
+        self.set(path.clone(), Content::Link(target.to_string()), Importance::Essential);
     }
 
     /// Moves a file or symlink away.
     pub(super) fn remove(&mut self, path: &GuestPath) {
-        self.wanted.insert(path.clone(), Wanted { content: None, importance: Importance::Essential });
+        self.set(path.clone(), Content::Nothing, Importance::Essential);
+    }
+
+    fn set(&mut self, path: GuestPath, content: Content, importance: Importance) {
+        // What one editor cannot do without, another one must not make optional.
+        let importance = self.wanted.get(&path).map_or(importance, |before| before.importance.max(importance));
+        self.wanted.insert(path, Wanted { content, importance });
     }
 
     /// The steps for what is different in the guest.
@@ -71,24 +114,47 @@ impl<'g, 'a> Files<'g, 'a> {
             Importance::Essential => OnFailure::RollBack,
             Importance::Minor => OnFailure::GoOn,
         };
-        self.wanted
+        let steps: Vec<(&GuestPath, Step)> = self
+            .wanted
             .iter()
             .filter(|(_, wanted)| wanted.importance == importance)
-            .filter_map(|(path, wanted)| self.step(path, wanted))
+            .filter_map(|(path, wanted)| Some((path, self.step(path, wanted)?)))
+            .collect();
+        let written = steps.iter().filter(|(_, step)| !matches!(step, Step::RemoveFile { .. }));
+        let mut directories: Vec<GuestPath> = written.flat_map(|(path, _)| self.missing_parents(path)).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        let make = |path| Step::MakeDirectory { path, mode: FileMode::PUBLIC_DIRECTORY };
+        directories
+            .into_iter()
+            .map(make)
+            .chain(steps.into_iter().map(|(_, step)| step))
             .map(|step| PlanStep { on_failure: on_failure(), ..PlanStep::new(step) })
             .collect()
     }
 
+    /// The directories that a file needs and that do not exist.
+    fn missing_parents(&self, path: &GuestPath) -> Vec<GuestPath> {
+        let parents = core::iter::successors(path.parent(), GuestPath::parent);
+        parents.take_while(|parent| *parent != GuestPath::ROOT && !self.guest.exists(parent)).collect()
+    }
+
     fn step(&self, path: &GuestPath, wanted: &Wanted) -> Option<Step> {
         match (self.guest.file(path), &wanted.content) {
-            (FileState::Missing, None) => None,
-            (FileState::Regular { content, .. }, Some(new)) if content == new => None,
-            (_, None) => Some(Step::RemoveFile { path: path.clone() }),
-            (_, Some(new)) => Some(Step::WriteFile(WriteFile {
+            (FileState::Missing, Content::Nothing) => None,
+            (FileState::Regular { content, mode }, Content::File { bytes, access })
+                if content == bytes && (*access == Access::Public || *mode == FileMode::PRIVATE) =>
+            {
+                None
+            }
+            (FileState::Symlink { target }, Content::Link(new)) if target == new => None,
+            (_, Content::Nothing) => Some(Step::RemoveFile { path: path.clone() }),
+            (_, Content::Link(target)) => Some(Step::Symlink { path: path.clone(), target: target.clone() }),
+            (_, Content::File { bytes, access }) => Some(Step::WriteFile(WriteFile {
                 path: path.clone(),
-                content: Secret::new(new.clone()),
-                mode: FileMode::PUBLIC,
-                existing: ExistingMode::Keep,
+                content: Secret::new(bytes.clone()),
+                mode: if *access == Access::Private { FileMode::PRIVATE } else { FileMode::PUBLIC },
+                existing: if *access == Access::Private { ExistingMode::Replace } else { ExistingMode::Keep },
             })),
         }
     }

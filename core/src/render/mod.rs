@@ -103,6 +103,7 @@ trait Renderer {
     fn render(
         &self,
         config: &NetworkConfig,
+        os: &Os,
         guest: &Guest<'_>,
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,
@@ -148,7 +149,7 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
         };
         target = detected.stack.name();
         because = detected.because.to_string();
-        activation = renderer.render(&config, guest, &mut files, &mut warnings)?;
+        activation = renderer.render(&config, &os, guest, &mut files, &mut warnings)?;
     }
 
     let Activation { before, after, old } = activation;

@@ -91,6 +91,16 @@ impl Os {
         Self { family: OsFamily::Unknown, id: String::new(), major: None, name, systemd }
     }
 
+    /// Red Hat Enterprise Linux 7 and 8 and Fedora up to 35, whose NetworkManager stores what it is told in ifcfg files.
+    pub(super) fn keeps_ifcfg_under_network_manager(&self) -> bool {
+        self.family == OsFamily::RedHat
+            && match (&*self.id, self.major) {
+                (_, None) => false,
+                ("fedora", Some(major)) => major <= 35,
+                (_, Some(major)) => major <= 8,
+            }
+    }
+
     /// Red Hat Enterprise Linux up to 7 and its clones, and Amazon Linux up to 2: where the service `network` wins over a
     /// NetworkManager beside it.
     pub(super) fn is_old_red_hat(&self) -> bool {

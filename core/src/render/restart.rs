@@ -1,11 +1,14 @@
-//! Taking interfaces down with their old configuration and up with the new one, for stacks that do it one by one.
+//! Bringing a changed configuration into effect.
+//!
+//! [`one_by_one`] is for stacks that take interfaces down with their old configuration and up with the new one,
+//! [`together`] for those that are told of all changes at once.
 
 use alloc::collections::BTreeSet;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::files::Importance;
 use super::guest::Guest;
 use crate::effect::{InterfaceState, Program, Step};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
@@ -52,21 +55,64 @@ pub(super) enum OldState {
     Worthless,
 }
 
-/// Restarts the interfaces whose configuration changed, and those that lack an address that they should have.
+/// What a stack runs that is told of all changes at once.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    /// Before the files change. A failure is tolerated.
+    pub(super) before: Vec<Program>,
+    /// When the files have changed. A failure ends the plan, unless the program only helps.
+    pub(super) after: Vec<(Program, Importance)>,
+    /// After a roll-back, when the files are what they were. A failure is told.
+    pub(super) restore: Vec<Program>,
+}
+
+/// The interfaces whose configuration changed, and those that lack an address that they should have.
 ///
 /// Private interfaces come first, the one with the default gateway last: it is the one that people notice.
-pub(super) fn one_by_one(
-    config: &NetworkConfig,
+pub(super) fn affected<'c>(
+    config: &'c NetworkConfig,
     changed: &BTreeSet<InterfaceName>,
-    commands: Commands,
     guest: &Guest<'_>,
-) -> Activation {
+) -> Vec<&'c Interface> {
     let mut interfaces: Vec<&Interface> = config
         .interfaces
         .iter()
         .filter(|interface| changed.contains(&interface.name) || lacks_an_address(interface, guest))
         .collect();
     interfaces.sort_by_key(|interface| interface.has_gateway());
+    interfaces
+}
+
+/// Runs what a stack needs for the interfaces that are affected; nothing if there are none.
+pub(super) fn together(interfaces: &[&Interface], script: Script, guest: &Guest<'_>) -> Activation {
+    let mut activation = Activation { old: old_state(interfaces, guest), ..Activation::default() };
+    if interfaces.is_empty() {
+        return activation;
+    }
+    let Script { before, after, restore } = script;
+    // Undone last, when the files are back.
+    let restore = restore.into_iter().map(Step::Run).collect();
+    activation.before.push(PlanStep::only_undo(restore));
+    activation.before.extend(before.into_iter().map(|program| tolerated(Step::Run(program))));
+    activation.after.extend(after.into_iter().map(|(program, importance)| match importance {
+        Importance::Essential => PlanStep { undo: Undo::Steps(Vec::new()), ..PlanStep::new(Step::Run(program)) },
+        Importance::Minor => tolerated(Step::Run(program)),
+    }));
+    activation
+}
+
+fn tolerated(step: Step) -> PlanStep {
+    PlanStep { on_failure: OnFailure::GoOn, undo: Undo::Steps(Vec::new()), ..PlanStep::new(step) }
+}
+
+/// Restarts the interfaces that are affected.
+pub(super) fn one_by_one(
+    config: &NetworkConfig,
+    changed: &BTreeSet<InterfaceName>,
+    commands: Commands,
+    guest: &Guest<'_>,
+) -> Activation {
+    let interfaces = affected(config, changed, guest);
     let old = old_state(&interfaces, guest);
 
     let mut activation = Activation { old, ..Activation::default() };
@@ -76,22 +122,22 @@ pub(super) fn one_by_one(
         let down = || Step::Run(program(commands.down, name, DOWN_MAX));
         let clear = || {
             let force_down = Step::Run(program(commands.force_down, name, DOWN_MAX));
-            alloc::vec![force_down, flush(name, FLUSH_MAX)]
+            alloc::vec![force_down, Step::Run(flush(name))]
         };
         // It fails if the interface was not up or its addresses were removed by hand: that must not stop anything.
         let was_down = state(interface, guest).is_some_and(|state| !state.up) && can_tell(guest);
         let back_up = if was_down { Vec::new() } else { alloc::vec![up()] };
-        activation.before.push(PlanStep { step: down(), on_failure: OnFailure::GoOn, undo: Undo::Steps(back_up) });
-        // An address that is left over makes the next step fail with `File exists`.
-        activation.after.push(PlanStep {
-            step: flush(name, FLUSH_MAX),
+        activation.before.push(PlanStep {
             on_failure: OnFailure::GoOn,
-            undo: Undo::Steps(Vec::new()),
+            undo: Undo::Steps(back_up),
+            ..PlanStep::new(down())
         });
+        // An address that is left over makes the next step fail with `File exists`.
+        activation.after.push(tolerated(Step::Run(flush(name))));
         activation.after.push(PlanStep {
-            step: up(),
             on_failure: OnFailure::Retry(clear()),
             undo: Undo::Steps(clear()),
+            ..PlanStep::new(up())
         });
     }
     activation
@@ -102,9 +148,8 @@ fn program(argv: &[&str], name: &InterfaceName, timeout: Duration) -> Program {
 }
 
 /// Removes the addresses of both families; the routes go with them.
-fn flush(name: &InterfaceName, timeout: Duration) -> Step {
-    let argv = ["ip", "addr", "flush", "dev", name.as_str(), "scope", "global"].map(String::from);
-    Step::Run(Program::new(argv, timeout))
+pub(super) fn flush(name: &InterfaceName) -> Program {
+    Program::new(["ip", "addr", "flush", "dev", name.as_str(), "scope", "global"], FLUSH_MAX)
 }
 
 fn state<'a>(interface: &Interface, guest: &Guest<'a>) -> Option<&'a InterfaceState> {
@@ -142,6 +187,7 @@ pub(super) const fn is_global(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use alloc::format;
+    use alloc::string::String;
 
     use crate::effect::{Done, Failure, Outcome, Snapshot};
     use crate::network::validate;

@@ -11,7 +11,7 @@ use nova_agent_core::effect::{
     DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot, Step,
 };
 use nova_agent_core::network::{Hostname, MacAddr};
-use nova_agent_core::plan::{Plan, PlanStep};
+use nova_agent_core::plan::Plan;
 use nova_agent_core::render::{HostData, Prepared, reset_network};
 use serde_json::Value;
 
@@ -142,9 +142,7 @@ impl Guest {
             Probe::File(path) => {
                 let below = format!("{path}/");
                 let state = match self.files.get(&path) {
-                    Some(File::Regular(content)) => {
-                        FileState::Regular { content: content.clone(), mode: FileMode::PUBLIC }
-                    }
+                    Some(File::Regular(content)) => FileState::Regular { content: content.clone(), mode: mode(&path) },
                     Some(File::Symlink(target)) => FileState::Symlink { target: target.clone() },
                     None if self.files.keys().any(|file| file.as_str().starts_with(&below)) => FileState::Directory,
                     None => FileState::Missing,
@@ -162,6 +160,16 @@ impl Guest {
             }
         }
         snapshot
+    }
+}
+
+/// A repository does not keep modes, and these directories hold what is for root alone.
+fn mode(path: &GuestPath) -> FileMode {
+    let private = ["/etc/NetworkManager/system-connections/", "/etc/netplan/"];
+    if private.iter().any(|directory| path.as_str().starts_with(directory)) {
+        FileMode::PRIVATE
+    } else {
+        FileMode::PUBLIC
     }
 }
 
@@ -223,17 +231,17 @@ pub(crate) fn write_tree(root: &Path, files: &BTreeMap<GuestPath, File>) {
 
 /// Makes the changes of a plan in a tree; programs and the kernel are not part of it.
 pub(crate) fn apply(plan: &Plan, files: &mut BTreeMap<GuestPath, File>) {
-    for PlanStep { step, .. } in &plan.steps {
+    for step in plan.changes() {
         match step {
             Step::RemoveFile { path } => assert!(files.remove(path).is_some(), "{path} does not exist"),
             Step::WriteFile(write) => {
                 files.insert(write.path.clone(), File::Regular(write.content.expose().to_vec()));
             }
+            Step::Symlink { path, target } => {
+                files.insert(path.clone(), File::Symlink(target.clone()));
+            }
             Step::Run(_) | Step::SetHostname(_) | Step::MakeDirectory { .. } => {}
-            Step::Symlink { .. }
-            | Step::RemoveDirectory { .. }
-            | Step::RestoreFile { .. }
-            | Step::SetPassword { .. } => {
+            Step::RemoveDirectory { .. } | Step::RestoreFile { .. } | Step::SetPassword { .. } => {
                 panic!("no renderer plans {step:?}")
             }
         }

@@ -39,7 +39,11 @@ fn carry_out(plan: Plan, answer: impl Fn(&str, usize) -> Outcome) -> (Vec<String
 }
 
 fn network_plan() -> Plan {
-    let step = |step, on_failure, undo: Vec<Step>| PlanStep { step, on_failure, undo: Undo::Steps(undo) };
+    let step = |step, on_failure, undo: Vec<Step>| PlanStep {
+        action: Action::Step(step),
+        on_failure,
+        undo: Undo::Steps(undo),
+    };
     Plan {
         steps: vec![
             step(run("ifdown eth0"), OnFailure::GoOn, vec![run("ifup eth0")]),
@@ -72,7 +76,9 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
         }
     };
     for planned in &mut plan.steps {
-        long(&mut planned.step);
+        if let Action::Step(step) = &mut planned.action {
+            long(step);
+        }
         if let Undo::Steps(steps) = &mut planned.undo {
             steps.iter_mut().for_each(long);
         }

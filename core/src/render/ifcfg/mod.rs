@@ -15,6 +15,7 @@ use super::Renderer;
 use super::assignments::{Assignments, is_plain, key_of};
 use super::files::{Files, Importance};
 use super::guest::Guest;
+use super::os::Os;
 use super::restart::{Activation, Commands, one_by_one};
 use super::text::{HEADER, LABEL, stable_order};
 use crate::effect::GuestPath;
@@ -34,6 +35,7 @@ impl Renderer for NetworkScripts {
     fn render(
         &self,
         config: &NetworkConfig,
+        _: &Os,
         guest: &Guest<'_>,
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,

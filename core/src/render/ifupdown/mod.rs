@@ -14,6 +14,7 @@ use self::sources::{MAIN, Source, load};
 use super::Renderer;
 use super::files::{Files, Importance};
 use super::guest::Guest;
+use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Commands, one_by_one};
 use super::text::{HEADER, LABEL, end_line, stable_order};
@@ -33,6 +34,7 @@ impl Renderer for Ifupdown {
     fn render(
         &self,
         config: &NetworkConfig,
+        _: &Os,
         guest: &Guest<'_>,
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,

@@ -92,10 +92,16 @@ impl Fixture {
         self.directory.join("effects")
     }
 
+    /// The guest as it is, with the modes that a repository does not keep.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        Tree::read(&self.before()).with_usual_modes()
+    }
+
     /// A private copy of the guest, to be changed.
     #[must_use]
     pub fn guest(&self) -> Guest {
-        Guest::new(&Tree::read(&self.before()).with_usual_modes())
+        Guest::new(&self.tree())
     }
 }
 

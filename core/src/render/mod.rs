@@ -22,6 +22,7 @@ mod resolv;
 mod restart;
 mod text;
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -90,6 +91,12 @@ pub fn reset_network(data: &HostData, snapshot: &Snapshot) -> Prepared {
 pub fn set_hostname(name: &str, snapshot: &Snapshot) -> Prepared {
     let guest = Guest::new(snapshot);
     finish(&guest, prepare_hostname(name, &guest))
+}
+
+/// The network stacks that can be configured, by the names that are found in [`Configuration::target`].
+#[must_use]
+pub fn stacks() -> BTreeSet<&'static str> {
+    detect::supported()
 }
 
 /// Writes the files of one network stack.

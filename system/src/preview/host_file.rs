@@ -89,8 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_the_files_name() {
-        for (text, word) in
-            [("[", "EOF"), ("{\"network\": {}}", "`network`"), ("{\"vifs\": {\"x\": \"y\"}}", "number")]
+        for (text, word) in [("[", "EOF"), ("{\"network\": {}}", "`network`"), ("{\"vifs\": {\"x\": \"y\"}}", "number")]
         {
             let error = read(text).unwrap_err();
             assert!(error.contains("network.json: ") && error.contains(word), "{error}");

@@ -13,6 +13,7 @@ mod cloud_init;
 mod detect;
 mod files;
 mod guest;
+mod host_data;
 mod hostname;
 mod hosts;
 mod ifcfg;
@@ -31,22 +32,12 @@ use core::net::IpAddr;
 use self::detect::{Detected, detect};
 use self::files::{Files, Importance};
 use self::guest::Guest;
+pub use self::host_data::{HostData, Unread};
 use self::os::Os;
 use self::restart::{Activation, BUDGET, OldState, is_global};
 use crate::effect::{Probe, Snapshot};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, PlanStep, Undo};
-
-/// What the host's part of Xenstore says about the network.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct HostData {
-    /// `vm-data/hostname`, if there is one.
-    pub hostname: Option<Vec<u8>>,
-    /// The names and values below `vm-data/networking`, in any order.
-    pub networking: Vec<(String, Vec<u8>)>,
-    /// The numbers below `device/vif` and the `mac` of each, in any order.
-    pub vifs: Vec<(u32, String)>,
-}
 
 /// What came of a preparation.
 #[derive(Debug, Eq, PartialEq)]

@@ -13,8 +13,9 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use nova_agent_core::effect::{GuestPath, InterfaceState, Step};
+use nova_agent_core::effect::{GuestPath, InterfaceState, RouteState, Step};
 use nova_agent_core::network::{MacAddr, Validated, validate};
 use nova_agent_core::render::{Configuration, HostData, Prepared, set_hostname};
 use serde_json::{Value, json};
@@ -386,24 +387,46 @@ fn setting_the_hostname_changes_store_kernel_and_hosts() {
 }
 
 #[test]
-fn an_interface_that_lacks_an_address_is_restarted_though_no_file_changes() {
+fn an_interface_is_restarted_though_no_file_changes_if_the_kernel_shows_something_else_of_it() {
+    let address = |text: &str, prefix_len| (text.parse().unwrap(), prefix_len);
+    let route = |interface: &str, destination: &str, prefix_len, gateway: Option<&str>| RouteState {
+        interface: interface.into(),
+        destination: destination.parse().unwrap(),
+        prefix_len,
+        gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+    };
     for mut guest in [debian(), centos()] {
-        let data = host(&[("00163e000001", &good().to_string()), neighbour()]);
+        let mut good = good();
+        good["gateway"] = json!("203.0.113.1");
+        good["routes"] = json!([{"route": "10.0.0.0", "netmask": "255.0.0.0", "gateway": "203.0.113.2"}]);
+        let data = host(&[("00163e000001", &good.to_string()), neighbour()]);
         let first = prepared(&guest, &data);
         apply(&first.plan, &mut guest.files);
-        guest.interfaces[0].addresses = vec![("198.51.100.200".parse().unwrap(), 24)];
-        guest.interfaces[1].addresses = vec![("10.180.3.7".parse().unwrap(), 19)];
-        let commands: Vec<String> = prepared(&guest, &data)
-            .plan
-            .changes()
-            .map(|step| match step {
-                Step::Run(program) => program.command_line(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(commands, ["ifdown eth0", "ip addr flush dev eth0 scope global", "ifup eth0"]);
-        guest.interfaces[0].addresses.push(("203.0.113.10".parse().unwrap(), 24));
-        assert_eq!(prepared(&guest, &data).plan.steps.len(), 0);
+        let mut restarted = |addresses: &[(IpAddr, u8)], routes: &[RouteState]| {
+            guest.interfaces[0].addresses = addresses.to_vec();
+            guest.interfaces[1].addresses = vec![address("10.180.3.7", 19), address("fe80::7", 64)];
+            guest.routes = routes.to_vec();
+            let configuration = prepared(&guest, &data);
+            let commands: Vec<String> = configuration.plan.changes().map(ToString::to_string).collect();
+            match commands.as_slice() {
+                [] => false,
+                commands => {
+                    assert_eq!(commands, ["ifdown eth0", "ip addr flush dev eth0 scope global", "ifup eth0"]);
+                    true
+                }
+            }
+        };
+        let own = address("203.0.113.10", 24);
+        let default = route("eth0", "0.0.0.0", 0, Some("203.0.113.1"));
+        let net = route("eth0", "10.0.0.0", 8, Some("203.0.113.2"));
+        assert!(!restarted(&[own], &[]), "routes are unknown");
+        assert!(!restarted(&[own], &[default.clone(), net.clone()]));
+        assert!(!restarted(&[own, address("203.0.113.77", 32)], &[default.clone(), net.clone()]));
+        assert!(restarted(&[], &[default.clone(), net.clone()]));
+        assert!(restarted(&[address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
+        assert!(restarted(&[own, address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
+        assert!(restarted(&[own], &[net]));
+        assert!(restarted(&[own], &[default, route("eth1", "10.0.0.0", 8, Some("203.0.113.2"))]));
     }
 }
 
@@ -533,6 +556,7 @@ fn guest(files: &[(&str, &str)]) -> Guest {
         files,
         hostname: "old".into(),
         interfaces: [(0, MAC), (1, OTHER_MAC), (2, "00:16:3e:00:00:03")].map(interface).to_vec(),
+        routes: Vec::new(),
         kernel: "Linux".into(),
         programs: programs.into(),
     }

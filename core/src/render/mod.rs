@@ -21,6 +21,7 @@ mod os;
 mod resolv;
 mod restart;
 mod text;
+mod verify;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -153,12 +154,18 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     }
 
     let Activation { before, after, old } = activation;
+    let changes_something = !after.is_empty();
     let essential = files.steps(Importance::Essential);
     let minor = files.steps(Importance::Minor);
     let mut steps: Vec<PlanStep> = Vec::new();
     steps.extend(before);
     steps.extend(essential);
     steps.extend(after);
+    let mut restored = None;
+    if changes_something {
+        steps.push(PlanStep::wait(verify::applied(&config)));
+        restored = (old == OldState::Usable).then(|| verify::restored(&config, guest));
+    }
     steps.extend(minor);
     steps.extend(last);
     if old == OldState::Worthless {
@@ -166,7 +173,8 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             step.undo = Undo::Steps(Vec::new());
         }
     }
-    Ok(Configuration { plan: Plan { steps, budget: Some(BUDGET) }, errors, warnings, target, because })
+    let plan = Plan { steps, budget: Some(BUDGET), restored };
+    Ok(Configuration { plan, errors, warnings, target, because })
 }
 
 fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {
@@ -186,7 +194,8 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
     let mut steps = files.steps(Importance::Essential);
     steps.extend(last);
     let because = os.name;
-    Ok(Configuration { plan: Plan { steps, budget: None }, errors: Vec::new(), warnings, target: "hostname", because })
+    let plan = Plan { steps, ..Plan::default() };
+    Ok(Configuration { plan, errors: Vec::new(), warnings, target: "hostname", because })
 }
 
 /// The changes that give the guest its name; what cannot be done is a warning.

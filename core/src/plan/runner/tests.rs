@@ -193,7 +193,7 @@ fn a_first_step_that_fails_leaves_nothing_to_restore() {
 #[test]
 fn an_outcome_of_another_kind_is_a_failure() {
     let plan = Plan { steps: vec![PlanStep::new(remove("/a"))], ..Plan::default() };
-    let (_, end) = carry_out(plan, |_, _| Outcome::Probed(crate::effect::Snapshot::default()));
+    let (_, end) = carry_out(plan, |_, _| Outcome::Probed(Snapshot::default()));
     assert_eq!(end, Err("remove /a: not supported: the driver answered another question".into()));
 }
 

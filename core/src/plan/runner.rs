@@ -26,9 +26,9 @@ pub struct Runner {
     restored: Option<Await>,
 }
 
-/// What a step of the roll-back gets even when the time is used up. A guest without a network is worse than a late answer,
-/// and on a guest that is short of processor time nothing is quick.
-const UNDO_MIN: Duration = Duration::from_secs(5);
+/// What a program of the roll-back gets even if so many are to run that its share of the time is less. A guest without a
+/// network is worse than a late answer, and on a guest that is short of processor time nothing is quick.
+const UNDO_MIN: Duration = Duration::from_secs(2);
 
 /// What is said of a change that does not come into effect.
 const WAITING: &str = "wait for the network";
@@ -140,9 +140,12 @@ impl Runner {
     pub fn poll(&mut self, now: Instant) -> Next {
         match self.advance(now) {
             Next::Perform(Effect::Step(Step::Run(mut program))) => {
-                // Going forward there is time left, or the plan would have been given up.
-                let least = if matches!(self.state, State::RollingBack { .. }) { UNDO_MIN } else { SECOND_TRY_MIN };
-                program.timeout = program.timeout.min(self.time_left(now).max(least));
+                let most = match self.state {
+                    State::RollingBack { .. } => self.share(now).max(UNDO_MIN),
+                    // There is time left, or the plan would have been given up.
+                    _ => self.time_left(now).max(SECOND_TRY_MIN),
+                };
+                program.timeout = program.timeout.min(most);
                 Next::Perform(Effect::Step(Step::Run(program)))
             }
             next @ (Next::Finished(_) | Next::Perform(_) | Next::Wait(_)) => next,
@@ -168,6 +171,12 @@ impl Runner {
                     }
                 };
                 if matches!(step, Step::Run(_)) && self.time_left(now).is_zero() {
+                    // What need not succeed is not worth giving up what did.
+                    if on_failure == OnFailure::GoOn {
+                        self.note_undo(undo, None);
+                        self.state = State::Idle;
+                        return self.advance(now);
+                    }
                     self.state = self.give_up(step.to_string(), Failure::TimedOut { output: String::new() }, now);
                     return self.advance(now);
                 }
@@ -276,8 +285,7 @@ impl Runner {
     /// Also with no time left the guest is asked once.
     fn begin_to_wait(&mut self, condition: Await, rolled_back: Option<PlanFailure>, now: Instant) {
         let Await { expectation, patience } = condition;
-        let least = if rolled_back.is_some() { UNDO_MIN } else { SECOND_TRY_MIN };
-        let until = now.after(patience.min(self.time_left(now).max(least)));
+        let until = now.after(patience.min(self.time_left(now).max(SECOND_TRY_MIN)));
         self.state = State::Awaiting(Awaiting { expectation, until, ask: Some(now), rolled_back });
     }
 
@@ -318,6 +326,14 @@ impl Runner {
         self.deadline = self.budget.map(|budget| now.after(budget.roll_back));
         let roll_back = if self.undo.is_empty() { RollBack::NothingToDo } else { RollBack::Done };
         State::RollingBack { failure: PlanFailure { step, failure, roll_back }, in_hand: None }
+    }
+
+    /// What a program of the roll-back may take so that as much is left for each of those behind it. What it does not use,
+    /// they have.
+    fn share(&self, now: Instant) -> Duration {
+        let behind = self.undo.iter().filter(|step| matches!(step, Step::Run(_))).count();
+        let programs = u32::try_from(behind).unwrap_or(u32::MAX).saturating_add(1);
+        self.time_left(now).checked_div(programs).unwrap_or_default()
     }
 
     fn time_left(&self, now: Instant) -> Duration {

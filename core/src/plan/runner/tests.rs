@@ -62,7 +62,7 @@ fn network_plan() -> Plan {
 #[test]
 fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     let second = Duration::from_secs(1);
-    let budget = Budget { apply: second * 10, roll_back: second * 8 };
+    let budget = Budget { apply: second * 10, roll_back: second * 12 };
     let plan = || Plan { budget: Some(budget), ..network_plan() };
     let timeout = |runner: &mut Runner, now| match runner.poll(now) {
         Next::Perform(Effect::Step(Step::Run(program))) => Some((program.command_line(), program.timeout)),
@@ -93,11 +93,30 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     // The time is used up: there is no second try, and undoing begins.
     let late = start.after(second * 10);
     runner.handle_outcome(failed(), late);
-    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second * 8)));
+    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second * 4)));
+    // What it did not use is for the two that are left.
+    let later = late.after(second * 2);
+    runner.handle_outcome(done(None), later);
+    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), second * 5)));
     // Even undoing took too long: what is left of it still happens.
-    let later = late.after(second * 9);
+    let later = late.after(second * 13);
     runner.handle_outcome(failed(), later);
-    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), UNDO_MIN)));
+    assert_eq!(timeout(&mut runner, later), Some(("ifup eth0".into(), UNDO_MIN)));
+}
+
+#[test]
+fn what_need_not_succeed_is_left_out_when_the_time_is_used_up() {
+    let second = Duration::from_secs(1);
+    let optional = PlanStep { on_failure: OnFailure::GoOn, ..PlanStep::new(run("hostnamectl")) };
+    let steps = vec![PlanStep::new(run("ifup eth0")), optional, PlanStep::new(remove("/a"))];
+    let budget = Some(Budget { apply: second, roll_back: second });
+    let mut runner = Runner::new(Plan { steps, budget, restored: None }, Instant::default());
+    assert!(matches!(runner.poll(Instant::default()), Next::Perform(_)));
+    let late = Instant::from_origin(second * 2);
+    runner.handle_outcome(done(None), late);
+    assert_eq!(runner.poll(late), Next::Perform(Effect::Step(remove("/a"))));
+    runner.handle_outcome(done(None), late);
+    assert_eq!(runner.poll(late), Next::Finished(Ok(())));
 }
 
 #[test]

@@ -132,6 +132,11 @@ const PRIORITY: [Row; 20] = [
     (Stack::NetworkManager, |f| f.network_manager_enabled, "NetworkManager is enabled"),
 ];
 
+/// The names of the stacks whose files can be written.
+pub(super) fn supported() -> BTreeSet<&'static str> {
+    PRIORITY.into_iter().map(|(stack, ..)| stack).filter(|stack| stack.renderer().is_some()).map(Stack::name).collect()
+}
+
 /// Finds the stack of the interfaces of `config`.
 pub(super) fn detect(config: &NetworkConfig, os: &Os, guest: &Guest<'_>) -> Option<Detected> {
     let facts = Facts::gather(config, os, guest);

@@ -13,6 +13,7 @@ mod cloud_init;
 mod detect;
 mod files;
 mod guest;
+mod host_data;
 mod hostname;
 mod hosts;
 mod ifcfg;
@@ -24,6 +25,7 @@ mod running;
 mod text;
 mod verify;
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -32,22 +34,12 @@ use core::net::IpAddr;
 use self::detect::{Detected, detect};
 use self::files::{Files, Importance};
 use self::guest::Guest;
+pub use self::host_data::{HostData, Unread};
 use self::os::Os;
 use self::restart::{Activation, BUDGET, OldState, is_global};
 use crate::effect::{Probe, Snapshot};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, PlanStep, Undo};
-
-/// What the host's part of Xenstore says about the network.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct HostData {
-    /// `vm-data/hostname`, if there is one.
-    pub hostname: Option<Vec<u8>>,
-    /// The names and values below `vm-data/networking`, in any order.
-    pub networking: Vec<(String, Vec<u8>)>,
-    /// The numbers below `device/vif` and the `mac` of each, in any order.
-    pub vifs: Vec<(u32, String)>,
-}
 
 /// What came of a preparation.
 #[derive(Debug, Eq, PartialEq)]
@@ -92,6 +84,12 @@ pub fn reset_network(data: &HostData, snapshot: &Snapshot) -> Prepared {
 pub fn set_hostname(name: &str, snapshot: &Snapshot) -> Prepared {
     let guest = Guest::new(snapshot);
     finish(&guest, prepare_hostname(name, &guest))
+}
+
+/// The network stacks that can be configured, by the names that are found in [`Configuration::target`].
+#[must_use]
+pub fn stacks() -> BTreeSet<&'static str> {
+    detect::supported()
 }
 
 /// Writes the files of one network stack.

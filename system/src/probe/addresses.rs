@@ -102,7 +102,7 @@ mod tests {
             addresses: Vec::new(),
         };
         let mut interfaces = [lo];
-        add(&Root::guest(), &mut interfaces);
+        add(&Root::guest().unwrap(), &mut interfaces);
         let loopback = (IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
         assert!(interfaces[0].addresses.contains(&loopback), "{:?}", interfaces[0].addresses);
     }

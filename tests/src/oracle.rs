@@ -16,11 +16,12 @@ const CANNOT_RUN: i32 = 77;
 
 /// Gives the files below `tree`, a guest's root, to the network stack `target` and compares what it makes of them.
 ///
-/// The names of the targets are those of `tests/oracles/check`. The first call on a machine fetches the tools.
+/// The names of the targets are those of `tests/oracles/check`. The first call on a machine fetches the tools. `verify` is
+/// the program `nova-verify`, whose opinion is asked too.
 ///
 /// # Errors
 /// [`Report`] with the differences and the log of the stack.
-pub fn check(target: &str, tree: &Path, expected: &Expected) -> Result<(), Report> {
+pub fn check(target: &str, tree: &Path, expected: &Expected, verify: &Path) -> Result<(), Report> {
     let unavailable = |error: &dyn fmt::Display| Report::Unavailable(error.to_string());
     let directory = tempfile::tempdir().map_err(|error| unavailable(&error))?;
     let file = directory.path().join("expected.json");
@@ -28,8 +29,13 @@ pub fn check(target: &str, tree: &Path, expected: &Expected) -> Result<(), Repor
     fs::write(&file, json).map_err(|error| unavailable(&error))?;
 
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracles/check");
-    let output =
-        Command::new(program).arg(target).arg(tree).arg(&file).output().map_err(|error| unavailable(&error))?;
+    let output = Command::new(program)
+        .env("NOVA_VERIFY", verify)
+        .arg(target)
+        .arg(tree)
+        .arg(&file)
+        .output()
+        .map_err(|error| unavailable(&error))?;
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     match output.status.code() {
         Some(0) => Ok(()),

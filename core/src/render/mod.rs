@@ -21,7 +21,9 @@ mod ifupdown;
 mod os;
 mod resolv;
 mod restart;
+mod running;
 mod text;
+mod verify;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -151,12 +153,18 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     }
 
     let Activation { before, after, old } = activation;
+    let changes_something = !after.is_empty();
     let essential = files.steps(Importance::Essential);
     let minor = files.steps(Importance::Minor);
     let mut steps: Vec<PlanStep> = Vec::new();
     steps.extend(before);
     steps.extend(essential);
     steps.extend(after);
+    let mut restored = None;
+    if changes_something {
+        steps.push(PlanStep::wait(verify::applied(&config)));
+        restored = (old == OldState::Usable).then(|| verify::restored(&config, guest));
+    }
     steps.extend(minor);
     steps.extend(last);
     if old == OldState::Worthless {
@@ -164,7 +172,8 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             step.undo = Undo::Steps(Vec::new());
         }
     }
-    Ok(Configuration { plan: Plan { steps, budget: Some(BUDGET) }, errors, warnings, target, because })
+    let plan = Plan { steps, budget: Some(BUDGET), restored };
+    Ok(Configuration { plan, errors, warnings, target, because })
 }
 
 fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {
@@ -184,7 +193,8 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
     let mut steps = files.steps(Importance::Essential);
     steps.extend(last);
     let because = os.name;
-    Ok(Configuration { plan: Plan { steps, budget: None }, errors: Vec::new(), warnings, target: "hostname", because })
+    let plan = Plan { steps, ..Plan::default() };
+    Ok(Configuration { plan, errors: Vec::new(), warnings, target: "hostname", because })
 }
 
 /// The changes that give the guest its name; what cannot be done is a warning.

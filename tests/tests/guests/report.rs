@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use nova_agent_core::effect::{FileMode, Step};
-use nova_agent_core::plan::{OnFailure, Undo};
+use nova_agent_core::plan::{Action, OnFailure, Undo};
 use nova_agent_core::render::{Configuration, Prepared};
 
 pub(crate) fn report(prepared: &Prepared) -> String {
@@ -19,7 +19,7 @@ fn of_configuration(configuration: &Configuration) -> String {
     let Configuration { plan, errors, warnings, target, because, .. } = configuration;
     let mut report = format!("target: {target}: {because}\n");
     for step in &plan.steps {
-        write!(report, "step: {}", step.step().map_or_else(|| "nothing".into(), describe)).unwrap();
+        write!(report, "step: {}", describe_action(&step.action)).unwrap();
         match &step.on_failure {
             OnFailure::RollBack => {}
             OnFailure::GoOn => report.push_str(", or go on"),
@@ -43,6 +43,14 @@ fn of_configuration(configuration: &Configuration) -> String {
 
 fn list(steps: &[Step]) -> String {
     steps.iter().map(describe).collect::<Vec<String>>().join(", ")
+}
+
+fn describe_action(action: &Action) -> String {
+    match action {
+        Action::Await(condition) => format!("wait for the network within {} ms", condition.patience.as_millis()),
+        Action::Nothing => "nothing".into(),
+        Action::Step(step) => describe(step),
+    }
 }
 
 fn describe(step: &Step) -> String {

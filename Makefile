@@ -47,7 +47,7 @@ xen-lab: package
 
 bench:
 	$(CARGO) build --release --workspace --bins
-	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests --bench round_trip
+	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests
 
 build:
 	$(CARGO) build --release --package nova-agent-$(RUNTIME)

@@ -65,13 +65,11 @@ impl Stack {
     /// What writes its files; `None` if the agent only knows it by name.
     pub(super) const fn renderer(self) -> Option<&'static dyn Renderer> {
         match self {
-            Self::Ifupdown => Some(&ifupdown::Ifupdown),
+            Self::Busybox | Self::IfupdownNg => Some(&ifupdown::ALPINE),
+            Self::Ifupdown | Self::Ifupdown2 => Some(&ifupdown::DEBIAN),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
             Self::ArchRcConf
-            | Self::Busybox
             | Self::FreeBsd
-            | Self::Ifupdown2
-            | Self::IfupdownNg
             | Self::Netcfg
             | Self::Netctl
             | Self::Netifrc

@@ -56,7 +56,8 @@ enum Depth {
     Parsed,
 }
 
-const TARGETS: [Target; 2] = [
+const TARGETS: [Target; 5] = [
+    Target { golden: "busybox", oracle: "busybox", depth: Depth::Applied, guests: &["canonical"], interfaces: "eth" },
     Target { golden: "ifcfg", oracle: "ifcfg", depth: Depth::Parsed, guests: &["canonical"], interfaces: "eth" },
     Target {
         golden: "ifupdown",
@@ -65,12 +66,27 @@ const TARGETS: [Target; 2] = [
         guests: &["canonical", "resolvconf"],
         interfaces: "eth",
     },
+    Target {
+        golden: "ifupdown2",
+        oracle: "ifupdown2",
+        depth: Depth::Applied,
+        guests: &["canonical", "resolvconf"],
+        interfaces: "eth",
+    },
+    Target {
+        golden: "ifupdown-ng",
+        oracle: "ifupdown-ng",
+        depth: Depth::Applied,
+        guests: &["canonical"],
+        interfaces: "eth",
+    },
 ];
 
 /// Golden cases that no oracle can judge, and why.
-const UNCHECKED: [(&str, &str); 2] = [
+const UNCHECKED: [(&str, &str); 3] = [
     ("ifupdown/foreign-stanzas", "what it keeps needs a bridge and files of the server"),
     ("ifupdown/no-interface-described", "nothing is rendered"),
+    ("ifupdown-ng/resolv-conf-is-a-link", "the program behind the link is not there"),
 ];
 
 /// Golden cases whose guests list the name servers in another order already, which is no reason to change them.

@@ -20,6 +20,7 @@ mod ifupdown;
 mod os;
 mod resolv;
 mod restart;
+mod suse;
 mod text;
 
 use alloc::format;

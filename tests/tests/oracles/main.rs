@@ -56,7 +56,7 @@ enum Depth {
     Parsed,
 }
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     Target { golden: "busybox", oracle: "busybox", depth: Depth::Applied, guests: &["canonical"], interfaces: "eth" },
     Target { golden: "ifcfg", oracle: "ifcfg", depth: Depth::Parsed, guests: &["canonical"], interfaces: "eth" },
     Target {
@@ -78,6 +78,13 @@ const TARGETS: [Target; 5] = [
         oracle: "ifupdown-ng",
         depth: Depth::Applied,
         guests: &["canonical"],
+        interfaces: "eth",
+    },
+    Target {
+        golden: "suse",
+        oracle: "suse",
+        depth: Depth::Parsed,
+        guests: &["canonical", "sles-11"],
         interfaces: "eth",
     },
 ];

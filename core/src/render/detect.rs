@@ -12,7 +12,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, suse};
+use super::{ifcfg, ifupdown, netctl, suse};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -69,13 +69,13 @@ impl Stack {
         match self {
             Self::Busybox | Self::IfupdownNg => Some(&ifupdown::ALPINE),
             Self::Ifupdown | Self::Ifupdown2 => Some(&ifupdown::DEBIAN),
+            Self::Netctl => Some(&netctl::Netctl),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
             Self::SuseScripts => Some(&suse::Suse::Scripts),
             Self::Wicked => Some(&suse::Suse::Wicked),
             Self::ArchRcConf
             | Self::FreeBsd
             | Self::Netcfg
-            | Self::Netctl
             | Self::Netifrc
             | Self::NetifrcArrays
             | Self::Netplan

@@ -56,7 +56,7 @@ enum Depth {
     Parsed,
 }
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target { golden: "busybox", oracle: "busybox", depth: Depth::Applied, guests: &["canonical"], interfaces: "eth" },
     Target { golden: "ifcfg", oracle: "ifcfg", depth: Depth::Parsed, guests: &["canonical"], interfaces: "eth" },
     Target {
@@ -80,6 +80,7 @@ const TARGETS: [Target; 6] = [
         guests: &["canonical"],
         interfaces: "eth",
     },
+    Target { golden: "netctl", oracle: "netctl", depth: Depth::Applied, guests: &["canonical"], interfaces: "eth" },
     Target {
         golden: "suse",
         oracle: "suse",

@@ -18,10 +18,12 @@ mod hostname;
 mod hosts;
 mod ifcfg;
 mod ifupdown;
+mod netctl;
 mod os;
 mod resolv;
 mod restart;
 mod running;
+mod suse;
 mod text;
 mod verify;
 

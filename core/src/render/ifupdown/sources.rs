@@ -13,11 +13,20 @@ use crate::render::text::matches;
 /// The file that everything starts from.
 pub(super) const MAIN: GuestPath = GuestPath::constant("/etc/network/interfaces");
 
-/// How deep included files may include others; two more than anybody does.
-const DEPTH_MAX: usize = 2;
+/// How deep included files may include others; every level takes two rounds of questions.
+const DEPTH_MAX: usize = 4;
 
 /// The most included files.
 const FILES_MAX: usize = 256;
+
+/// Which files `source-directory` includes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SourceDirectory {
+    /// Those that are not hidden.
+    All,
+    /// Those with a plain name, as run-parts does.
+    Plain,
+}
 
 /// A file of the configuration.
 #[derive(Debug)]
@@ -31,7 +40,11 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// The text for the host, if the main file cannot be edited. An included file that cannot be read is a warning.
-pub(super) fn load(guest: &Guest<'_>, warnings: &mut Vec<String>) -> Result<Vec<Source>, String> {
+pub(super) fn load(
+    guest: &Guest<'_>,
+    source_directory: SourceDirectory,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Source>, String> {
     let (path, text) = guest.editable(&MAIN)?;
     let mut seen = BTreeSet::from([path.clone()]);
     let mut sources = alloc::vec![Source { path, text: text.unwrap_or_default() }];
@@ -40,7 +53,7 @@ pub(super) fn load(guest: &Guest<'_>, warnings: &mut Vec<String>) -> Result<Vec<
     for _ in 0..DEPTH_MAX {
         let mut included = Vec::new();
         for source in sources.get(level.clone()).unwrap_or_default() {
-            included.extend(includes(source, guest, warnings));
+            included.extend(includes(source, guest, source_directory, warnings));
         }
         for path in included {
             if sources.len() > FILES_MAX || !seen.insert(path.clone()) {
@@ -54,13 +67,29 @@ pub(super) fn load(guest: &Guest<'_>, warnings: &mut Vec<String>) -> Result<Vec<
         }
         level = level.end..sources.len();
     }
+    for source in sources.get(level).unwrap_or_default().iter().filter(|source| includes_any(source)) {
+        warnings.push(format!("{}: what it includes is too deep and was not read", source.path));
+    }
     Ok(sources)
 }
 
+fn includes_any(source: &Source) -> bool {
+    let stanzas = Stanzas::parse(&source.text).list;
+    stanzas.iter().any(|stanza| matches!(stanza.kind, Kind::Source(_) | Kind::SourceDirectory(_)))
+}
+
 /// The files that one file includes.
-fn includes(source: &Source, guest: &Guest<'_>, warnings: &mut Vec<String>) -> Vec<GuestPath> {
-    // For `source-directory`, as for run-parts.
+fn includes(
+    source: &Source,
+    guest: &Guest<'_>,
+    source_directory: SourceDirectory,
+    warnings: &mut Vec<String>,
+) -> Vec<GuestPath> {
     let plain_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let in_source_directory = |name: &str| match source_directory {
+        SourceDirectory::All => !name.starts_with('.'),
+        SourceDirectory::Plain => plain_name(name),
+    };
 
     let mut files = Vec::new();
     for stanza in Stanzas::parse(&source.text).list {
@@ -78,7 +107,7 @@ fn includes(source: &Source, guest: &Guest<'_>, warnings: &mut Vec<String>) -> V
             Kind::SourceDirectory(directories) => {
                 for directory in directories {
                     match resolve(&source.path, directory) {
-                        Some(directory) => files.extend(in_directory(guest, &directory, plain_name)),
+                        Some(directory) => files.extend(in_directory(guest, &directory, in_source_directory)),
                         None => warnings.push(format!("{}: a source directory is not understood", source.path)),
                     }
                 }

@@ -12,7 +12,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown};
+use super::{ifcfg, ifupdown, network_manager};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -66,6 +66,8 @@ impl Stack {
     pub(super) const fn renderer(self) -> Option<&'static dyn Renderer> {
         match self {
             Self::Ifupdown => Some(&ifupdown::Ifupdown),
+            Self::NetworkManager => Some(&network_manager::NetworkManager),
+            Self::NetworkManagerIfcfg => Some(&ifcfg::NetworkManagerIfcfg),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
             Self::ArchRcConf
             | Self::Busybox
@@ -77,8 +79,6 @@ impl Stack {
             | Self::Netifrc
             | Self::NetifrcArrays
             | Self::Netplan
-            | Self::NetworkManager
-            | Self::NetworkManagerIfcfg
             | Self::Networkd
             | Self::Slackware
             | Self::Wicked => None,
@@ -211,7 +211,7 @@ impl Facts {
             busybox,
             freebsd: os.family == OsFamily::FreeBsd,
             ifcfg_file: ifcfg_file_exists(config, guest),
-            ifcfg_plugin: os.keeps_ifcfg_under_network_manager() && ifcfg_plugin_exists(guest),
+            ifcfg_plugin: os.keeps_ifcfg_under_network_manager() && ifcfg::plugin_exists(guest),
             ifupdown2: exists("/usr/share/ifupdown2"),
             ifupdown_ng: exists("/usr/libexec/ifupdown-ng"),
             interfaces_file: exists("/etc/network/interfaces") & ifup.is_some(),
@@ -297,19 +297,6 @@ fn start_link(link: &str) -> Option<&str> {
 fn ifcfg_file_exists(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
     let exists = |name| ifcfg::path("ifcfg", name).is_some_and(|path| guest.exists(&path));
     config.interfaces.iter().fold(false, |any, interface| exists(&interface.name) | any)
-}
-
-/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
-fn ifcfg_plugin_exists(guest: &Guest<'_>) -> bool {
-    const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
-
-    const LIBRARIES: [GuestPath; 2] =
-        [GuestPath::constant("/usr/lib64/NetworkManager"), GuestPath::constant("/usr/lib/NetworkManager")];
-    LIBRARIES.into_iter().fold(false, |any, library| {
-        let versions = guest.names(&library).into_iter().filter_map(|version| library.join(version).ok());
-        let here = guest.names(&library).contains(&PLUGIN);
-        versions.fold(here, |any, version| guest.names(&version).contains(&PLUGIN) | any) | any
-    })
 }
 
 /// Whether the ifcfg file of every interface keeps NetworkManager away.

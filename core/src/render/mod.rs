@@ -18,6 +18,7 @@ mod hosts;
 mod ifcfg;
 mod ifupdown;
 mod ini;
+mod network_manager;
 mod os;
 mod resolv;
 mod restart;

@@ -101,6 +101,23 @@ impl Os {
             }
     }
 
+    /// The method that keeps NetworkManager from using IPv6: `disabled` is known since its version 1.20, and an older one
+    /// refuses the whole profile. `ignore` leaves IPv6 to the kernel.
+    pub(super) fn without_ipv6_in_network_manager(&self) -> &'static str {
+        let old = match (self.family, &*self.id, self.major) {
+            (OsFamily::RedHat, "fedora", Some(major)) => major <= 30,
+            (OsFamily::RedHat, ..) => self.is_old_red_hat(),
+            (OsFamily::Debian, "linuxmint" | "ubuntu", Some(major)) => major < 20,
+            (OsFamily::Debian, _, Some(major)) => major <= 10,
+            // The service packs of 15 brought different versions.
+            (OsFamily::Suse, "opensuse-leap", Some(major)) => major == 42 || major <= 15,
+            (OsFamily::Suse, "sle-micro" | "opensuse-leap-micro", _) => false,
+            (OsFamily::Suse, _, Some(major)) => major <= 15,
+            _ => false,
+        };
+        if old { "ignore" } else { "disabled" }
+    }
+
     /// Red Hat Enterprise Linux up to 7 and its clones, and Amazon Linux up to 2: where the service `network` wins over a
     /// NetworkManager beside it.
     pub(super) fn is_old_red_hat(&self) -> bool {

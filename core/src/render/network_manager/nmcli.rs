@@ -1,0 +1,132 @@
+//! Telling a running NetworkManager of changed profiles.
+
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::effect::{GuestPath, Program};
+use crate::network::{Interface, InterfaceName, NetworkConfig};
+use crate::render::files::Importance;
+use crate::render::guest::Guest;
+use crate::render::restart::{Activation, Script, affected, together};
+
+/// Where everybody reaches the bus, and so NetworkManager.
+const BUS: GuestPath = GuestPath::constant("/run/dbus/system_bus_socket");
+
+/// Exit codes of `nmcli`, from nmcli(1).
+const ACTIVATION_FAILED: i32 = 4;
+const NOT_RUNNING: i32 = 8;
+
+/// Reading a few files.
+const LOAD_MAX: Duration = Duration::from_secs(4);
+
+/// How long an activation may take. IPv6 looks for another owner of each address, all at once, for a second or two.
+const UP_SECONDS: u64 = 20;
+
+/// The same when there is less time, for what worked before.
+const UP_AGAIN_SECONDS: u64 = 8;
+
+/// For `nmcli` to start, and to tell that the time is over.
+const MARGIN_SECONDS: u64 = 2;
+
+/// The longest name of a profile that is given to `nmcli`.
+const UUID_MAX: usize = 64;
+
+/// The profile of an interface, before and after.
+#[derive(Debug)]
+pub(in crate::render) struct Connection {
+    interface: InterfaceName,
+    uuid: String,
+    /// Every file that held a profile for the interface or holds one now.
+    pub(in crate::render) paths: Vec<GuestPath>,
+    pub(in crate::render) old: Old,
+}
+
+impl Connection {
+    /// The new profile of an interface, with nothing known of files yet.
+    pub(in crate::render) fn new(interface: &Interface, uuid: String) -> Self {
+        Self { interface: interface.name.clone(), uuid, paths: Vec::new(), old: Old::default() }
+    }
+}
+
+/// The profile that a roll-back brings back.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(in crate::render) enum Old {
+    /// No file had one. There may be one that lives in memory alone.
+    #[default]
+    Nothing,
+    /// One without a UUID of its own: NetworkManager finds it by the interface.
+    Unknown,
+    /// The one with this UUID.
+    Uuid(String),
+}
+
+impl Old {
+    /// By the UUID as a file has it.
+    pub(in crate::render) fn with_uuid(text: &str) -> Self {
+        let is_uuid = text.len() <= UUID_MAX && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let starts_well = text.starts_with(|c: char| c.is_ascii_hexdigit());
+        if is_uuid && starts_well { Self::Uuid(text.to_string()) } else { Self::Unknown }
+    }
+}
+
+/// Loads and activates the profiles of the interfaces that are affected.
+///
+/// Without a bus, NetworkManager cannot run yet: it reads the files when it starts. With one it may not run either, which
+/// only `nmcli` can tell.
+pub(in crate::render) fn activation(
+    config: &NetworkConfig,
+    changed: &BTreeSet<InterfaceName>,
+    connections: &[Connection],
+    guest: &Guest<'_>,
+) -> Activation {
+    let bus = guest.exists(&BUS);
+    let interfaces = affected(config, changed, guest);
+    if !bus {
+        return Activation::default();
+    }
+    let connections: Vec<&Connection> = interfaces
+        .iter()
+        .filter_map(|interface| connections.iter().find(|connection| connection.interface == interface.name))
+        .collect();
+    let load = || {
+        // A file that is gone takes its profile along.
+        let paths = connections.iter().flat_map(|connection| &connection.paths).map(GuestPath::as_str);
+        program(["connection", "load"].into_iter().chain(paths), LOAD_MAX)
+    };
+    // What it refuses to load is seen when it is not active then.
+    let mut after = alloc::vec![(load(), Importance::Minor)];
+    let mut restore = alloc::vec![load()];
+    for connection in connections.iter().copied() {
+        after.push((up(["uuid", &connection.uuid], UP_SECONDS), Importance::Essential));
+        restore.push(again(connection));
+    }
+    together(&interfaces, Script { before: Vec::new(), after, restore }, guest)
+}
+
+/// Brings the old profile up again. By the name of the interface, it is the one that the next boot would choose.
+fn again(Connection { interface, old, .. }: &Connection) -> Program {
+    match old {
+        Old::Uuid(uuid) => up(["uuid", uuid], UP_AGAIN_SECONDS),
+        Old::Unknown => up(["ifname", interface.as_str()], UP_AGAIN_SECONDS),
+        Old::Nothing => {
+            let mut program = up(["ifname", interface.as_str()], UP_AGAIN_SECONDS);
+            // There may be none, as before.
+            program.accept.push(ACTIVATION_FAILED);
+            program
+        }
+    }
+}
+
+fn up(which: [&str; 2], seconds: u64) -> Program {
+    let wait = seconds.to_string();
+    let arguments = ["--wait", &wait, "connection", "up"].into_iter().chain(which);
+    program(arguments, Duration::from_secs(seconds.saturating_add(MARGIN_SECONDS)))
+}
+
+fn program<'a>(arguments: impl Iterator<Item = &'a str>, timeout: Duration) -> Program {
+    let mut program = Program::new(core::iter::once("nmcli").chain(arguments), timeout);
+    program.accept.push(NOT_RUNNING);
+    program
+}

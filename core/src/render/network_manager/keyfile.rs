@@ -64,7 +64,9 @@ pub(super) fn text(interface: &Interface, nameservers: &[IpAddr], replaced: &[In
         for section in sections().filter(|section| !names.contains(&section.name())) {
             let mut copy = Section::new(section.name());
             section.entries().for_each(|(key, value)| copy.push(key, value));
-            file.push(copy);
+            if section.entries().next().is_some() {
+                file.push(copy);
+            }
         }
         names.extend(sections().map(Section::name));
     }
@@ -151,9 +153,9 @@ fn keep(section: &mut Section, key: &str, value: Option<&str>) {
 }
 
 fn kept<'a>(replaced: &'a [Ini], section: &'a str, key: &'a str) -> Option<&'a str> {
-    replaced.iter().find_map(|file| file.get(section, key)).filter(|value| !value.is_empty())
+    replaced.iter().find_map(|file| file.get(section, key).filter(|value| !value.is_empty()))
 }
 
 fn kept_of_ethernet<'a>(replaced: &'a [Ini], key: &'a str) -> Option<&'a str> {
-    replaced.iter().find_map(|file| profiles::of_ethernet(file, key)).filter(|value| !value.is_empty())
+    replaced.iter().find_map(|file| profiles::of_ethernet(file, key).filter(|value| !value.is_empty()))
 }

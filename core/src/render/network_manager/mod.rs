@@ -41,7 +41,9 @@ impl Renderer for NetworkManager {
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
         let profiles = profiles::find(config, guest);
-        let ifcfg_files = if ifcfg::plugin_exists(guest) { ifcfg::find(config, guest) } else { Vec::new() };
+        // All questions are asked at once. A file that NetworkManager cannot read is nobody's business.
+        let (ifcfg_files, read) = (ifcfg::find(config, guest), ifcfg::plugin_exists(guest));
+        let ifcfg_files = if read { ifcfg_files } else { Vec::new() };
         let nameservers = nameservers(config, warnings);
 
         let mut changed = BTreeSet::new();

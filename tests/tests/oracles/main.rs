@@ -56,8 +56,9 @@ enum Depth {
     Parsed,
 }
 
-const TARGETS: [Target; 2] = [
+const TARGETS: [Target; 4] = [
     Target { golden: "ifcfg", oracle: "ifcfg", depth: Depth::Parsed, guests: &["canonical"], interfaces: "eth" },
+    Target { golden: "ifcfg-nm", oracle: "ifcfg-nm", depth: Depth::Parsed, guests: &["canonical"], interfaces: "eth" },
     Target {
         golden: "ifupdown",
         oracle: "ifupdown",
@@ -65,6 +66,7 @@ const TARGETS: [Target; 2] = [
         guests: &["canonical", "resolvconf"],
         interfaces: "eth",
     },
+    Target { golden: "nm", oracle: "nm", depth: Depth::Applied, guests: &["canonical"], interfaces: "eth" },
 ];
 
 /// Golden cases that no oracle can judge, and why.
@@ -209,6 +211,10 @@ impl Rendered {
         let mut expected = Expected::new(&validated.config).on(&guest.interfaces);
         if guest.programs.contains_key("resolvconf") {
             expected = expected.with_nameservers_in_any_order();
+        }
+        // NetworkManager sorts them by interface and family.
+        if guest.programs.contains_key("nmcli") {
+            expected = expected.with_nameservers_in_any_order().without_nameservers_out_of_reach(&validated.config);
         }
         Ok(Self { tree, expected, changes: oracle::describe(&configuration.plan) })
     }

@@ -10,6 +10,7 @@ use crate::network::{Interface, InterfaceName, NetworkConfig};
 use crate::render::files::Importance;
 use crate::render::guest::Guest;
 use crate::render::restart::{Activation, Script, affected, together};
+use crate::render::running;
 
 /// Where everybody reaches the bus, and so NetworkManager.
 const BUS: GuestPath = GuestPath::constant("/run/dbus/system_bus_socket");
@@ -71,19 +72,18 @@ impl Old {
     }
 }
 
-/// Loads and activates the profiles of the interfaces that are affected.
-///
-/// Without a bus, NetworkManager cannot run yet: it reads the files when it starts. With one it may not run either, which
-/// only `nmcli` can tell.
+/// Loads and activates the profiles of the interfaces that are affected. If NetworkManager does not run yet, it reads the
+/// files when it starts.
 pub(in crate::render) fn activation(
     config: &NetworkConfig,
     changed: &BTreeSet<InterfaceName>,
     connections: &[Connection],
     guest: &Guest<'_>,
 ) -> Activation {
-    let bus = guest.exists(&BUS);
     let interfaces = affected(config, changed, guest);
-    if !bus {
+    // Where nothing tells, it may run if there is a bus; if it does not, `nmcli` is what tells.
+    let bus = guest.exists(&BUS);
+    if !running::network_manager_runs(guest).unwrap_or(bus) {
         return Activation::default();
     }
     let connections: Vec<&Connection> = interfaces

@@ -176,6 +176,30 @@ mod tests {
     }
 
     #[test]
+    fn an_old_networkmanager_is_told_to_ignore_ipv6() {
+        let method = |text| os("/etc/os-release", text).without_ipv6_in_network_manager();
+        for old in [
+            "ID=centos\nVERSION_ID=7\n",
+            "ID=debian\nVERSION_ID=10\n",
+            "ID=ubuntu\nVERSION_ID=18.04\n",
+            "ID=opensuse-leap\nVERSION_ID=15.6\n",
+            "ID=fedora\nVERSION_ID=30\n",
+        ] {
+            assert_eq!(method(old), "ignore", "{old}");
+        }
+        for new in [
+            "ID=rocky\nVERSION_ID=8.10\n",
+            "ID=debian\nVERSION_ID=11\n",
+            "ID=ubuntu\nVERSION_ID=20.04\n",
+            "ID=sles\nVERSION_ID=16.0\n",
+            "ID=opensuse-tumbleweed\nVERSION_ID=20260101\n",
+            "ID=arch\n",
+        ] {
+            assert_eq!(method(new), "disabled", "{new}");
+        }
+    }
+
+    #[test]
     fn older_systems_are_known_by_their_release_files() {
         let centos = os("/etc/redhat-release", "CentOS release 6.10 (Final)\n");
         assert_eq!((centos.family, &*centos.name), (OsFamily::RedHat, "CentOS release 6.10 (Final)"));

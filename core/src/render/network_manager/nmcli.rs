@@ -15,8 +15,7 @@ use crate::render::running;
 /// Where everybody reaches the bus, and so NetworkManager.
 const BUS: GuestPath = GuestPath::constant("/run/dbus/system_bus_socket");
 
-/// Exit codes of `nmcli`, from nmcli(1).
-const ACTIVATION_FAILED: i32 = 4;
+/// The exit code of `nmcli` for that, from nmcli(1).
 const NOT_RUNNING: i32 = 8;
 
 /// Reading a few files.
@@ -54,7 +53,7 @@ impl Connection {
 /// The profile that a roll-back brings back.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(in crate::render) enum Old {
-    /// No file had one. There may be one that lives in memory alone.
+    /// No file had one.
     #[default]
     Nothing,
     /// One without a UUID of its own: NetworkManager finds it by the interface.
@@ -100,23 +99,20 @@ pub(in crate::render) fn activation(
     let mut restore = alloc::vec![load()];
     for connection in connections.iter().copied() {
         after.push((up(["uuid", &connection.uuid], UP_SECONDS), Importance::Essential));
-        restore.push(again(connection));
+        restore.extend(again(connection));
     }
     together(&interfaces, Script { before: Vec::new(), after, restore }, guest)
 }
 
 /// Brings the old profile up again. By the name of the interface, it is the one that the next boot would choose.
-fn again(Connection { interface, old, .. }: &Connection) -> Program {
-    match old {
-        Old::Uuid(uuid) => up(["uuid", uuid], UP_AGAIN_SECONDS),
-        Old::Unknown => up(["ifname", interface.as_str()], UP_AGAIN_SECONDS),
-        Old::Nothing => {
-            let mut program = up(["ifname", interface.as_str()], UP_AGAIN_SECONDS);
-            // There may be none, as before.
-            program.accept.push(ACTIVATION_FAILED);
-            program
-        }
-    }
+fn again(Connection { interface, old, .. }: &Connection) -> Option<Program> {
+    let which = match old {
+        Old::Uuid(uuid) => ["uuid", uuid],
+        Old::Unknown => ["ifname", interface.as_str()],
+        // What lives in memory comes back by itself when the new profile is gone.
+        Old::Nothing => return None,
+    };
+    Some(up(which, UP_AGAIN_SECONDS))
 }
 
 fn up(which: [&str; 2], seconds: u64) -> Program {
@@ -129,4 +125,18 @@ fn program<'a>(arguments: impl Iterator<Item = &'a str>, timeout: Duration) -> P
     let mut program = Program::new(core::iter::once("nmcli").chain(arguments), timeout);
     program.accept.push(NOT_RUNNING);
     program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_uuid_never_reaches_a_command() {
+        let uuid = "5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03";
+        assert_eq!(Old::with_uuid(uuid), Old::Uuid(uuid.into()));
+        for text in ["", "-a", "a b", "a\u{e9}", "xyz", &"0".repeat(UUID_MAX + 1)] {
+            assert_eq!(Old::with_uuid(text), Old::Unknown, "{text:?}");
+        }
+    }
 }

@@ -108,3 +108,18 @@ pub(super) fn of_ifcfg(text: &str) -> Ini {
     }
     file
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backups_and_temporary_files_are_no_profiles() {
+        for name in [".eth0.nmconnection", "eth0~", "eth0.X7WCDV", "eth0.backup"] {
+            assert!(is_ignored(name), "{name}");
+        }
+        for name in ["eth0", "eth0.nmconnection", "Wired connection 1", "eth0.nmconnection.170.bak", "eth0.bak"] {
+            assert!(!is_ignored(name), "{name}");
+        }
+    }
+}

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 
-use nova_agent_core::Instant;
 use nova_agent_core::render::{HostData, Unread};
 use nova_agent_core::store::{Client, Event, Operation, OperationId, ProtocolError, Reply};
 use nova_agent_core::wire::ErrorName;
@@ -33,15 +32,19 @@ pub(crate) enum HostStoreError {
     Open(#[from] OpenError),
     #[error("Xenstore: {0}")]
     Protocol(#[from] ProtocolError),
-    #[error("Xenstore: no answer within {} s", TIMEOUT.as_secs())]
-    TimedOut,
+    #[error("Xenstore: no answer within {0:?}")]
+    TimedOut(Duration),
     #[error("Xenstore: the lists change faster than they can be read")]
     Unsettled,
 }
 
 /// Reads the nodes that `resetnetwork` reads.
 pub(super) fn read(address: &StoreAddress) -> Result<HostData, HostStoreError> {
-    let mut exchange = Exchange::new(address.open()?);
+    read_within(TIMEOUT, address)
+}
+
+fn read_within(timeout: Duration, address: &StoreAddress) -> Result<HostData, HostStoreError> {
+    let mut exchange = Exchange::new(address.open()?, timeout);
     let (mut lists, mut values) = (BTreeMap::new(), BTreeMap::new());
     for _ in 0..ROUNDS_MAX {
         let unread = match HostData::collect(&lists, &values) {
@@ -73,15 +76,13 @@ struct Exchange {
     transport: Transport,
     client: Client,
     clock: Clock,
-    deadline: Instant,
+    timeout: Duration,
     operations: u64,
 }
 
 impl Exchange {
-    fn new(transport: Transport) -> Self {
-        let clock = Clock::start();
-        let deadline = clock.now().after(TIMEOUT);
-        Self { transport, client: Client::new(), clock, deadline, operations: 0 }
+    fn new(transport: Transport, timeout: Duration) -> Self {
+        Self { transport, client: Client::new(), clock: Clock::start(), timeout, operations: 0 }
     }
 
     fn ask(&mut self, operation: Operation) -> Result<Result<Reply, ErrorName>, HostStoreError> {
@@ -102,11 +103,12 @@ impl Exchange {
 
     /// Never sleeps in `read`, only in `poll`: some kernels' devices sleep although they are told not to.
     fn receive(&mut self) -> Result<(), HostStoreError> {
-        let left = self.deadline.since(self.clock.now());
+        let timed_out = HostStoreError::TimedOut(self.timeout);
+        let left = self.timeout.saturating_sub(self.clock.now().since_origin());
         if left.is_zero() {
-            return Err(HostStoreError::TimedOut);
+            return Err(timed_out);
         }
-        let timeout = Timespec::try_from(left).map_err(|_| HostStoreError::TimedOut)?;
+        let timeout = Timespec::try_from(left).map_err(|_| timed_out)?;
         match poll(&mut [PollFd::new(&self.transport, PollFlags::IN)], Some(&timeout)) {
             Ok(0) | Err(Errno::INTR) => return Ok(()),
             Ok(_) => {}
@@ -122,5 +124,36 @@ impl Exchange {
             Err(Errno::AGAIN | Errno::INTR) => Ok(()),
             Err(errno) => Err(io::Error::from(errno).into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_does_not_answer_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = StoreAddress::Unix(path);
+        let error = read_within(Duration::from_millis(20), &address).unwrap_err().to_string();
+        assert_eq!(error, "Xenstore: no answer within 20ms");
+        drop(listener);
+        let error = read_within(TIMEOUT, &address).unwrap_err().to_string();
+        assert!(error.starts_with("no way to Xenstore"), "{error}");
+    }
+
+    #[test]
+    fn a_store_that_goes_away_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let reader = std::thread::spawn(move || read_within(TIMEOUT, &StoreAddress::Unix(path)));
+        drop(listener.accept().unwrap());
+        let error = reader.join().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("Xenstore: "), "{error}");
     }
 }

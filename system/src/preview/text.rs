@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::borrow::Cow;
 
 use nova_agent_core::effect::{ExistingMode, FileMode, FileState, Snapshot, Step, WriteFile};
+use nova_agent_core::plan::{Action, Await, PlanStep};
 use nova_agent_core::render::Configuration;
 use similar::TextDiff;
 
@@ -15,8 +16,16 @@ const DIFF_MAX: Duration = Duration::from_secs(2);
 pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> String {
     let Configuration { plan, errors, warnings, target, because, .. } = configuration;
     let (mut diffs, mut others, mut programs) = (String::new(), String::new(), String::new());
-    // A String takes everything.
-    for step in plan.changes() {
+    for PlanStep { action, .. } in &plan.steps {
+        let step = match action {
+            Action::Await(Await { patience, .. }) => {
+                let _ = writeln!(programs, "wait for the network, {} s at most", patience.as_secs());
+                continue;
+            }
+            Action::Nothing => continue,
+            Action::Step(step) => step,
+        };
+        // A String takes everything.
         let _ = match step {
             Step::WriteFile(write) => diff(&mut diffs, write, snapshot),
             Step::Run(_) => writeln!(programs, "run {step}"),

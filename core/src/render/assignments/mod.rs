@@ -213,6 +213,22 @@ impl Assignments {
         *self = Self::parse(&self.text());
     }
 
+    /// Adds a word in front of a list, which is made if there is none.
+    pub(super) fn push_front(&mut self, key: &str, word: &str) {
+        let mut assignments = self.lines.iter_mut().flat_map(|line| &mut line.parts).filter_map(|part| match part {
+            Part::Assignment(assignment) if assignment.key == key => Some(assignment),
+            Part::Assignment(_) | Part::Other(_) => None,
+        });
+        match assignments.find(|assignment| matches!(assignment.value, Value::List(_))) {
+            Some(assignment) => {
+                let blank = if matches!(&assignment.value, Value::List(words) if words.is_empty()) { "" } else { " " };
+                assignment.text = assignment.text.replacen('(', &format!("({word}{blank}"), 1);
+                *self = Self::parse(&self.text());
+            }
+            None => self.set(key, &format!("({word})")),
+        }
+    }
+
     /// Makes comments of the lines that assign to a key.
     pub(super) fn comment_out(&mut self, key: &str) {
         for line in &mut self.lines {

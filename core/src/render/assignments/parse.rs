@@ -190,7 +190,7 @@ impl<'a> Cursor<'a> {
             "}",
         ];
         let mut words = 0_usize;
-        let mut exports = false;
+        let (mut assigned, mut exports) = (false, false);
         loop {
             let start = self.at;
             self.blanks();
@@ -208,12 +208,13 @@ impl<'a> Cursor<'a> {
                         && let Some(assignment) = self.assignment()?
                     {
                         parts.push(Part::Assignment(assignment));
+                        assigned = true;
                         continue;
                     }
                     let word = self.word()?;
                     let raw = self.since(start);
                     match raw {
-                        "export" if words == 0 => exports = true,
+                        "export" if words == 0 && !assigned => exports = true,
                         "function" if words == 0 => {
                             self.blanks();
                             self.word()?;
@@ -221,8 +222,11 @@ impl<'a> Cursor<'a> {
                             return self.function().map(|()| Command::Other);
                         }
                         _ if words == 0 && COMPOUND.contains(&raw) => return Err("a compound command"),
-                        // The name of a variable that exists.
-                        _ if exports && word.literal => {}
+                        // Anything but the name of a variable.
+                        _ if exports && (!word.literal || word.text.contains('=')) => {
+                            return Err("an export that is no plain assignment");
+                        }
+                        _ if exports => {}
                         _ => words = words.saturating_add(1),
                     }
                 }
@@ -267,12 +271,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A redirection and what it leads to.
     fn redirection(&mut self) -> Parsed<()> {
         if self.rest().starts_with("<<") && !self.rest().starts_with("<<<") {
             return Err("a here-document");
         }
         while self.eat("<") || self.eat(">") {}
         let _ = self.eat("&") || self.eat("|");
+        self.blanks();
+        self.word()?;
         Ok(())
     }
 
@@ -459,6 +466,7 @@ mod tests {
             ("(A=1)\n", "line 1: a parenthesis"),
             ("[ -e x ] && A=1\n", "line 1: an assignment that depends on a command"),
             ("f() {\nA=1\n", "line 1: a function that is not closed"),
+            ("export 'A=1'\n", "line 1: an export that is no plain assignment"),
             ("A=$(echo \"\n", "line 1: a quote that is not closed"),
         ] {
             let unclear = strictly(text).unwrap_err();
@@ -490,5 +498,30 @@ mod tests {
         let text = "A=\"\n".repeat(1001);
         let joined: String = leniently(&text).iter().flat_map(|line| &line.parts).map(Part::text).collect();
         assert_eq!(joined, text);
+    }
+
+    /// Texts of pieces that mean something, in an order that is always the same.
+    #[test]
+    fn no_text_is_lost_or_repeated() {
+        const PIECES: [&str; 24] = [
+            "A=", "B+=", "C[1]=", "x", "\"", "'", "(", ")", "{", "}", "$", "`", "\\", "\n", " ", ";", "#", "&&", "|",
+            "<<", ">", "f()", "export ", "if ",
+        ];
+        let mut state = 1_u32;
+        let mut accepted = 0;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..12 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                text.push_str(PIECES[usize::try_from(state >> 8).unwrap() % PIECES.len()]);
+            }
+            let join = |lines: Vec<Line>| -> String { lines.iter().map(Line::text).collect() };
+            assert_eq!(join(leniently(&text)), text);
+            if let Ok(lines) = strictly(&text) {
+                assert_eq!(join(lines), text);
+                accepted += 1;
+            }
+        }
+        assert!(accepted > 100, "{accepted}");
     }
 }

@@ -12,7 +12,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown};
+use super::{ifcfg, ifupdown, netifrc};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -67,6 +67,8 @@ impl Stack {
         match self {
             Self::Ifupdown => Some(&ifupdown::Ifupdown),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
+            Self::Netifrc => Some(&netifrc::Netifrc),
+            Self::NetifrcArrays => Some(&netifrc::NetifrcArrays),
             Self::ArchRcConf
             | Self::Busybox
             | Self::FreeBsd
@@ -74,8 +76,6 @@ impl Stack {
             | Self::IfupdownNg
             | Self::Netcfg
             | Self::Netctl
-            | Self::Netifrc
-            | Self::NetifrcArrays
             | Self::Netplan
             | Self::NetworkManager
             | Self::NetworkManagerIfcfg
@@ -204,7 +204,10 @@ impl Facts {
             .entries(&GuestPath::constant("/etc/netctl"))
             .iter()
             .any(|entry| entry.kind == crate::effect::EntryKind::File);
-        let openrc = ["/sbin/openrc", "/run/openrc", "/sbin/rc"].map(exists).contains(&true);
+        // The first versions have no program of that name; but baselayout 1 has an /sbin/rc, too.
+        let [openrc, running, rc, baselayout_1] =
+            ["/sbin/openrc", "/run/openrc", "/sbin/rc", "/sbin/runscript.sh"].map(exists);
+        let openrc = openrc || running || (rc && !baselayout_1);
 
         Self {
             arch_without_systemd: os.family == OsFamily::Arch && !os.systemd,

@@ -17,6 +17,7 @@ mod hostname;
 mod hosts;
 mod ifcfg;
 mod ifupdown;
+mod netifrc;
 mod os;
 mod resolv;
 mod restart;

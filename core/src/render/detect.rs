@@ -12,7 +12,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, netifrc};
+use super::{freebsd, ifcfg, ifupdown, netifrc};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -67,11 +67,11 @@ impl Stack {
         match self {
             Self::Ifupdown => Some(&ifupdown::Ifupdown),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
+            Self::FreeBsd => Some(&freebsd::FreeBsd),
             Self::Netifrc => Some(&netifrc::Netifrc),
             Self::NetifrcArrays => Some(&netifrc::NetifrcArrays),
             Self::ArchRcConf
             | Self::Busybox
-            | Self::FreeBsd
             | Self::Ifupdown2
             | Self::IfupdownNg
             | Self::Netcfg

@@ -12,6 +12,7 @@ mod assignments;
 mod cloud_init;
 mod detect;
 mod files;
+mod freebsd;
 mod guest;
 mod hostname;
 mod hosts;

@@ -12,7 +12,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{freebsd, ifcfg, ifupdown, netifrc};
+use super::{arch, freebsd, ifcfg, ifupdown, netifrc};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -67,14 +67,14 @@ impl Stack {
         match self {
             Self::Ifupdown => Some(&ifupdown::Ifupdown),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
+            Self::ArchRcConf => Some(&arch::RcConf),
             Self::FreeBsd => Some(&freebsd::FreeBsd),
+            Self::Netcfg => Some(&arch::Netcfg),
             Self::Netifrc => Some(&netifrc::Netifrc),
             Self::NetifrcArrays => Some(&netifrc::NetifrcArrays),
-            Self::ArchRcConf
-            | Self::Busybox
+            Self::Busybox
             | Self::Ifupdown2
             | Self::IfupdownNg
-            | Self::Netcfg
             | Self::Netctl
             | Self::Netplan
             | Self::NetworkManager

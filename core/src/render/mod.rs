@@ -8,6 +8,7 @@
 //!
 //! To add a stack: implement `Renderer` in a module of its own and name it in `detect::Stack::renderer`.
 
+mod arch;
 mod assignments;
 mod cloud_init;
 mod detect;

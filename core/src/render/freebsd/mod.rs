@@ -28,9 +28,9 @@ pub(super) const RC_CONF: GuestPath = GuestPath::constant("/etc/rc.conf");
 const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Duplicate address detection takes a second for each interface, ending a DHCP client some more.
-const START_MAX: Duration = Duration::from_secs(20);
+const START_MAX: Duration = Duration::from_secs(18);
 
-const ROUTING_MAX: Duration = Duration::from_secs(8);
+const ROUTING_MAX: Duration = Duration::from_secs(5);
 
 /// The stack of FreeBSD.
 #[derive(Debug)]

@@ -56,7 +56,35 @@ enum Depth {
     Parsed,
 }
 
-const TARGETS: [Target; 2] = [
+const TARGETS: [Target; 7] = [
+    Target {
+        golden: "arch-rc",
+        oracle: "arch-rc",
+        depth: Depth::Parsed,
+        guests: &["canonical", "one-interface-in-variables"],
+        interfaces: "eth",
+    },
+    Target {
+        golden: "freebsd",
+        oracle: "freebsd",
+        depth: Depth::Parsed,
+        guests: &["canonical", "files-of-an-older-agent"],
+        interfaces: "xn",
+    },
+    Target {
+        golden: "gentoo",
+        oracle: "gentoo",
+        depth: Depth::Parsed,
+        guests: &["canonical", "lists-of-an-older-system"],
+        interfaces: "eth",
+    },
+    Target {
+        golden: "gentoo-legacy",
+        oracle: "gentoo-legacy",
+        depth: Depth::Parsed,
+        guests: &["canonical", "kept-lines"],
+        interfaces: "eth",
+    },
     Target { golden: "ifcfg", oracle: "ifcfg", depth: Depth::Parsed, guests: &["canonical"], interfaces: "eth" },
     Target {
         golden: "ifupdown",
@@ -65,16 +93,25 @@ const TARGETS: [Target; 2] = [
         guests: &["canonical", "resolvconf"],
         interfaces: "eth",
     },
+    Target {
+        golden: "netcfg",
+        oracle: "netcfg",
+        depth: Depth::Parsed,
+        guests: &["canonical", "from-the-service-network", "kept-lines"],
+        interfaces: "eth",
+    },
 ];
 
 /// Golden cases that no oracle can judge, and why.
-const UNCHECKED: [(&str, &str); 2] = [
+const UNCHECKED: [(&str, &str); 4] = [
+    ("freebsd/a-file-that-cannot-be-edited", "nothing is rendered"),
+    ("gentoo/a-file-that-cannot-be-edited", "nothing is rendered"),
     ("ifupdown/foreign-stanzas", "what it keeps needs a bridge and files of the server"),
     ("ifupdown/no-interface-described", "nothing is rendered"),
 ];
 
 /// Golden cases whose guests list the name servers in another order already, which is no reason to change them.
-const OTHER_ORDER: [&str; 1] = ["ifcfg/stale-files-and-kept-lines"];
+const OTHER_ORDER: [&str; 2] = ["ifcfg/stale-files-and-kept-lines", "netcfg/kept-lines"];
 
 /// Random cases for each target, unless `NOVA_ORACLE_CASES` says otherwise.
 const CASES: usize = 200;
@@ -209,6 +246,9 @@ impl Rendered {
         let mut expected = Expected::new(&validated.config).on(&guest.interfaces);
         if guest.programs.contains_key("resolvconf") {
             expected = expected.with_nameservers_in_any_order();
+        }
+        if guest.kernel == "FreeBSD" {
+            expected = expected.with_host_aliases();
         }
         Ok(Self { tree, expected, changes: oracle::describe(&configuration.plan) })
     }

@@ -56,6 +56,25 @@ proptest! {
     }
 
     #[test]
+    fn nothing_of_the_host_means_something_to_a_shell(data in host()) {
+        for guest in shells() {
+            let Prepared::Ready(configuration) = guest.prepare(&data) else { continue };
+            for step in configuration.plan.changes() {
+                let Step::WriteFile(write) = step else { continue };
+                let text = String::from_utf8(write.content.expose().to_vec()).expect("ASCII");
+                for line in text.lines().filter(|line| !line.starts_with("# ") || line.starts_with("# Label ")) {
+                    let harmless = |c: char| c.is_ascii_alphanumeric() || "\t _.:/%=-@".contains(c);
+                    let label = line.strip_prefix("# Label ").map(|label| label.replace('+', ""));
+                    let plain = line.replace(" && ", "").replace(['"', '(', ')', '!'], "");
+                    prop_assert!(label.unwrap_or(plain).chars().all(harmless), "{}: {line:?}", write.path);
+                    prop_assert!(line.matches('(').count() == line.matches(')').count(), "{}: {line:?}", write.path);
+                }
+                prop_assert!(text.matches('"').count().is_multiple_of(2), "{}: {text}", write.path);
+            }
+        }
+    }
+
+    #[test]
     fn no_bytes_of_the_host_panic(key in ".*", value in proptest::collection::vec(any::<u8>(), 0..200), name in ".*") {
         let data = HostData {
             hostname: Some(name.clone().into_bytes()),
@@ -270,6 +289,21 @@ fn arch() -> Guest {
         ("/usr/bin/netctl", ""),
         ("/etc/netctl/eth0", "Interface=eth0\nConnection=ethernet\nIP=dhcp\n"),
     ])
+}
+
+/// Systems whose whole configuration is read by a shell.
+fn shells() -> [Guest; 5] {
+    let net = ("/etc/conf.d/net", "modules=\"iproute2\"\nconfig_eth0=\"dhcp\"\n");
+    let rc_conf = ("/etc/rc.conf", "HOSTNAME=\"old\"\neth0=\"dhcp\"\nINTERFACES=(eth0)\nDAEMONS=(network)\n");
+    let gentoo = [("/etc/gentoo-release", ""), ("/etc/init.d/net.lo", ""), net];
+    let arch = [("/etc/arch-release", ""), rc_conf];
+    [
+        guest(&[&gentoo[..], &[("/sbin/openrc", "")]].concat()),
+        guest(&gentoo),
+        guest(&[&arch[..], &[("/usr/bin/netcfg", "")]].concat()),
+        guest(&arch),
+        Guest { kernel: "FreeBSD".into(), ..guest(&[("/etc/rc.conf", "ifconfig_eth0=\"DHCP\"\n")]) },
+    ]
 }
 
 fn guest(files: &[(&str, &str)]) -> Guest {

@@ -329,9 +329,6 @@ fn setting_the_hostname_changes_store_kernel_and_hosts() {
     assert_eq!(written["/etc/hosts"], "127.0.0.1\tlocalhost\n::1\tlocalhost\n203.0.113.9\tweb-01\n");
     assert!(configuration.plan.changes().any(|step| *step == Step::SetHostname("web-01".into())));
     assert_eq!(configuration.plan.steps.len(), 3);
-
-    let Prepared::Refused(text) = freebsd().ask(&|snapshot| set_hostname("web-01", snapshot)) else { panic!() };
-    assert_eq!(text, "storing the hostname is not supported: FreeBSD 5.10.0");
 }
 
 #[test]
@@ -496,10 +493,6 @@ fn centos() -> Guest {
         ("/etc/sysconfig/network-scripts/network-functions", ""),
         ("/etc/sysconfig/network-scripts/ifcfg-eth0", "DEVICE=eth0\nIPADDR=198.51.100.200\nNETMASK=255.255.255.0\n"),
     ])
-}
-
-fn freebsd() -> Guest {
-    Guest { kernel: "FreeBSD".into(), ..guest(&[("/etc/rc.conf", "")]) }
 }
 
 fn guest(files: &[(&str, &str)]) -> Guest {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nova_agent_core::effect::{InterfaceState, Step, WriteFile};
-use nova_agent_core::network::{Family, Interface, NetworkConfig, Route};
+use nova_agent_core::network::{Cidr, Family, Interface, NetworkConfig, Route};
 use nova_agent_core::plan::Plan;
 use serde::Serialize;
 
@@ -97,6 +97,22 @@ impl Expected {
         self
     }
 
+    /// The same where an IPv4 address in the network of an earlier one is shown in a network of its own, as by FreeBSD.
+    #[must_use]
+    pub fn with_host_aliases(mut self) -> Self {
+        for State { addresses, .. } in self.interfaces.values_mut() {
+            let mut networks: Vec<Cidr> = Vec::new();
+            for address in addresses {
+                let Some(own) = cidr(address).filter(|own| own.address().is_ipv4()) else { continue };
+                if networks.contains(&own.network()) {
+                    *address = Cidr::host(own.address()).to_string();
+                }
+                networks.push(own.network());
+            }
+        }
+        self
+    }
+
     /// The same where the stack decides about the order of name servers, as resolvconf does.
     #[must_use]
     pub const fn with_nameservers_in_any_order(mut self) -> Self {
@@ -112,6 +128,11 @@ impl Expected {
         self.dns.retain(|address| if address.contains(':') { v6 } else { v4 });
         self
     }
+}
+
+fn cidr(text: &str) -> Option<Cidr> {
+    let (address, prefix_len) = text.split_once('/')?;
+    Cidr::new(address.parse().ok()?, prefix_len.parse().ok()?)
 }
 
 impl State {

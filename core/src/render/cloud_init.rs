@@ -13,24 +13,37 @@ const DISABLED: GuestPath = GuestPath::constant("/etc/cloud/cloud-init.disabled"
 const DROP_INS: GuestPath = GuestPath::constant("/etc/cloud/cloud.cfg.d");
 const OURS: &str = "99-nova-agent.cfg";
 
-/// Tells cloud-init to leave network and hostname alone, if it is installed and has not been told so.
-pub(super) fn disable(guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
+/// What cloud-init must leave alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Scope {
+    Hostname,
+    NetworkAndHostname,
+}
+
+/// Tells cloud-init to leave things alone, if it is installed and has not been told so.
+pub(super) fn disable(scope: Scope, guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
     let installed = guest.exists(&CONFIG);
     let disabled = guest.exists(&DISABLED);
-    let mut network = false;
-    let mut hostname = false;
+    let (mut network, mut hostname) = (scope == Scope::Hostname, false);
     for name in guest.names(&DROP_INS).into_iter().filter(|name| name.ends_with(".cfg") && *name != OURS) {
         let Ok(path) = DROP_INS.join(name) else { continue };
         let squeezed = squeeze(&guest.text(&path).unwrap_or_default());
-        network |= squeezed.contains("network:{config:disabled") || squeezed.contains("network:config:disabled");
+        network |= leaves_network(&squeezed);
         hostname |= squeezed.contains("preserve_hostname:true");
     }
     if !installed || disabled || (network && hostname) {
         return Ok(());
     }
     let Ok(path) = DROP_INS.join(OURS) else { return Ok(()) };
-    let text = format!("{HEADER}network: {{config: disabled}}\npreserve_hostname: true\n");
-    files.write(&path, &text, Importance::Minor)
+    // An earlier change of the network still holds.
+    let before = files.text(&path)?.unwrap_or_default();
+    let network = scope == Scope::NetworkAndHostname || leaves_network(&squeeze(&before));
+    let network = if network { "network: {config: disabled}\n" } else { "" };
+    files.write(&path, &format!("{HEADER}{network}preserve_hostname: true\n"), Importance::Minor)
+}
+
+fn leaves_network(squeezed: &str) -> bool {
+    squeezed.contains("network:{config:disabled") || squeezed.contains("network:config:disabled")
 }
 
 /// The text without comments, blanks and quotes, in which the spellings of a setting are the same.

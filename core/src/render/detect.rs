@@ -13,7 +13,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, netctl, network_manager, running, suse};
+use super::{arch, freebsd, ifcfg, ifupdown, netctl, netifrc, network_manager, running, suse};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -76,14 +76,12 @@ impl Stack {
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
             Self::SuseScripts => Some(&suse::Suse::Scripts),
             Self::Wicked => Some(&suse::Suse::Wicked),
-            Self::ArchRcConf
-            | Self::FreeBsd
-            | Self::Netcfg
-            | Self::Netifrc
-            | Self::NetifrcArrays
-            | Self::Netplan
-            | Self::Networkd
-            | Self::Slackware => None,
+            Self::ArchRcConf => Some(&arch::RcConf),
+            Self::FreeBsd => Some(&freebsd::FreeBsd),
+            Self::Netcfg => Some(&arch::Netcfg),
+            Self::Netifrc => Some(&netifrc::Netifrc),
+            Self::NetifrcArrays => Some(&netifrc::NetifrcArrays),
+            Self::Netplan | Self::Networkd | Self::Slackware => None,
         }
     }
 }
@@ -223,7 +221,10 @@ impl Facts {
             .entries(&GuestPath::constant("/etc/netctl"))
             .iter()
             .any(|entry| entry.kind == crate::effect::EntryKind::File);
-        let openrc = ["/sbin/openrc", "/run/openrc", "/sbin/rc"].map(exists).contains(&true);
+        // The first versions have no program of that name; but baselayout 1 has an /sbin/rc, too.
+        let [openrc, running, rc, baselayout_1] =
+            ["/sbin/openrc", "/run/openrc", "/sbin/rc", "/sbin/runscript.sh"].map(exists);
+        let openrc = openrc || running || (rc && !baselayout_1);
 
         Self {
             arch_without_systemd: os.family == OsFamily::Arch && !os.systemd,

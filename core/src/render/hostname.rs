@@ -2,17 +2,26 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::assignments::Assignments;
 use super::files::{Files, Importance};
+use super::freebsd::Overrides;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
 use crate::effect::{GuestPath, Step};
 use crate::network::Hostname;
 use crate::plan::{OnFailure, PlanStep};
 
+/// What systemd, Debian and many others read.
 const ETC_HOSTNAME: GuestPath = GuestPath::constant("/etc/hostname");
+
+/// SUSE before systemd, and Slackware.
+const ETC_HOSTNAME_IN_CAPITALS: GuestPath = GuestPath::constant("/etc/HOSTNAME");
+
 const SYSCONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network");
+const CONF_D: GuestPath = GuestPath::constant("/etc/conf.d/hostname");
+const RC_CONF: GuestPath = GuestPath::constant("/etc/rc.conf");
 
 /// Stores the name.
 ///
@@ -20,36 +29,74 @@ const SYSCONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 /// does not have early at boot. The same two steps are right on every system.
 ///
 /// # Errors
-/// The text for the host, if the place is not known or cannot be edited.
+/// The text for the host, if the place cannot be edited.
 pub(super) fn store(
     hostname: &Hostname,
     os: &Os,
+    guest: &Guest<'_>,
     files: &mut Files<'_, '_>,
     importance: Importance,
 ) -> Result<(), String> {
+    let line = format!("{}\n", hostname.as_str());
     match os.family {
-        OsFamily::RedHat if !os.systemd => {
-            let text = files.text(&SYSCONFIG)?.unwrap_or_default();
-            let mut file = Assignments::parse(&text);
-            if file.get("HOSTNAME").as_deref() != Some(hostname.as_str()) {
-                file.set("HOSTNAME", hostname.as_str());
-            }
-            files.write(&SYSCONFIG, &file.text(), importance)
+        OsFamily::RedHat if !os.systemd => assign(hostname, &SYSCONFIG, &["HOSTNAME"], "", files, importance),
+        OsFamily::Gentoo if !os.systemd => {
+            // OpenRC prefers the other file if it exists, baselayout 1 wants capitals.
+            write_if_present(&line, files, importance)?;
+            assign(hostname, &CONF_D, &["hostname", "HOSTNAME"], "\"", files, importance)
         }
-        OsFamily::FreeBsd | OsFamily::Gentoo | OsFamily::Slackware | OsFamily::Suse | OsFamily::Arch if !os.systemd => {
-            Err(format!("storing the hostname is not supported: {}", os.name))
+        OsFamily::Arch if !os.systemd => {
+            // Later versions know this one, too.
+            write_if_present(&line, files, importance)?;
+            assign(hostname, &RC_CONF, &["HOSTNAME"], "\"", files, importance)
         }
+        OsFamily::FreeBsd => {
+            assign(hostname, &RC_CONF, &["hostname"], "\"", files, importance)?;
+            let is_name = |key: &str| key == "hostname";
+            Overrides::load(&is_name, guest, files)?.remove(&is_name, files, importance)
+        }
+        OsFamily::Slackware => files.write(&ETC_HOSTNAME_IN_CAPITALS, &line, importance),
+        OsFamily::Suse if !os.systemd => files.write(&ETC_HOSTNAME_IN_CAPITALS, &line, importance),
         OsFamily::Alpine
         | OsFamily::Arch
         | OsFamily::Debian
-        | OsFamily::FreeBsd
         | OsFamily::Gentoo
         | OsFamily::Networkd
         | OsFamily::RedHat
-        | OsFamily::Slackware
         | OsFamily::Suse
-        | OsFamily::Unknown => files.write(&ETC_HOSTNAME, &format!("{}\n", hostname.as_str()), importance),
+        | OsFamily::Unknown => files.write(&ETC_HOSTNAME, &line, importance),
     }
+}
+
+/// Writes `/etc/hostname` where it is not the usual place.
+fn write_if_present(line: &str, files: &mut Files<'_, '_>, importance: Importance) -> Result<(), String> {
+    match files.text(&ETC_HOSTNAME)? {
+        Some(_) => files.write(&ETC_HOSTNAME, line, importance),
+        None => Ok(()),
+    }
+}
+
+/// Sets each of the keys that a file has, or else the first one.
+fn assign(
+    hostname: &Hostname,
+    path: &GuestPath,
+    keys: &[&str],
+    quote: &str,
+    files: &mut Files<'_, '_>,
+    importance: Importance,
+) -> Result<(), String> {
+    let text = files.text(path)?.unwrap_or_default();
+    let mut file = Assignments::for_editing(path, &text)?;
+    let mut present: Vec<&str> = keys.iter().copied().filter(|key| file.get(key).is_some()).collect();
+    if present.is_empty() {
+        present.extend(keys.first());
+    }
+    for key in present {
+        if file.get(key).as_deref() != Some(hostname.as_str()) {
+            file.set(key, &format!("{quote}{}{quote}", hostname.as_str()));
+        }
+    }
+    files.write(path, &file.text(), importance)
 }
 
 /// Sets the name in the kernel, unless it has it.

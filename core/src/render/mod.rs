@@ -8,10 +8,12 @@
 //!
 //! To add a stack: implement `Renderer` in a module of its own and name it in `detect::Stack::renderer`.
 
+mod arch;
 mod assignments;
 mod cloud_init;
 mod detect;
 mod files;
+mod freebsd;
 mod guest;
 mod host_data;
 mod hostname;
@@ -20,6 +22,7 @@ mod ifcfg;
 mod ifupdown;
 mod ini;
 mod netctl;
+mod netifrc;
 mod network_manager;
 mod os;
 mod resolv;
@@ -35,6 +38,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use self::cloud_init::Scope;
 use self::detect::{Detected, detect};
 use self::files::{Files, Importance};
 use self::guest::Guest;
@@ -138,13 +142,14 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             .filter_map(|family| Some(family.addresses.first()?.address()))
             .collect();
         last = name_steps(&hostname, &own, &os, guest, &mut files, Importance::Minor, &mut warnings);
+        note(&mut warnings, cloud_init::disable(Scope::Hostname, guest, &mut files));
     }
 
     let mut activation = Activation::default();
     let mut target = "hostname";
     let mut because = "no interface to configure".to_string();
     if !config.interfaces.is_empty() {
-        note(&mut warnings, cloud_init::disable(guest, &mut files));
+        note(&mut warnings, cloud_init::disable(Scope::NetworkAndHostname, guest, &mut files));
         let detected = detect(&config, &os, guest);
         let renderer = detected.and_then(|Detected { stack, .. }| stack.renderer());
         let (Some(detected), Some(renderer)) = (detected, renderer) else {
@@ -192,9 +197,11 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
     }
     let mut files = Files::new(guest);
     let mut warnings = Vec::new();
-    hostname::store(&hostname, &os, &mut files, Importance::Essential)?;
+    note(&mut warnings, cloud_init::disable(Scope::Hostname, guest, &mut files));
+    hostname::store(&hostname, &os, guest, &mut files, Importance::Essential)?;
     let last = name_steps(&hostname, &own, &os, guest, &mut files, Importance::Essential, &mut warnings);
     let mut steps = files.steps(Importance::Essential);
+    steps.extend(files.steps(Importance::Minor));
     steps.extend(last);
     let because = os.name;
     let plan = Plan { steps, ..Plan::default() };
@@ -213,7 +220,7 @@ fn name_steps(
 ) -> Vec<PlanStep> {
     let previous = guest.kernel().map(|kernel| kernel.hostname.as_str()).unwrap_or_default();
     note(warnings, hosts::update(hostname, previous, own, guest, files, importance));
-    note(warnings, hostname::store(hostname, os, files, importance));
+    note(warnings, hostname::store(hostname, os, guest, files, importance));
     hostname::kernel(hostname, guest, importance).into_iter().collect()
 }
 

@@ -46,8 +46,6 @@ struct Oracle {
     depth: Depth,
     /// The guests that get random data. The first one has [`ADDRESS`].
     guests: &'static [&'static str],
-    /// What the names of their interfaces begin with.
-    interfaces: &'static str,
 }
 
 /// How much a stack's own programs have to do with the answer.
@@ -59,78 +57,32 @@ enum Depth {
     Parsed,
 }
 
-static TARGETS: [Target; 10] = [
-    Target {
-        stack: "NetworkManager",
-        oracle: Some(Oracle {
-            name: "nm",
-            depth: Depth::Applied,
-            guests: &["rocky-9-nm", "rhel-10-nm+first-boot"],
-            interfaces: "eth",
-        }),
-    },
-    Target {
-        stack: "NetworkManager with ifcfg files",
-        oracle: Some(Oracle {
-            name: "ifcfg-nm",
-            depth: Depth::Parsed,
-            guests: &["rocky-8-nm-ifcfg"],
-            interfaces: "eth",
-        }),
-    },
-    Target {
-        stack: "busybox ifupdown",
-        oracle: Some(Oracle {
-            name: "busybox",
-            depth: Depth::Applied,
-            guests: &["alpine-3.12-busybox"],
-            interfaces: "eth",
-        }),
-    },
-    Target {
-        stack: "ifup scripts of SUSE",
-        oracle: Some(Oracle { name: "suse", depth: Depth::Parsed, guests: &["sles-11-scripts"], interfaces: "eth" }),
-    },
-    Target {
-        stack: "ifupdown",
-        oracle: Some(Oracle {
-            name: "ifupdown",
-            depth: Depth::Applied,
-            guests: &["debian-12-ifupdown+canonical", "ubuntu-16.04-ifupdown"],
-            interfaces: "eth",
-        }),
-    },
-    Target {
-        stack: "ifupdown-ng",
-        oracle: Some(Oracle {
-            name: "ifupdown-ng",
-            depth: Depth::Applied,
-            guests: &["alpine-3.20-ifupdown-ng"],
-            interfaces: "eth",
-        }),
-    },
-    Target {
-        stack: "ifupdown2",
-        oracle: Some(Oracle {
-            name: "ifupdown2",
-            depth: Depth::Applied,
-            guests: &["debian-12-ifupdown2", "debian-12-ifupdown2+resolvconf"],
-            interfaces: "eth",
-        }),
-    },
-    Target {
-        stack: "netctl",
-        oracle: Some(Oracle { name: "netctl", depth: Depth::Applied, guests: &["arch-netctl"], interfaces: "eth" }),
-    },
-    Target {
-        stack: "network-scripts",
-        oracle: Some(Oracle { name: "ifcfg", depth: Depth::Parsed, guests: &["centos-7-ifcfg"], interfaces: "eth" }),
-    },
-    Target {
-        stack: "wicked",
-        oracle: Some(Oracle { name: "suse", depth: Depth::Parsed, guests: &["sles-15-wicked"], interfaces: "eth" }),
-    },
+/// In the order of their names.
+static TARGETS: [Target; 15] = [
+    applied("NetworkManager", "nm", &["rocky-9-nm", "rhel-10-nm+first-boot"]),
+    parsed("NetworkManager with ifcfg files", "ifcfg-nm", &["rocky-8-nm-ifcfg"]),
+    applied("busybox ifupdown", "busybox", &["alpine-3.12-busybox"]),
+    parsed("ifup scripts of SUSE", "suse", &["sles-11-scripts"]),
+    applied("ifupdown", "ifupdown", &["debian-12-ifupdown+canonical", "ubuntu-16.04-ifupdown"]),
+    applied("ifupdown-ng", "ifupdown-ng", &["alpine-3.20-ifupdown-ng"]),
+    applied("ifupdown2", "ifupdown2", &["debian-12-ifupdown2", "debian-12-ifupdown2+resolvconf"]),
+    parsed("netcfg", "netcfg", &["arch-netcfg", "arch-netcfg+from-the-service-network", "arch-netcfg+kept-lines"]),
+    applied("netctl", "netctl", &["arch-netctl"]),
+    parsed("netifrc", "gentoo", &["gentoo-openrc", "gentoo-openrc+lists-of-an-older-system"]),
+    parsed("netifrc of baselayout 1", "gentoo-legacy", &["gentoo-baselayout-1", "gentoo-baselayout-1+kept-lines"]),
+    parsed("network-scripts", "ifcfg", &["centos-7-ifcfg"]),
+    parsed("rc.conf of Arch Linux", "arch-rc", &["arch-rc-conf", "arch-rc-conf+one-interface-in-variables"]),
+    parsed("rc.conf of FreeBSD", "freebsd", &["freebsd-14", "freebsd-14+files-of-an-older-agent"]),
+    parsed("wicked", "suse", &["sles-15-wicked"]),
 ];
+
+const fn applied(stack: &'static str, oracle: &'static str, guests: &'static [&'static str]) -> Target {
+    Target { stack, oracle: Some(Oracle { name: oracle, depth: Depth::Applied, guests }) }
+}
+
+const fn parsed(stack: &'static str, oracle: &'static str, guests: &'static [&'static str]) -> Target {
+    Target { stack, oracle: Some(Oracle { name: oracle, depth: Depth::Parsed, guests }) }
+}
 
 /// Guests that no oracle can judge, and why.
 const UNCHECKED: [(&str, &str); 2] = [
@@ -139,7 +91,7 @@ const UNCHECKED: [(&str, &str); 2] = [
 ];
 
 /// Guests that list the name servers in another order already, which is no reason to change them.
-const OTHER_ORDER: [&str; 1] = ["centos-6-ifcfg"];
+const OTHER_ORDER: [&str; 2] = ["arch-netcfg+kept-lines", "centos-6-ifcfg"];
 
 /// An address that the first guest of each oracle gets, and that is to be found in its files.
 const ADDRESS: &str = "203.0.113.11";
@@ -291,6 +243,9 @@ impl Rendered {
         if guest.has_program("nmcli") {
             expected = expected.with_nameservers_in_any_order().without_nameservers_out_of_reach(&validated.config);
         }
+        if guest.has_program("freebsd-version") {
+            expected = expected.with_host_aliases();
+        }
         Ok(Self { guest, expected, changes })
     }
 
@@ -324,8 +279,10 @@ fn check_known(oracle: &Oracle, fixture: &Fixture) -> Result<(), String> {
 
 fn check_random(oracle: &Oracle, seed: u64, case: usize) -> Result<(), String> {
     let fixture = Fixture::named(oracle.guests[case % oracle.guests.len()]);
+    let own = fixture.guest().interfaces().swap_remove(0).name;
+    let prefix = own.trim_end_matches(|c: char| c.is_ascii_digit());
     let interfaces: Vec<(String, String)> =
-        (0..random::INTERFACES_MAX).map(|nth| (format!("{}{nth}", oracle.interfaces), random::mac(nth))).collect();
+        (0..random::INTERFACES_MAX).map(|nth| (format!("{prefix}{nth}"), random::mac(nth))).collect();
     let tree = fixture.tree().with_interfaces(interfaces.iter().map(|(name, mac)| (name.as_str(), mac.as_str())));
     let states = Guest::new(&tree).interfaces();
 

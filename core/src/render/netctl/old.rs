@@ -85,16 +85,14 @@ fn is_profile(name: &str) -> bool {
     !name.starts_with('.') && !ignored
 }
 
-/// The addresses of `DNS=('..' '..')`, if it is on one line.
+/// The addresses of `DNS=('..' '..')`.
 fn nameservers(assignments: &Assignments) -> Vec<IpAddr> {
-    let line = assignments.lines().rev().find(|line| key_of(line) == Some("DNS"));
-    let words = line.and_then(|line| line.split_once('=')).map(|(_, value)| value).unwrap_or_default();
-    words.split(|c: char| c.is_ascii_whitespace() || "()'\"".contains(c)).filter_map(|word| word.parse().ok()).collect()
+    let words = assignments.get("DNS").unwrap_or_default();
+    words.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 fn kept(assignments: &Assignments) -> Vec<(String, String)> {
-    let lines = assignments.lines().map(str::trim_ascii).filter(|line| is_plain(line));
-    let with_keys = lines.filter_map(|line| Some((key_of(line)?, line)));
-    let kept = with_keys.filter(|(key, _)| KEPT.contains(key));
-    kept.map(|(key, line)| (key.to_string(), line.to_string())).collect()
+    let lines = assignments.lines().map(|line| line.trim_ascii().to_string()).filter(|line| is_plain(line));
+    let with_keys = lines.filter_map(|line| Some((key_of(&line)?.to_string(), line)));
+    with_keys.filter(|(key, _)| KEPT.contains(&key.as_str())).collect()
 }

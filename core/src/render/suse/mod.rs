@@ -121,8 +121,7 @@ fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
 /// What a file sets; an empty value is none.
 fn settings(text: &str) -> BTreeMap<String, String> {
     let file = Assignments::parse(text);
-    let keys = file.lines().filter_map(key_of);
-    let values = keys.filter_map(|key| Some((key.to_string(), file.get(key)?)));
+    let values = file.keys().filter_map(|key| Some((key.to_string(), file.get(key)?)));
     values.filter(|(_, value)| !value.is_empty()).collect()
 }
 

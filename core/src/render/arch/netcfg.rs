@@ -1,0 +1,267 @@
+//! netcfg: a profile for each interface in `/etc/network.d`, and the list of those that are in use.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::{NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts};
+use crate::effect::{GuestPath, Program, Step};
+use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
+use crate::plan::{OnFailure, PlanStep, Undo};
+use crate::render::Renderer;
+use crate::render::assignments::{Assignments, label};
+use crate::render::files::{Files, Importance};
+use crate::render::guest::Guest;
+use crate::render::os::Os;
+use crate::render::resolv;
+use crate::render::restart::{Activation, Commands, one_by_one};
+use crate::render::text::stable_order;
+
+const PROFILES: GuestPath = GuestPath::constant("/etc/network.d");
+
+/// Where later versions look first for what is in rc.conf otherwise.
+const SETTINGS: GuestPath = GuestPath::constant("/etc/conf.d/netcfg");
+
+/// The profiles in use.
+const NETWORKS: &str = "NETWORKS";
+
+/// There is no way to force an interface down; removing its addresses is what helps.
+const COMMANDS: Commands = Commands { up: &["netcfg", "-u"], down: &["netcfg", "-d"], force_down: &["netcfg", "-d"] };
+
+const STOP_MAX: Duration = Duration::from_secs(5);
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// The stack of Arch Linux in 2012, and before for those who wanted it.
+#[derive(Debug)]
+pub(in crate::render) struct Netcfg;
+
+impl Renderer for Netcfg {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        _: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        // Each profile writes the file when it comes up, but only with its own servers.
+        resolv::update(&config.nameservers(), guest, files)?;
+
+        let mut changed = BTreeSet::new();
+        let mut new = BTreeSet::new();
+        for interface in &config.interfaces {
+            let path = PROFILES.join(interface.name.as_str()).map_err(|error| error.to_string())?;
+            let old = files.text(&path)?;
+            let mut file = Assignments::for_editing(&path, old.as_deref().unwrap_or_default())?;
+            let before = file.meaning(is_ours);
+            let generated = profile(interface, config, &file);
+            file.replace(is_ours, &generated);
+            files.write(&path, &file.text(), Importance::Essential)?;
+            if file.meaning(is_ours) != before {
+                changed.insert(interface.name.clone());
+            }
+            if old.is_none() {
+                new.insert(interface.name.clone());
+            }
+        }
+
+        let other_profiles = put_into_use(config, files)?;
+        changed.extend(other_profiles.iter().map(|(_, interface)| interface.clone()));
+
+        let text = files.text(&RC_CONF)?.unwrap_or_default();
+        let mut file = Assignments::for_editing(&RC_CONF, &text)?;
+        let service_before = starts(&file, NETWORK);
+        start_instead(&mut file, "net-profiles", "@net-profiles", NETWORK);
+        files.write(&RC_CONF, &file.text(), Importance::Essential)?;
+        if service_before {
+            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+        }
+
+        let mut activation = one_by_one(config, &changed, COMMANDS, guest);
+        if activation.before.is_empty() {
+            return Ok(activation);
+        }
+        // A profile that did not exist can neither be taken down nor come back.
+        let is_new = |step: &PlanStep| match step.step() {
+            Some(Step::Run(program)) => {
+                program.argv.last().is_some_and(|name| new.iter().any(|new| new.as_str() == name))
+            }
+            Some(_) | None => false,
+        };
+        activation.before.retain(|step| !is_new(step));
+        for (profile, _) in other_profiles {
+            let run = |action| Program::new(["netcfg", action, &profile], START_MAX);
+            activation.before.insert(0, down(run("-d"), run("-u")));
+        }
+        if service_before {
+            let run = |action, timeout| Program::new([NETWORK_SCRIPT, action], timeout);
+            activation.before.insert(0, down(run("stop", STOP_MAX), run("start", START_MAX)));
+        }
+        Ok(activation)
+    }
+}
+
+/// Stops something, which may fail; undone by what starts it.
+fn down(stop: Program, start: Program) -> PlanStep {
+    let undo = Undo::Steps(alloc::vec![Step::Run(start)]);
+    PlanStep { on_failure: OnFailure::GoOn, undo, ..PlanStep::new(Step::Run(stop)) }
+}
+
+/// Puts the profiles of the interfaces into use instead of others for the same interfaces; returns those others.
+fn put_into_use(config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<Vec<(String, InterfaceName)>, String> {
+    let mut path = SETTINGS;
+    let mut file = Assignments::for_editing(&path, &files.text(&path)?.unwrap_or_default())?;
+    if !file.keys().any(|key| key == NETWORKS) {
+        path = RC_CONF;
+        file = Assignments::for_editing(&path, &files.text(&path)?.unwrap_or_default())?;
+    }
+    let present = file.words(NETWORKS);
+    if !file.is_literal(NETWORKS) || !present.iter().all(|name| is_plain_word(name)) {
+        return Err(format!("cannot edit {path}: {NETWORKS} is no list of plain names"));
+    }
+
+    let mut replaced = Vec::new();
+    let mut wanted = Vec::new();
+    for entry in &present {
+        let name = entry_name(entry);
+        let old = PROFILES.join(name).ok().map(|path| files.text(&path)).transpose()?.flatten();
+        let of = old.and_then(|text| Assignments::parse(&text).get("INTERFACE")).unwrap_or_else(|| name.to_string());
+        let own = config.interfaces.iter().map(|interface| &interface.name);
+        match own.clone().find(|own| own.as_str() == of || own.as_str() == name) {
+            Some(interface) if interface.as_str() != name => replaced.push((name.to_string(), interface.clone())),
+            Some(_) => {}
+            None => wanted.push(entry.clone()),
+        }
+    }
+    wanted.extend(config.interfaces.iter().map(|interface| interface.name.to_string()));
+    if wanted != present {
+        file.set(NETWORKS, &list(&wanted));
+        files.write(&path, &file.text(), Importance::Essential)?;
+    }
+    Ok(replaced)
+}
+
+/// Whether the agent decides what a key of a profile says, or that it is not there.
+fn is_ours(key: &str) -> bool {
+    const KEYS: [&str; 18] = [
+        "ADDR",
+        "ADDR6",
+        "BROADCAST",
+        "CONNECTION",
+        "DNS",
+        "GATEWAY",
+        "GATEWAY6",
+        // It would rename the server.
+        "HOSTNAME",
+        "IFOPTS",
+        "INTERFACE",
+        "IP",
+        "IP6",
+        "IPCFG",
+        "NETMASK",
+        "POST_UP",
+        "PRE_DOWN",
+        "ROUTES",
+        "ROUTES6",
+    ];
+    KEYS.contains(&key)
+}
+
+/// The profile of an interface. It has room for one address a family; what is beyond that is done when it is up.
+fn profile(interface: &Interface, config: &NetworkConfig, old: &Assignments) -> String {
+    let name = &interface.name;
+    let mut text = label(interface);
+    let mut line = |key: &str, value: &str| text.push_str(&format!("{key}=\"{value}\"\n"));
+    line("CONNECTION", "ethernet");
+    line("INTERFACE", name.as_str());
+    if let Some(first) = interface.v4.addresses.first() {
+        line("IP", "static");
+        line("ADDR", &first.address().to_string());
+        line("NETMASK", &first.netmask().to_string());
+        if let Some(gateway) = early_gateway(&interface.v4) {
+            line("GATEWAY", &gateway.to_string());
+        }
+    }
+    if let Some(first) = interface.v6.addresses.first() {
+        line("IP6", "static");
+        line("ADDR6", &first.to_string());
+        if let Some(gateway) = early_gateway(&interface.v6) {
+            line("GATEWAY6", &gateway.to_string());
+        }
+    }
+    let later = later(interface);
+    if !later.is_empty() {
+        // If one fails, the interface goes down again and `netcfg` fails.
+        line("POST_UP", &later.join(" && "));
+    }
+    let mut list = |key: &str, words: &[String]| {
+        if !words.is_empty() {
+            text.push_str(&format!("{key}=(\"{}\")\n", words.join("\" \"")));
+        }
+    };
+    let early = interface.routes.iter().filter(|route| is_early(route.destination, route.via, &interface.v4));
+    let routes = early.map(|route| match route.via {
+        Some(via) => format!("{} via {}", route.destination, via.address),
+        None => route.destination.to_string(),
+    });
+    list("ROUTES", &routes.collect::<Vec<String>>());
+    // A profile replaces the servers that another one brought along.
+    let all = if interface.nameservers.is_empty() { Vec::new() } else { config.nameservers() };
+    let present: Vec<IpAddr> = old.words("DNS").iter().filter_map(|address| address.parse().ok()).collect();
+    let nameservers = stable_order(&all, &present);
+    list("DNS", &nameservers.iter().map(ToString::to_string).collect::<Vec<String>>());
+    text
+}
+
+/// The gateway, if it can be reached when the interface has nothing but its first address.
+fn early_gateway(family: &Family) -> Option<IpAddr> {
+    let address = family.gateway?.address;
+    let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    let first = family.addresses.first()?;
+    (link_local || first.contains(address)).then_some(address)
+}
+
+/// Whether a route can be set when the interface has nothing but its first addresses. Older versions know no IPv6 routes.
+fn is_early(destination: Cidr, via: Option<Gateway>, v4: &Family) -> bool {
+    let Some(first) = v4.addresses.first() else { return false };
+    destination.address().is_ipv4() && via.is_none_or(|via| first.contains(via.address))
+}
+
+/// Commands for the other addresses, and for gateways and routes that need them. They may be repeated.
+fn later(interface: &Interface) -> Vec<String> {
+    let name = &interface.name;
+    let ip = |address: IpAddr| if address.is_ipv4() { "ip" } else { "ip -6" };
+    let families = [&interface.v4, &interface.v6];
+    let mut commands: Vec<String> = Vec::new();
+    for own in families.into_iter().flat_map(|family| family.addresses.iter().skip(1)) {
+        commands.push(format!("{} addr replace {own} dev {name}", ip(own.address())));
+    }
+    let defaults: Vec<Gateway> = families
+        .into_iter()
+        .filter(|family| early_gateway(family).is_none())
+        .filter_map(|family| family.gateway)
+        .collect();
+    let routes = interface.routes.iter().filter(|route| !is_early(route.destination, route.via, &interface.v4));
+    let gateways = defaults.iter().copied().chain(routes.clone().filter_map(|route| route.via));
+    for Gateway { address, .. } in gateways.filter(|gateway| gateway.onlink) {
+        let command = format!("{} route replace {} dev {name}", ip(address), Cidr::host(address));
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    for Gateway { address, .. } in defaults {
+        commands.push(format!("{} route replace default via {address} dev {name}", ip(address)));
+    }
+    for route in routes {
+        let via = route.via.map(|via| format!(" via {}", via.address)).unwrap_or_default();
+        let ip = ip(route.destination.address());
+        let command = format!("{ip} route replace {}{via} dev {name}", route.destination);
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    commands
+}

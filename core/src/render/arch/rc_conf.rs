@@ -1,0 +1,224 @@
+//! rc.conf: arguments of ifconfig(8) and route(8) in variables that two lists name.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::{NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts};
+use crate::effect::Program;
+use crate::network::{Cidr, Gateway, Interface, NetworkConfig};
+use crate::render::Renderer;
+use crate::render::assignments::{Assignments, label, variable};
+use crate::render::files::{Files, Importance};
+use crate::render::guest::Guest;
+use crate::render::os::Os;
+use crate::render::resolv;
+use crate::render::restart::{Activation, Script, affected, flush, together};
+
+/// The list of the names of variables with arguments of ifconfig(8).
+const INTERFACES: &str = "INTERFACES";
+
+/// The same for route(8).
+const ROUTES: &str = "ROUTES";
+
+/// Later versions describe one interface in these.
+const SINGLE: [&str; 5] = ["address", "broadcast", "gateway", "interface", "netmask"];
+
+const STOP_MAX: Duration = Duration::from_secs(5);
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// The stack of Arch Linux up to 2012.
+#[derive(Debug)]
+pub(in crate::render) struct RcConf;
+
+impl Renderer for RcConf {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        _: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        resolv::update(&config.nameservers(), guest, files)?;
+
+        let text = files.text(&RC_CONF)?.unwrap_or_default();
+        let mut file = Assignments::for_editing(&RC_CONF, &text)?;
+        let started = starts(&file, NETWORK);
+        let lists = Lists::split(&file, config, guest)?;
+        let unwanted = |key: &str| lists.unwanted.contains(key) || owner(key, config).is_some();
+        let before = file.meaning(unwanted);
+
+        let block = generated(config, &file, &lists);
+        file.replace(unwanted, &block);
+        file.comment_out("NETWORKS");
+        start_instead(&mut file, NETWORK, NETWORK, "net-profiles");
+        files.write(&RC_CONF, &file.text(), Importance::Essential)?;
+
+        let after = file.meaning(unwanted);
+        let mut changed = BTreeSet::new();
+        for key in before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)) {
+            match owner(key, config) {
+                Some(owner) => drop(changed.insert(owner.name.clone())),
+                None => changed.extend(config.interfaces.iter().map(|interface| interface.name.clone())),
+            }
+        }
+        if !started {
+            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+        }
+
+        let affected = affected(config, &changed, guest);
+        let network = |action, timeout| Program::new([NETWORK_SCRIPT, action], timeout);
+        let flushes = affected.iter().map(|interface| (flush(&interface.name), Importance::Minor));
+        let start = (network("start", START_MAX), Importance::Essential);
+        let script = Script {
+            // It ends DHCP clients, as the old file says.
+            before: alloc::vec![network("stop", STOP_MAX)],
+            after: flushes.chain([start]).collect(),
+            // A start alone does nothing if the new network has been started.
+            restore: alloc::vec![network("restart", START_MAX)],
+        };
+        Ok(together(&affected, script, guest))
+    }
+}
+
+/// What becomes of the lists.
+#[derive(Debug)]
+struct Lists {
+    interfaces: Vec<String>,
+    routes: Vec<String>,
+    /// The lists themselves and the variables that they lose.
+    unwanted: BTreeSet<String>,
+}
+
+impl Lists {
+    fn split(file: &Assignments, config: &NetworkConfig, guest: &Guest<'_>) -> Result<Self, String> {
+        let managed = |name: &str| config.interfaces.iter().any(|interface| interface.name.as_str() == name);
+        // An interface that stays as it is may need the routes that are there.
+        let others = guest.interfaces().iter().any(|other| other.physical && !managed(&other.name));
+        let has_gateway = |v6: bool| {
+            config.interfaces.iter().any(|interface| if v6 { &interface.v6 } else { &interface.v4 }.gateway.is_some())
+        };
+
+        let mut unwanted: BTreeSet<String> = [INTERFACES, ROUTES].map(ToString::to_string).into();
+        let mut split = |list: &str, goes: &dyn Fn(&str, &str) -> bool| {
+            let entries = file.words(list);
+            if !file.is_literal(list) || !entries.iter().all(|name| is_plain_word(name)) {
+                return Err(format!("cannot edit {RC_CONF}: {list} is no list of plain names"));
+            }
+            let (gone, kept): (Vec<String>, Vec<String>) = entries.into_iter().partition(|entry| {
+                let name = entry_name(entry);
+                goes(name, &file.get(name).unwrap_or_default())
+            });
+            unwanted.extend(gone.iter().map(|entry| entry_name(entry).to_string()));
+            Ok(kept)
+        };
+        let interfaces = split(INTERFACES, &|name, value| {
+            let of = value.split([' ', '\t', ':']).next().unwrap_or_default();
+            owner(name, config).is_some() || managed(of)
+        })?;
+        let routes = split(ROUTES, &|name, value| {
+            let default = value.split_ascii_whitespace().any(|word| word == "default");
+            !others || owner(name, config).is_some() || (default && has_gateway(value.contains("inet6")))
+        })?;
+        if file.get("interface").is_some_and(|name| managed(&name)) {
+            unwanted
+                .extend(SINGLE.iter().filter(|key| !routes.iter().any(|name| name == *key)).map(ToString::to_string));
+        }
+        Ok(Self { interfaces, routes, unwanted })
+    }
+}
+
+/// The interface for which the agent made a variable.
+fn owner<'c>(key: &str, config: &'c NetworkConfig) -> Option<&'c Interface> {
+    config.interfaces.iter().find(|interface| {
+        let number = key.strip_prefix(&*variable(&interface.name)).map(|rest| {
+            rest.strip_prefix("_route")
+                .or_else(|| rest.strip_prefix('_'))
+                .map(|number| (number, rest))
+                .unwrap_or(("", rest))
+        });
+        number.is_some_and(|(number, rest)| {
+            rest.is_empty() || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    })
+}
+
+/// The lists and the variables that are new in them.
+fn generated(config: &NetworkConfig, old: &Assignments, lists: &Lists) -> String {
+    let mut text = String::new();
+    let (mut interfaces, mut all_routes) = (lists.interfaces.clone(), lists.routes.clone());
+    for interface in &config.interfaces {
+        let variable = variable(&interface.name);
+        text.push_str(&label(interface));
+        let mut set = |name: &str, value: &str| text.push_str(&format!("{name}=\"{value}\"\n"));
+        let mtu = old.get(&variable).and_then(|old| mtu(&old)).map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+        for (nth, arguments) in ifconfig(interface).into_iter().enumerate() {
+            let name = if nth == 0 { variable.clone() } else { format!("{variable}_{nth}") };
+            set(&name, &if nth == 0 { format!("{arguments}{mtu}") } else { arguments });
+            interfaces.push(name);
+        }
+        for (nth, arguments) in routes(interface).into_iter().enumerate() {
+            let name = format!("{variable}_route{nth}");
+            set(&name, &arguments);
+            all_routes.push(name);
+        }
+    }
+    text.push_str(&format!("{INTERFACES}={}\n", list(&interfaces)));
+    if !all_routes.is_empty() {
+        text.push_str(&format!("{ROUTES}={}\n", list(&all_routes)));
+    }
+    text
+}
+
+fn mtu(old: &str) -> Option<u16> {
+    old.split_ascii_whitespace().skip_while(|word| *word != "mtu").nth(1)?.parse().ok()
+}
+
+/// Arguments of ifconfig(8), an address each. Every further IPv4 address has a label of its own there.
+fn ifconfig(interface: &Interface) -> Vec<String> {
+    let name = &interface.name;
+    let v4 = interface.v4.addresses.iter().enumerate().map(|(nth, own)| {
+        let label = if nth == 0 { String::new() } else { format!(":{nth}") };
+        format!("{name}{label} {} netmask {}", own.address(), own.netmask())
+    });
+    // Only an IPv4 address brings the interface up by itself.
+    let up = |nth| if nth == 0 && interface.v4.addresses.is_empty() { " up" } else { "" };
+    let v6 = interface.v6.addresses.iter().enumerate().map(|(nth, own)| format!("{name}{} add {own}", up(nth)));
+    v4.chain(v6).collect()
+}
+
+/// Arguments of `route add`: gateways outside all networks, default routes, others.
+fn routes(interface: &Interface) -> Vec<String> {
+    let name = &interface.name;
+    let defaults = || [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let gateways = defaults().chain(interface.routes.iter().filter_map(|route| route.via));
+    let onlink = gateways.filter(|gateway| gateway.onlink);
+    let mut routes: Vec<String> = Vec::new();
+    let hosts = onlink.map(|Gateway { address, .. }| format!("{} dev {name}", destination(Cidr::host(address))));
+    let defaults = defaults().map(|Gateway { address, .. }| match address {
+        IpAddr::V4(_) => format!("default gw {address} dev {name}"),
+        IpAddr::V6(_) => format!("-A inet6 default gw {address} dev {name}"),
+    });
+    let others = interface.routes.iter().map(|route| {
+        let gateway = route.via.map(|via| format!(" gw {}", via.address)).unwrap_or_default();
+        format!("{}{gateway} dev {name}", destination(route.destination))
+    });
+    for route in hosts.chain(defaults).chain(others) {
+        if !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+fn destination(network: Cidr) -> String {
+    match network.address() {
+        IpAddr::V4(address) if network.prefix_len() == 32 => format!("-host {address}"),
+        IpAddr::V4(address) => format!("-net {address} netmask {}", network.netmask()),
+        IpAddr::V6(_) => format!("-A inet6 {network}"),
+    }
+}

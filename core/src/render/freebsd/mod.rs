@@ -1,0 +1,124 @@
+//! FreeBSD: `/etc/rc.conf`.
+//!
+//! The same variables do for all versions from 9 on. There is no `ip`: the system's own scripts take addresses and routes
+//! away before they set new ones.
+
+mod overrides;
+mod variables;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub(super) use self::overrides::Overrides;
+use self::variables::{Managed, STATIC_ROUTES, StaticRoutes, generated};
+use super::Renderer;
+use super::assignments::Assignments;
+use super::files::{Files, Importance};
+use super::guest::Guest;
+use super::os::Os;
+use super::resolv;
+use super::restart::{Activation, Script, affected, together};
+use crate::effect::{GuestPath, Program};
+use crate::network::{Cidr, Family, InterfaceName, NetworkConfig};
+
+pub(super) const RC_CONF: GuestPath = GuestPath::constant("/etc/rc.conf");
+
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// Duplicate address detection takes a second for each interface, ending a DHCP client some more.
+const START_MAX: Duration = Duration::from_secs(18);
+
+const ROUTING_MAX: Duration = Duration::from_secs(5);
+
+/// The stack of FreeBSD.
+#[derive(Debug)]
+pub(super) struct FreeBsd;
+
+impl Renderer for FreeBsd {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        _: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        resolv::update(&config.nameservers(), guest, files)?;
+        let config = &with_host_aliases(config);
+
+        let text = files.text(&RC_CONF)?.unwrap_or_default();
+        let mut file = Assignments::for_editing(&RC_CONF, &text)?;
+        let managed = Managed::new(config, &file, guest);
+        let concerns = |key: &str| managed.contains(key) || STATIC_ROUTES.contains(&key);
+        let mut overrides = Overrides::load(&concerns, guest, files)?;
+        let routes = StaticRoutes::all(&file, &overrides.files().collect::<Vec<_>>(), &managed)?;
+        let unwanted = |key: &str| managed.contains(key) || routes.iter().any(|routes| routes.replaces(key));
+
+        let mut before = file.meaning(unwanted);
+        overrides.files().for_each(|file| before.extend(file.meaning(unwanted)));
+        let mut block = generated(config, &|key| before.get(key).map(|(_, value)| value.clone()));
+        block.extend(routes.iter().map(StaticRoutes::generated));
+        file.replace(unwanted, &block);
+        files.write(&RC_CONF, &file.text(), Importance::Essential)?;
+        overrides.remove(&unwanted, files, Importance::Essential)?;
+
+        let after = file.meaning(unwanted);
+        let affected = affected(config, &changed(config, &before, &after), guest);
+        let names: Vec<&str> = affected.iter().map(|interface| interface.name.as_str()).collect();
+        let netif = |action, timeout| {
+            Program::new(["service", "netif", action].into_iter().chain(names.iter().copied()), timeout)
+        };
+        // One route that exists already, such as that of the loopback interface, is enough for it to fail.
+        let routing =
+            || Program { accept: alloc::vec![0, 1], ..Program::new(["service", "routing", "restart"], ROUTING_MAX) };
+        let script = Script {
+            // With the new file, IPv6 addresses would stay on an interface that shall have none.
+            before: alloc::vec![netif("stop", STOP_MAX)],
+            // The first one takes the default route away.
+            after: alloc::vec![
+                (netif("restart", START_MAX), Importance::Essential),
+                (routing(), Importance::Essential)
+            ],
+            restore: alloc::vec![netif("restart", START_MAX), routing()],
+        };
+        Ok(together(&affected, script, guest))
+    }
+}
+
+/// Variables and what they say.
+type Settings = BTreeMap<String, (bool, String)>;
+
+/// The interfaces that a difference concerns; one that is about no interface concerns those with a gateway, or all.
+fn changed(config: &NetworkConfig, before: &Settings, after: &Settings) -> BTreeSet<InterfaceName> {
+    let differing: BTreeSet<&String> =
+        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).collect();
+    let mut changed = BTreeSet::new();
+    for key in differing {
+        let owner = config.interfaces.iter().find(|interface| variables::is_of(key, interface));
+        let with_gateway = || config.interfaces.iter().filter(|interface| interface.has_gateway());
+        match owner {
+            Some(owner) => drop(changed.insert(owner.name.clone())),
+            None if with_gateway().next().is_some() => changed.extend(with_gateway().map(|one| one.name.clone())),
+            None => changed.extend(config.interfaces.iter().map(|one| one.name.clone())),
+        }
+    }
+    changed
+}
+
+/// The configuration as the kernel will show it: of several addresses in a network all but the first are alone in
+/// networks of their own (ifconfig(8), "alias").
+fn with_host_aliases(config: &NetworkConfig) -> NetworkConfig {
+    let mut config = config.clone();
+    for interface in &mut config.interfaces {
+        let Family { addresses, .. } = &mut interface.v4;
+        let networks: Vec<Cidr> = addresses.iter().map(|own| own.network()).collect();
+        for (nth, own) in addresses.iter_mut().enumerate() {
+            if networks.iter().take(nth).any(|network| *network == own.network()) {
+                *own = Cidr::host(own.address());
+            }
+        }
+    }
+    config
+}

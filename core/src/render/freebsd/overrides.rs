@@ -1,0 +1,83 @@
+//! Files that are read after `/etc/rc.conf`, so that what they say counts.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::effect::{EntryKind, GuestPath};
+use crate::render::assignments::Assignments;
+use crate::render::files::{Files, Importance};
+use crate::render::guest::Guest;
+
+const LOCAL: GuestPath = GuestPath::constant("/etc/rc.conf.local");
+
+/// A file for each service.
+const DIRECTORY: GuestPath = GuestPath::constant("/etc/rc.conf.d");
+
+/// The most files looked into. A server has a handful.
+const FILES_MAX: usize = 64;
+
+/// The files that set one of the variables in question.
+#[derive(Debug)]
+pub(in crate::render) struct Overrides {
+    files: Vec<(GuestPath, Assignments)>,
+}
+
+impl Overrides {
+    /// # Errors
+    /// The text for the host, if a file must be edited and cannot be.
+    pub(in crate::render) fn load(
+        managed: &dyn Fn(&str) -> bool,
+        guest: &Guest<'_>,
+        files: &Files<'_, '_>,
+    ) -> Result<Self, String> {
+        let regular = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind == EntryKind::File);
+        let mut names: Vec<&str> = regular.map(|entry| entry.name.as_str()).take(FILES_MAX).collect();
+        names.sort_unstable();
+        let paths = names.into_iter().filter_map(|name| DIRECTORY.join(name).ok());
+        let mut found = Vec::new();
+        for path in core::iter::once(LOCAL).chain(paths) {
+            let Some(text) = files.text(&path)? else { continue };
+            // Whatever else a person wrote there is none of our business.
+            if words(&text).any(managed) {
+                found.push((path.clone(), Assignments::for_editing(&path, &text)?));
+            }
+        }
+        Ok(Self { files: found })
+    }
+
+    /// In the order in which they are read.
+    pub(in crate::render) fn files(&self) -> impl DoubleEndedIterator<Item = &Assignments> {
+        self.files.iter().map(|(_, file)| file)
+    }
+
+    /// Takes variables out of them.
+    pub(in crate::render) fn remove(
+        &mut self,
+        unwanted: &dyn Fn(&str) -> bool,
+        files: &mut Files<'_, '_>,
+        importance: Importance,
+    ) -> Result<(), String> {
+        for (path, file) in &mut self.files {
+            if file.remove_all(unwanted).is_some() {
+                files.write(path, &file.text(), importance)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that could be the name of a variable.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_variables_are_found_in_any_text() {
+        let found: Vec<&str> = words("if x; then ifconfig_xn0=\"a\"").collect();
+        assert_eq!(found, ["if", "x", "then", "ifconfig_xn0", "a"]);
+    }
+}

@@ -1,0 +1,260 @@
+//! Gentoo's netifrc: `/etc/conf.d/net` and a service `net.IF` for each interface.
+//!
+//! OpenRC reads the file with any shell, an entry a line of a value. Baselayout 1, before it, has lists of bash instead;
+//! neither understands what the other one has.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use super::Renderer;
+use super::assignments::{Assignments, label, variable};
+use super::files::{Files, Importance};
+use super::guest::Guest;
+use super::os::Os;
+use super::resolv;
+use super::restart::{Activation, Script, affected, flush, together};
+use super::text::stable_order;
+use crate::effect::{GuestPath, Program};
+use crate::network::{Cidr, Gateway, Interface, InterfaceName, NetworkConfig};
+
+const CONF_D: GuestPath = GuestPath::constant("/etc/conf.d");
+const INIT_D: GuestPath = GuestPath::constant("/etc/init.d");
+const BOOT: GuestPath = GuestPath::constant("/etc/runlevels/boot");
+const DEFAULT: GuestPath = GuestPath::constant("/etc/runlevels/default");
+
+/// The kernel looks for another owner of each address, and services that need the network start again.
+const RESTART_MAX: Duration = Duration::from_secs(25);
+
+/// What the agent decides about an interface: what stands in front of its name in the names of variables.
+const MANAGED: [&str; 12] = [
+    "alias",
+    "broadcast",
+    "config",
+    "dns_servers",
+    "fallback",
+    "fallback_config",
+    "fallback_route",
+    "fallback_routes",
+    "iface",
+    "ifconfig",
+    "netmask",
+    "routes",
+];
+
+/// The stack of Gentoo with OpenRC.
+#[derive(Debug)]
+pub(super) struct Netifrc;
+
+impl Renderer for Netifrc {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        _: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        render(Form::Lines, config, guest, files)
+    }
+}
+
+/// The stack of Gentoo with baselayout 1.
+#[derive(Debug)]
+pub(super) struct NetifrcArrays;
+
+impl Renderer for NetifrcArrays {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        _: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        render(Form::Lists, config, guest, files)
+    }
+}
+
+/// How several entries are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Lines,
+    Lists,
+}
+
+fn render(
+    form: Form,
+    config: &NetworkConfig,
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<Activation, String> {
+    // Each start of an interface writes the file too, but only with what that interface brings along.
+    resolv::update(&config.nameservers(), guest, files)?;
+
+    let variables: Vec<String> = config.interfaces.iter().map(|interface| variable(&interface.name)).collect();
+    // It stands for the servers of interfaces that have none of their own.
+    let is_global = |key: &str| key == "dns_servers" && !config.nameservers().is_empty();
+    let is_managed = |key: &str| variables.iter().any(|variable| is_of(key, variable)) || is_global(key);
+
+    let main = path(&CONF_D, "net")?;
+    let text = files.text(&main)?.unwrap_or_default();
+    let mut file = Assignments::for_editing(&main, &text)?;
+    // OpenRC reads the file of a service after that of all of them.
+    let mut own = Vec::new();
+    for Interface { name, .. } in &config.interfaces {
+        let path = path(&CONF_D, &format!("net.{name}"))?;
+        if let Some(text) = files.text(&path)? {
+            own.push((path.clone(), Assignments::for_editing(&path, &text)?));
+        }
+    }
+
+    let old = |file: &Assignments| file.meaning(is_managed);
+    let (mut before, own_before) = (old(&file), own.iter().flat_map(|(_, file)| old(file)));
+    before.extend(own_before);
+
+    let all_nameservers = config.nameservers();
+    let block: String = config
+        .interfaces
+        .iter()
+        .zip(&variables)
+        .map(|(interface, variable)| {
+            // A start replaces the servers that another interface brought along.
+            let all: &[IpAddr] = if interface.nameservers.is_empty() { &[] } else { &all_nameservers };
+            let key = format!("dns_servers_{variable}");
+            let present: Vec<IpAddr> = file.words(&key).iter().filter_map(|address| address.parse().ok()).collect();
+            variables_of(form, interface, variable, &stable_order(all, &present))
+        })
+        .collect();
+    file.replace(is_managed, &block);
+    files.write(&main, &file.text(), Importance::Essential)?;
+    let after = old(&file);
+    for (path, mut file) in own {
+        if file.remove_all(is_managed).is_some() {
+            files.write(&path, &file.text(), Importance::Essential)?;
+        }
+    }
+
+    let mut changed = BTreeSet::new();
+    for (interface, variable) in config.interfaces.iter().zip(&variables) {
+        let same = |key: &str| before.get(key) == after.get(key);
+        let keys = before.keys().chain(after.keys());
+        let differs = keys.filter(|key| is_of(key, variable) || is_global(key)).any(|key| !same(key));
+        if service(&interface.name, guest, files)? | differs {
+            changed.insert(interface.name.clone());
+        }
+    }
+
+    let affected = affected(config, &changed, guest);
+    let mut script = Script::default();
+    for Interface { name, .. } in &affected {
+        let path = path(&INIT_D, &format!("net.{name}"))?;
+        let restart = || Program::new([path.as_str(), "restart"], RESTART_MAX);
+        // What was configured without the service is not known to it.
+        script.after.push((flush(name), Importance::Minor));
+        script.after.push((restart(), Importance::Essential));
+        script.restore.push(flush(name));
+        if guest.exists(&path) {
+            script.restore.push(restart());
+        }
+    }
+    Ok(together(&affected, script, guest))
+}
+
+/// Whether the agent decides about a variable of an interface.
+fn is_of(key: &str, variable: &str) -> bool {
+    let kind = key.strip_suffix(variable).and_then(|rest| rest.strip_suffix('_'));
+    kind.is_some_and(|kind| MANAGED.contains(&kind) || kind.starts_with("dhc"))
+}
+
+/// Makes an interface a service that starts at boot; tells whether it was none.
+fn service(name: &InterfaceName, guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<bool, String> {
+    let service = format!("net.{name}");
+    let script = path(&INIT_D, &service)?;
+    let missing = !guest.exists(&script);
+    if missing {
+        files.link(&script, "net.lo");
+    }
+    // What `rc-update add` does; but this way it is undone with the rest.
+    let (boot, default) = (path(&BOOT, &service)?, path(&DEFAULT, &service)?);
+    if !(guest.exists(&boot) | guest.exists(&default)) {
+        files.link(&default, script.as_str());
+    }
+    Ok(missing)
+}
+
+fn path(directory: &GuestPath, name: &str) -> Result<GuestPath, String> {
+    directory.join(name).map_err(|error| format!("{directory}/{name}: {error}"))
+}
+
+fn variables_of(form: Form, interface: &Interface, variable: &str, nameservers: &[IpAddr]) -> String {
+    let mut text = label(interface);
+    let mut set = |kind: &str, entries: &[String], separator: &str| match form {
+        _ if entries.is_empty() => {}
+        Form::Lines => text.push_str(&format!("{kind}_{variable}=\"{}\"\n", entries.join(separator))),
+        Form::Lists => text.push_str(&format!("{kind}_{variable}=( \"{}\" )\n", entries.join("\" \""))),
+    };
+    let addresses: Vec<String> = interface.addresses().map(|own| address(form, own)).collect();
+    let servers: Vec<String> = nameservers.iter().map(ToString::to_string).collect();
+    set("config", &addresses, "\n");
+    set("routes", &routes(form, interface), "\n");
+    set("dns_servers", &servers, " ");
+    text
+}
+
+fn address(form: Form, own: Cidr) -> String {
+    match (form, own.address()) {
+        (Form::Lists, IpAddr::V4(address)) => format!("{address} netmask {}", own.netmask()),
+        (Form::Lines | Form::Lists, _) => own.to_string(),
+    }
+}
+
+/// The routes of both families; netifrc adds the interface to each.
+fn routes(form: Form, interface: &Interface) -> Vec<String> {
+    let defaults = || [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let mut lines: Vec<String> = Vec::new();
+    let gateways = defaults().chain(interface.routes.iter().filter_map(|route| route.via));
+    for Gateway { address, .. } in gateways.filter(|gateway| gateway.onlink) {
+        // Without a prefix length: `route -host`, which is used where `ip` is not installed, refuses one.
+        if !lines.contains(&address.to_string()) {
+            lines.push(address.to_string());
+        }
+    }
+    lines.extend(defaults().map(|gateway| format!("default via {}", gateway.address)));
+    for route in &interface.routes {
+        let (network, netmask) = (route.destination.address(), route.destination.netmask());
+        let host = Cidr::host(network) == route.destination;
+        let line = match (form, route.via) {
+            (Form::Lists, Some(via)) if network.is_ipv4() => format!("{network} netmask {netmask} gw {}", via.address),
+            (_, Some(via)) if host => format!("{network} via {}", via.address),
+            (_, Some(via)) => format!("{} via {}", route.destination, via.address),
+            (_, None) if host => network.to_string(),
+            (_, None) => route.destination.to_string(),
+        };
+        // A destination that is the gateway of another route is there already.
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_belong_to_the_interface_at_their_end() {
+        for ours in ["config_eth0", "routes_eth0", "dhcpcd_eth0", "dhcp_eth0", "fallback_routes_eth0"] {
+            assert!(is_of(ours, "eth0"), "{ours}");
+        }
+        for other in
+            ["config_eth00", "config_xeth0", "config_br_eth0", "mtu_eth0", "modules_eth0", "dns_search_eth0", "eth0"]
+        {
+            assert!(!is_of(other, "eth0"), "{other}");
+        }
+    }
+}

@@ -1,49 +1,18 @@
-//! Guests that answer probes from a tree of files, and the host's side of a case.
+//! Guests in memory that answer probes.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use nova_agent_core::effect::{
     DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel, Probe, RouteState, Snapshot,
     Step,
 };
-use nova_agent_core::network::{Hostname, MacAddr};
 use nova_agent_core::plan::Plan;
 use nova_agent_core::render::{HostData, Prepared, reset_network};
-use serde_json::Value;
 
 /// No guest needs more rounds of questions.
-pub(crate) const ROUNDS_MAX: usize = 12;
-
-/// What the host wrote into Xenstore.
-pub(crate) struct Host {
-    pub(crate) data: HostData,
-}
-
-impl Host {
-    pub(crate) fn read(case: &Path) -> Self {
-        let networking = match fs::read_dir(case.join("input/networking")) {
-            Ok(entries) => entries
-                .map(|entry| entry.unwrap())
-                .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
-                .collect(),
-            Err(_) => Vec::new(),
-        };
-        let json = guest_json(case);
-        let vifs = json["vifs"].as_array().into_iter().flatten();
-        let vifs = (0..).zip(vifs.map(|mac| mac.as_str().unwrap().to_string())).collect();
-        Self { data: HostData { hostname: fs::read(case.join("input/hostname")).ok(), networking, vifs } }
-    }
-
-    pub(crate) fn hostname(&self) -> Option<String> {
-        let name = String::from_utf8(self.data.hostname.clone()?).unwrap().trim().to_string();
-        Hostname::try_from(name.as_str()).is_ok().then_some(name)
-    }
-}
+const ROUNDS_MAX: usize = 12;
 
 /// A guest that answers probes.
 pub(crate) struct Guest {
@@ -56,50 +25,6 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn read(case: &Path, tree: &str) -> Self {
-        let json = guest_json(case);
-        let text = |value: &Value| value.as_str().map(ToString::to_string);
-        let interfaces = json["interfaces"].as_array().expect("interfaces in guest.json").iter().map(|interface| {
-            let addresses = interface["addresses"].as_array().into_iter().flatten().map(|address| {
-                let (address, prefix_len) = address.as_str().unwrap().split_once('/').unwrap();
-                (address.parse().unwrap(), prefix_len.parse().unwrap())
-            });
-            InterfaceState {
-                name: text(&interface["name"]).expect("name of an interface"),
-                mac: interface["mac"].as_str().map(|mac| MacAddr::try_from(mac).unwrap()),
-                physical: interface["physical"].as_bool().unwrap_or_else(|| interface["mac"].is_string()),
-                vif: interface["vif"].as_u64().map(|vif| u32::try_from(vif).unwrap()),
-                master: text(&interface["master"]),
-                driver: text(&interface["driver"]),
-                up: interface["up"].as_bool().unwrap_or(true),
-                addresses: addresses.collect(),
-            }
-        });
-        let programs = json["programs"].as_array().into_iter().flatten().map(|path| {
-            let path = GuestPath::try_from(path.as_str().unwrap()).unwrap();
-            (path.name().to_string(), path)
-        });
-        Self {
-            files: read_tree(&case.join(tree)),
-            hostname: text(&json["hostname"]).expect("hostname in guest.json"),
-            interfaces: interfaces.collect(),
-            routes: Vec::new(),
-            kernel: text(&json["kernel"]).unwrap_or_else(|| "Linux".into()),
-            programs: programs.collect(),
-        }
-    }
-
-    /// The guest when the plan has been carried out.
-    pub(crate) fn afterwards(case: &Path, host: &Host) -> Self {
-        let mut guest = Self::read(case, "expected");
-        if let Some(name) = host.hostname() {
-            guest.hostname = name;
-        }
-        // What the programs did is unknown, as it is on a system that does not tell addresses.
-        guest.interfaces.iter_mut().for_each(|interface| interface.addresses.clear());
-        guest
-    }
-
     /// Prepares a reset of the network.
     pub(crate) fn prepare(&self, data: &HostData) -> Prepared {
         self.ask(&|snapshot| reset_network(data, snapshot))
@@ -167,7 +92,7 @@ impl Guest {
     }
 }
 
-/// A repository does not keep modes, and these directories hold what is for root alone.
+/// These directories hold what is for root alone.
 fn mode(path: &GuestPath) -> FileMode {
     let private = ["/etc/NetworkManager/system-connections/", "/etc/netplan/"];
     if private.iter().any(|directory| path.as_str().starts_with(directory)) {
@@ -175,12 +100,6 @@ fn mode(path: &GuestPath) -> FileMode {
     } else {
         FileMode::PUBLIC
     }
-}
-
-fn guest_json(case: &Path) -> Value {
-    let path = case.join("input/guest.json");
-    let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A file of a tree.
@@ -195,40 +114,6 @@ impl std::fmt::Display for File {
         match self {
             Self::Regular(content) => f.write_str(&String::from_utf8_lossy(content)),
             Self::Symlink(target) => writeln!(f, "-> {target}"),
-        }
-    }
-}
-
-pub(crate) fn read_tree(root: &Path) -> BTreeMap<GuestPath, File> {
-    let mut files = BTreeMap::new();
-    let mut pending = vec![root.to_path_buf()];
-    while let Some(directory) = pending.pop() {
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
-        for entry in entries {
-            let path = entry.unwrap().path();
-            let guest_path = format!("/{}", path.strip_prefix(root).unwrap().to_str().unwrap());
-            let kind = fs::symlink_metadata(&path).unwrap().file_type();
-            let file = if kind.is_dir() {
-                pending.push(path);
-                continue;
-            } else if kind.is_symlink() {
-                File::Symlink(fs::read_link(&path).unwrap().to_str().unwrap().into())
-            } else {
-                File::Regular(fs::read(&path).unwrap())
-            };
-            files.insert(GuestPath::try_from(guest_path).unwrap(), file);
-        }
-    }
-    files
-}
-
-pub(crate) fn write_tree(root: &Path, files: &BTreeMap<GuestPath, File>) {
-    for (path, file) in files {
-        let path = root.join(path.as_str().trim_start_matches('/'));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        match file {
-            File::Regular(content) => fs::write(&path, content).unwrap(),
-            File::Symlink(target) => symlink(target, &path).unwrap(),
         }
     }
 }

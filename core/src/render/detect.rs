@@ -13,7 +13,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, netctl, running, suse};
+use super::{ifcfg, ifupdown, netctl, network_manager, running, suse};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -71,6 +71,8 @@ impl Stack {
             Self::Busybox | Self::IfupdownNg => Some(&ifupdown::ALPINE),
             Self::Ifupdown | Self::Ifupdown2 => Some(&ifupdown::DEBIAN),
             Self::Netctl => Some(&netctl::Netctl),
+            Self::NetworkManager => Some(&network_manager::NetworkManager),
+            Self::NetworkManagerIfcfg => Some(&ifcfg::NetworkManagerIfcfg),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
             Self::SuseScripts => Some(&suse::Suse::Scripts),
             Self::Wicked => Some(&suse::Suse::Wicked),
@@ -80,8 +82,6 @@ impl Stack {
             | Self::Netifrc
             | Self::NetifrcArrays
             | Self::Netplan
-            | Self::NetworkManager
-            | Self::NetworkManagerIfcfg
             | Self::Networkd
             | Self::Slackware => None,
         }
@@ -230,7 +230,7 @@ impl Facts {
             busybox,
             freebsd: os.family == OsFamily::FreeBsd,
             ifcfg_file: ifcfg_file_exists(config, guest),
-            ifcfg_plugin: os.keeps_ifcfg_under_network_manager() && ifcfg_plugin_exists(guest),
+            ifcfg_plugin: os.keeps_ifcfg_under_network_manager() && ifcfg::plugin_exists(guest),
             ifupdown2: exists("/usr/share/ifupdown2"),
             ifupdown_ng: exists("/usr/libexec/ifupdown-ng"),
             interfaces_file: exists("/etc/network/interfaces") & ifup.is_some(),
@@ -336,19 +336,6 @@ fn suse_scripts_exist(guest: &Guest<'_>) -> bool {
 fn ifcfg_file_exists(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
     let exists = |name| ifcfg::path("ifcfg", name).is_some_and(|path| guest.exists(&path));
     config.interfaces.iter().fold(false, |any, interface| exists(&interface.name) | any)
-}
-
-/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
-fn ifcfg_plugin_exists(guest: &Guest<'_>) -> bool {
-    const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
-
-    const LIBRARIES: [GuestPath; 2] =
-        [GuestPath::constant("/usr/lib64/NetworkManager"), GuestPath::constant("/usr/lib/NetworkManager")];
-    LIBRARIES.into_iter().fold(false, |any, library| {
-        let versions = guest.names(&library).into_iter().filter_map(|version| library.join(version).ok());
-        let here = guest.names(&library).contains(&PLUGIN);
-        versions.fold(here, |any, version| guest.names(&version).contains(&PLUGIN) | any) | any
-    })
 }
 
 /// Whether the ifcfg file of every interface keeps NetworkManager away.

@@ -59,7 +59,25 @@ enum Depth {
     Parsed,
 }
 
-static TARGETS: [Target; 8] = [
+static TARGETS: [Target; 10] = [
+    Target {
+        stack: "NetworkManager",
+        oracle: Some(Oracle {
+            name: "nm",
+            depth: Depth::Applied,
+            guests: &["rocky-9-nm", "rhel-10-nm+first-boot"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "NetworkManager with ifcfg files",
+        oracle: Some(Oracle {
+            name: "ifcfg-nm",
+            depth: Depth::Parsed,
+            guests: &["rocky-8-nm-ifcfg"],
+            interfaces: "eth",
+        }),
+    },
     Target {
         stack: "busybox ifupdown",
         oracle: Some(Oracle {
@@ -268,6 +286,10 @@ impl Rendered {
         let mut expected = Expected::new(&validated.config).on(&interfaces);
         if guest.has_program("resolvconf") {
             expected = expected.with_nameservers_in_any_order();
+        }
+        // NetworkManager sorts them by interface and family.
+        if guest.has_program("nmcli") {
+            expected = expected.with_nameservers_in_any_order().without_nameservers_out_of_reach(&validated.config);
         }
         Ok(Self { guest, expected, changes })
     }

@@ -74,7 +74,7 @@ impl Renderer for Ifupdown {
         for (source, edited) in sources.iter().zip(&edited).skip(1) {
             let from_cloud_init = source.path.name().starts_with(CLOUD_INIT);
             let only_loopback = edited.has_loopback.auto || edited.has_loopback.iface;
-            if edited.changed && !edited.has_stanzas && (from_cloud_init || !only_loopback) {
+            if edited.changed && !edited.has_stanzas && (from_cloud_init || !only_loopback) && !source.is_named {
                 files.remove(&source.path);
                 continue;
             }

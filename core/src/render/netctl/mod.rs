@@ -155,20 +155,25 @@ fn family(interface: &Interface, family: &Family, suffix: &str) -> String {
         interface.routes.iter().filter(|route| route.destination.address().is_ipv4() == first.address().is_ipv4());
 
     let mut text = format!("IP{suffix}='static'\n{}", array(&format!("Address{suffix}"), &family.addresses));
-    // Routes are added before the gateway, so a gateway outside all networks has to be one of them.
-    let onlink = family.gateway.filter(|gateway| gateway.onlink);
-    if let (Some(gateway), None) = (family.gateway, onlink) {
+    // Routes are added before the gateway: one that they lead to, or that is outside all networks, has to be one of them.
+    let is_led_to =
+        |gateway: IpAddr| of_family.clone().any(|route| route.via.is_some() && route.destination.contains(gateway));
+    let (as_route, as_gateway) = match family.gateway {
+        Some(gateway) if gateway.onlink || is_led_to(gateway.address) => (Some(gateway), None),
+        gateway => (None, gateway),
+    };
+    if let Some(gateway) = as_gateway {
         text.push_str(&format!("Gateway{suffix}='{}'\n", gateway.address));
     }
     let mut routes: Vec<String> = Vec::new();
-    let gateways = onlink.into_iter().chain(of_family.clone().filter_map(|route| route.via));
+    let gateways = as_route.into_iter().chain(of_family.clone().filter_map(|route| route.via));
     for gateway in gateways.filter(|gateway| gateway.onlink) {
         let route = Cidr::host(gateway.address).to_string();
         if !routes.contains(&route) {
             routes.push(route);
         }
     }
-    routes.extend(onlink.map(|gateway| format!("default via {}", gateway.address)));
+    routes.extend(as_route.map(|gateway| format!("default via {}", gateway.address)));
     for route in of_family {
         let line = match route.via {
             Some(via) => format!("{} via {}", route.destination, via.address),

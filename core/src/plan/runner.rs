@@ -140,10 +140,11 @@ impl Runner {
     pub fn poll(&mut self, now: Instant) -> Next {
         match self.advance(now) {
             Next::Perform(Effect::Step(Step::Run(mut program))) => {
-                let most = match self.state {
-                    State::RollingBack { .. } => self.share(now).max(UNDO_MIN),
+                let most = if matches!(self.state, State::RollingBack { .. }) {
+                    self.share(now).max(UNDO_MIN)
+                } else {
                     // There is time left, or the plan would have been given up.
-                    _ => self.time_left(now).max(SECOND_TRY_MIN),
+                    self.time_left(now).max(SECOND_TRY_MIN)
                 };
                 program.timeout = program.timeout.min(most);
                 Next::Perform(Effect::Step(Step::Run(program)))

@@ -3,15 +3,17 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::assignments::Assignments;
 use super::files::{Files, Importance};
 use super::freebsd::Overrides;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use crate::effect::{GuestPath, Step};
+use super::running::BUS;
+use crate::effect::{GuestPath, Program, Step};
 use crate::network::Hostname;
-use crate::plan::{OnFailure, PlanStep};
+use crate::plan::{OnFailure, PlanStep, Undo};
 
 /// What systemd, Debian and many others read.
 const ETC_HOSTNAME: GuestPath = GuestPath::constant("/etc/hostname");
@@ -23,10 +25,15 @@ const SYSCONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 const CONF_D: GuestPath = GuestPath::constant("/etc/conf.d/hostname");
 const RC_CONF: GuestPath = GuestPath::constant("/etc/rc.conf");
 
+const HOSTNAMECTL: &str = "hostnamectl";
+
+/// It starts systemd-hostnamed if that does not run.
+const HOSTNAMECTL_MAX: Duration = Duration::from_secs(10);
+
 /// Stores the name.
 ///
 /// With systemd this is what `hostnamectl` does too, together with [`kernel`]; but it needs a running bus, which a guest
-/// does not have early at boot. The same two steps are right on every system.
+/// does not have early at boot. The same two steps are right on every system, and [`announce`] makes the change known.
 ///
 /// # Errors
 /// The text for the host, if the place cannot be edited.
@@ -97,6 +104,15 @@ fn assign(
         }
     }
     files.write(path, &file.text(), importance)
+}
+
+/// Tells systemd-hostnamed, and through it everybody who keeps the name in mind, NetworkManager for one. It finds everything
+/// as it would have made it, so it does not matter whether it succeeds.
+pub(super) fn announce(hostname: &Hostname, os: &Os, guest: &Guest<'_>) -> Option<PlanStep> {
+    let has_bus = guest.exists(&BUS);
+    guest.program(HOSTNAMECTL).filter(|_| os.systemd && has_bus)?;
+    let program = Program::new([HOSTNAMECTL, "set-hostname", hostname.as_str()], HOSTNAMECTL_MAX);
+    Some(PlanStep { on_failure: OnFailure::GoOn, undo: Undo::Steps(Vec::new()), ..PlanStep::new(Step::Run(program)) })
 }
 
 /// Sets the name in the kernel, unless it has it.

@@ -221,7 +221,11 @@ fn name_steps(
     let previous = guest.kernel().map(|kernel| kernel.hostname.as_str()).unwrap_or_default();
     note(warnings, hosts::update(hostname, previous, own, guest, files, importance));
     note(warnings, hostname::store(hostname, os, guest, files, importance));
-    hostname::kernel(hostname, guest, importance).into_iter().collect()
+    let announce = hostname::announce(hostname, os, guest);
+    match hostname::kernel(hostname, guest, importance) {
+        Some(kernel) => core::iter::once(kernel).chain(announce).collect(),
+        None => Vec::new(),
+    }
 }
 
 /// The hostname that the host wants. An empty value is none.

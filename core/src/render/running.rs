@@ -16,6 +16,9 @@ pub(super) const SYSTEMD_UNITS: GuestPath = GuestPath::constant("/run/systemd/un
 /// A link for every service that was started (`openrc-run(8)`).
 pub(super) const OPENRC_STARTED: GuestPath = GuestPath::constant("/run/openrc/started");
 
+/// Where everybody reaches the system's bus.
+pub(super) const BUS: GuestPath = GuestPath::constant("/run/dbus/system_bus_socket");
+
 const SYS_CLASS_NET: GuestPath = GuestPath::constant("/sys/class/net");
 const NETWORK_MANAGER_DEVICES: GuestPath = GuestPath::constant("/run/NetworkManager/devices");
 const NETWORKD_LINKS: GuestPath = GuestPath::constant("/run/systemd/netif/links");

@@ -10,10 +10,7 @@ use crate::network::{Interface, InterfaceName, NetworkConfig};
 use crate::render::files::Importance;
 use crate::render::guest::Guest;
 use crate::render::restart::{Activation, Script, affected, together};
-use crate::render::running;
-
-/// Where everybody reaches the bus, and so NetworkManager.
-const BUS: GuestPath = GuestPath::constant("/run/dbus/system_bus_socket");
+use crate::render::running::{self, BUS};
 
 /// The exit code of `nmcli` for that, from nmcli(1).
 const NOT_RUNNING: i32 = 8;

@@ -12,7 +12,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown};
+use super::{ifcfg, ifupdown, netplan};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -66,6 +66,7 @@ impl Stack {
     pub(super) const fn renderer(self) -> Option<&'static dyn Renderer> {
         match self {
             Self::Ifupdown => Some(&ifupdown::Ifupdown),
+            Self::Netplan => Some(&netplan::Netplan),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
             Self::ArchRcConf
             | Self::Busybox
@@ -76,7 +77,6 @@ impl Stack {
             | Self::Netctl
             | Self::Netifrc
             | Self::NetifrcArrays
-            | Self::Netplan
             | Self::NetworkManager
             | Self::NetworkManagerIfcfg
             | Self::Networkd

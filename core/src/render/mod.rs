@@ -18,9 +18,11 @@ mod hosts;
 mod ifcfg;
 mod ifupdown;
 mod ini;
+mod netplan;
 mod os;
 mod resolv;
 mod restart;
+mod systemd;
 mod text;
 
 use alloc::format;

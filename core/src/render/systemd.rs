@@ -1,0 +1,60 @@
+//! What there is of systemd, for the stacks that are built on it.
+
+use alloc::string::String;
+use core::net::IpAddr;
+
+use super::files::Files;
+use super::guest::Guest;
+use super::resolv;
+use crate::effect::GuestPath;
+
+/// Where the library that carries the version in its name may be.
+const LIBRARIES: [GuestPath; 6] = [
+    GuestPath::constant("/usr/lib/systemd"),
+    GuestPath::constant("/lib/systemd"),
+    GuestPath::constant("/usr/lib64/systemd"),
+    GuestPath::constant("/usr/lib/x86_64-linux-gnu/systemd"),
+    GuestPath::constant("/usr/lib/aarch64-linux-gnu/systemd"),
+    GuestPath::constant("/lib/x86_64-linux-gnu/systemd"),
+];
+
+/// The version that is installed, as far as it can be told.
+pub(super) fn version(guest: &Guest<'_>) -> Option<u32> {
+    let number = |name: &str| -> Option<u32> {
+        let rest = name.strip_prefix("libsystemd-shared-")?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).and_then(|end| rest.get(..end))?;
+        digits.parse().ok()
+    };
+    LIBRARIES.iter().flat_map(|library| guest.names(library)).filter_map(number).max()
+}
+
+/// Whether networkd can be told to read its files again and to forget what is no longer in them.
+pub(super) const fn reconfigures(version: Option<u32>) -> bool {
+    matches!(version, Some(244..))
+}
+
+/// Whether systemd-resolved answers the programs, which it learns of from the network service.
+pub(super) fn resolved_is_enabled(guest: &Guest<'_>) -> bool {
+    const UNIT: &str = "systemd-resolved.service";
+    const WANTED: [GuestPath; 4] = [
+        GuestPath::constant("/etc/systemd/system/multi-user.target.wants"),
+        GuestPath::constant("/etc/systemd/system/sysinit.target.wants"),
+        GuestPath::constant("/usr/lib/systemd/system/multi-user.target.wants"),
+        GuestPath::constant("/usr/lib/systemd/system/sysinit.target.wants"),
+    ];
+
+    let masked = guest.link_target(&GuestPath::constant("/etc/systemd/system/systemd-resolved.service"));
+    let wanted = WANTED.iter().fold(false, |any, wants| guest.names(wants).contains(&UNIT) | any);
+    wanted && masked != Some("/dev/null")
+}
+
+/// Writes `/etc/resolv.conf` unless systemd-resolved hands the servers on: then programs are sent to it, by a symlink or
+/// by an address of this host.
+pub(super) fn update_resolv_conf(
+    nameservers: &[IpAddr],
+    resolved: bool,
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<(), String> {
+    if resolved && resolv::asks_this_host(guest) { Ok(()) } else { resolv::update(nameservers, guest, files) }
+}

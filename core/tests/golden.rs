@@ -27,7 +27,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nova_agent_core::effect::{FileMode, GuestPath, Step};
-use nova_agent_core::plan::{OnFailure, Undo};
+use nova_agent_core::plan::{Action, OnFailure, Undo};
 use nova_agent_core::render::{Configuration, Prepared};
 use serde_json::Value;
 
@@ -134,7 +134,7 @@ fn report(configuration: &Configuration) -> String {
     let Configuration { plan, errors, warnings, target, because, .. } = configuration;
     let mut report = format!("target: {target}: {because}\n");
     for step in &plan.steps {
-        write!(report, "step: {}", step.step().map_or_else(|| "nothing".into(), describe)).unwrap();
+        write!(report, "step: {}", describe_action(&step.action)).unwrap();
         match &step.on_failure {
             OnFailure::RollBack => {}
             OnFailure::GoOn => report.push_str(", or go on"),
@@ -157,6 +157,14 @@ fn report(configuration: &Configuration) -> String {
         writeln!(report, "warning: {warning}").unwrap();
     }
     report
+}
+
+fn describe_action(action: &Action) -> String {
+    match action {
+        Action::Await(condition) => format!("wait for the network within {} ms", condition.patience.as_millis()),
+        Action::Nothing => "nothing".into(),
+        Action::Step(step) => describe(step),
+    }
 }
 
 fn describe(step: &Step) -> String {

@@ -235,6 +235,7 @@ fn guest(files: &[(&str, &str)]) -> Guest {
         files: files.iter().map(file).collect::<BTreeMap<_, _>>(),
         hostname: "old".into(),
         interfaces: vec![interface(0), interface(1)],
+        routes: Vec::new(),
         kernel: "Linux".into(),
         programs: [("ifup".to_string(), GuestPath::constant("/sbin/ifup"))].into(),
     }

@@ -13,8 +13,9 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use nova_agent_core::effect::{GuestPath, InterfaceState, Step};
+use nova_agent_core::effect::{GuestPath, InterfaceState, RouteState, Step};
 use nova_agent_core::network::{MacAddr, Validated, validate};
 use nova_agent_core::render::{Configuration, HostData, Prepared, set_hostname};
 use serde_json::{Value, json};
@@ -24,66 +25,13 @@ use self::support::{File, Guest, apply};
 const MAC: &str = "00:16:3e:00:00:01";
 const OTHER_MAC: &str = "00:16:3e:00:00:02";
 
-/// Errors of a value whose key and `mac` are those of `eth0`: what is changed in the value, and the text.
+/// `tests/invalid.json` has errors of a value whose key and `mac` are those of `eth0`: what is changed in the value, and
+/// the text.
 #[test]
 fn an_error_leaves_its_interface_alone_and_configures_the_other() {
-    let ips = |ip: Value| json!({ "ips": [ip] });
-    let ip = |ip: &str, netmask: Value| ips(json!({ "ip": ip, "netmask": netmask }));
-    let ip6 = |ip: &str, netmask: Value| json!({ "ip6s": [{ "ip": ip, "netmask": netmask }] });
-    let route = |route: &str, netmask: Value, gateway: Value| json!({ "routes": [{ "route": route, "netmask": netmask, "gateway": gateway }] });
-    for (change, text) in [
-        (json!({ "mac": "00:16:3e:00:00" }), "bad MAC address \"00:16:3e:00:00\""),
-        (json!({ "mac": "01:16:3e:00:00:01" }), "bad MAC address \"01:16:3e:00:00:01\""),
-        (json!({ "mac": "00:00:00:00:00:00" }), "bad MAC address \"00:00:00:00:00:00\""),
-        (json!({ "mac": ["\u{e9}\n"] }), "bad MAC address \"(a list)\""),
-        (ip("203.0.113.10", json!("255.255.0.255")), "bad netmask \"255.255.0.255\" for 203.0.113.10"),
-        (ip("203.0.113.10", json!("255.0.255.0")), "bad netmask \"255.0.255.0\" for 203.0.113.10"),
-        (ip("203.0.113.10", json!("x\n\"")), "bad netmask \"x<a><22>\" for 203.0.113.10"),
-        (ip("203.0.113.10", json!(null)), "bad netmask \"\" for 203.0.113.10"),
-        (ip("203.0.113.10", json!(24.5)), "bad netmask \"24.5\" for 203.0.113.10"),
-        (ip("203.0.113.10", json!(33)), "prefix length 33 out of range for 203.0.113.10"),
-        (ip("203.0.113.10", json!("-1")), "prefix length -1 out of range for 203.0.113.10"),
-        (ip("203.0.113.10", json!(0)), "prefix length 0 out of range for 203.0.113.10"),
-        (ip("203.0.113.10", json!("0.0.0.0")), "prefix length 0 out of range for 203.0.113.10"),
-        (ip6("2001:db8::1", json!(129)), "prefix length 129 out of range for 2001:db8::1"),
-        (ip6("2001:db8::1", json!("255.255.255.0")), "bad netmask \"255.255.255.0\" for 2001:db8::1"),
-        (ip("2001:db8::1", json!(64)), "2001:db8::1 is not an IPv4 address"),
-        (ip("203.0.113.010", json!(24)), "203.0.113.010 is not an IPv4 address"),
-        (ip6("203.0.113.10", json!(24)), "203.0.113.10 is not an IPv6 address"),
-        (ip6("::ffff:203.0.113.10", json!(96)), "::ffff:203.0.113.10 is not an IPv6 address"),
-        (json!({ "gateway": "2001:db8::1" }), "2001:db8::1 is not an IPv4 address"),
-        (json!({ "gateway_v6": "203.0.113.1" }), "203.0.113.1 is not an IPv6 address"),
-        (json!({ "gateway": "224.0.0.1" }), "224.0.0.1 cannot be a gateway"),
-        (ip("0.0.0.0", json!(24)), "0.0.0.0 cannot be an interface address"),
-        (ip("224.0.0.1", json!(24)), "224.0.0.1 cannot be an interface address"),
-        (ip("127.0.0.2", json!(8)), "127.0.0.2 cannot be an interface address"),
-        (ip6("::", json!(64)), ":: cannot be an interface address"),
-        (ip6("ff02::1", json!(64)), "ff02::1 cannot be an interface address"),
-        (ip6("::1", json!(128)), "::1 cannot be an interface address"),
-        (
-            json!({ "ips": [{ "ip": "203.0.113.10", "netmask": 24 }, { "ip": "203.0.113.10", "netmask": 25 }] }),
-            "conflicting prefixes for 203.0.113.10",
-        ),
-        (json!({ "ips": [{ "ip": "10.180.3.7", "netmask": 24 }] }), "10.180.3.7 is on eth0 and eth1"),
-        (
-            ips(json!({ "ip": "203.0.113.10", "netmask": 24, "enabled": "maybe" })),
-            "bad \"enabled\" value \"maybe\" for 203.0.113.10",
-        ),
-        (ips(json!({ "ip": "203.0.113.10", "netmask": 24, "enabled": "0" })), "no enabled address"),
-        (json!({ "ips": null }), "no enabled address"),
-        (json!({ "ips": {} }), "\"ips\" is not a list"),
-        (json!({ "gateway": "203.0.113.10" }), "gateway 203.0.113.10 is this server's own address"),
-        (
-            json!({ "gateway": "203.0.113.1",
-                    "routes": [{ "route": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "203.0.113.2" }] }),
-            "conflicting default gateways 203.0.113.1, 203.0.113.2",
-        ),
-        (route("10.0.0.0", json!(8), json!("2001:db8::1")), "bad gateway 2001:db8::1 for route 10.0.0.0/8"),
-        (route("10.0.0.0", json!(8), json!("203.0.113.10")), "bad gateway 203.0.113.10 for route 10.0.0.0/8"),
-        (route("10.0.0.0", json!("255.0.255.0"), json!(null)), "bad netmask \"255.0.255.0\" for 10.0.0.0"),
-        (route("x", json!(8), json!(null)), "x is not an IPv4 address"),
-        (json!({ "dns": ["198.51.100.53", "dns.example"] }), "bad name server \"dns.example\""),
-    ] {
+    let cases: Vec<(Value, String)> = serde_json::from_str(include_str!("../../tests/invalid.json")).unwrap();
+    assert!(cases.len() >= 60, "{} cases", cases.len());
+    for (change, text) in cases {
         let value = changed(&change).to_string();
         // An address on both interfaces is an error of both, so there is nothing that could be configured.
         let shared = text.contains(" is on ");
@@ -386,24 +334,46 @@ fn setting_the_hostname_changes_store_kernel_and_hosts() {
 }
 
 #[test]
-fn an_interface_that_lacks_an_address_is_restarted_though_no_file_changes() {
+fn an_interface_is_restarted_though_no_file_changes_if_the_kernel_shows_something_else_of_it() {
+    let address = |text: &str, prefix_len| (text.parse().unwrap(), prefix_len);
+    let route = |interface: &str, destination: &str, prefix_len, gateway: Option<&str>| RouteState {
+        interface: interface.into(),
+        destination: destination.parse().unwrap(),
+        prefix_len,
+        gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+    };
     for mut guest in [debian(), centos()] {
-        let data = host(&[("00163e000001", &good().to_string()), neighbour()]);
+        let mut good = good();
+        good["gateway"] = json!("203.0.113.1");
+        good["routes"] = json!([{"route": "10.0.0.0", "netmask": "255.0.0.0", "gateway": "203.0.113.2"}]);
+        let data = host(&[("00163e000001", &good.to_string()), neighbour()]);
         let first = prepared(&guest, &data);
         apply(&first.plan, &mut guest.files);
-        guest.interfaces[0].addresses = vec![("198.51.100.200".parse().unwrap(), 24)];
-        guest.interfaces[1].addresses = vec![("10.180.3.7".parse().unwrap(), 19)];
-        let commands: Vec<String> = prepared(&guest, &data)
-            .plan
-            .changes()
-            .map(|step| match step {
-                Step::Run(program) => program.command_line(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(commands, ["ifdown eth0", "ip addr flush dev eth0 scope global", "ifup eth0"]);
-        guest.interfaces[0].addresses.push(("203.0.113.10".parse().unwrap(), 24));
-        assert_eq!(prepared(&guest, &data).plan.steps.len(), 0);
+        let mut restarted = |addresses: &[(IpAddr, u8)], routes: &[RouteState]| {
+            guest.interfaces[0].addresses = addresses.to_vec();
+            guest.interfaces[1].addresses = vec![address("10.180.3.7", 19), address("fe80::7", 64)];
+            guest.routes = routes.to_vec();
+            let configuration = prepared(&guest, &data);
+            let commands: Vec<String> = configuration.plan.changes().map(ToString::to_string).collect();
+            match commands.as_slice() {
+                [] => false,
+                commands => {
+                    assert_eq!(commands, ["ifdown eth0", "ip addr flush dev eth0 scope global", "ifup eth0"]);
+                    true
+                }
+            }
+        };
+        let own = address("203.0.113.10", 24);
+        let default = route("eth0", "0.0.0.0", 0, Some("203.0.113.1"));
+        let net = route("eth0", "10.0.0.0", 8, Some("203.0.113.2"));
+        assert!(!restarted(&[own], &[]), "routes are unknown");
+        assert!(!restarted(&[own], &[default.clone(), net.clone()]));
+        assert!(!restarted(&[own, address("203.0.113.77", 32)], &[default.clone(), net.clone()]));
+        assert!(restarted(&[], &[default.clone(), net.clone()]));
+        assert!(restarted(&[address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
+        assert!(restarted(&[own, address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
+        assert!(restarted(&[own], &[net]));
+        assert!(restarted(&[own], &[default, route("eth1", "10.0.0.0", 8, Some("203.0.113.2"))]));
     }
 }
 
@@ -533,6 +503,7 @@ fn guest(files: &[(&str, &str)]) -> Guest {
         files,
         hostname: "old".into(),
         interfaces: [(0, MAC), (1, OTHER_MAC), (2, "00:16:3e:00:00:03")].map(interface).to_vec(),
+        routes: Vec::new(),
         kernel: "Linux".into(),
         programs: programs.into(),
     }

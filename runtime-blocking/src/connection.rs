@@ -40,37 +40,16 @@ impl Connection {
         let (hung_up, hang_up) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let reader = Arc::clone(&transport);
         thread::Builder::new().name("xenstore".into()).spawn(move || {
-            let reason = read(id, descriptor(&reader), &hung_up, &events);
+            let reason = read(id, reader.as_fd(), &hung_up, &events);
             // The machine's thread may have left: then nobody needs to know.
             let _ = events.send(Event::Closed(id, reason));
         })?;
         Ok(Self { id, transport, _hang_up: hang_up })
     }
 
-    /// Writes one message.
-    ///
-    /// The device takes it in one write and never says that it is writable, so it is not asked. A socket may take a part
-    /// of it; meanwhile the reader reads on, so the two sides cannot wait for each other.
+    /// Writes one message. Meanwhile the reader reads on, so the two sides cannot wait for each other.
     pub(crate) fn write(&self, message: &[u8]) -> io::Result<()> {
-        let mut rest = message;
-        while !rest.is_empty() {
-            match rustix::io::write(descriptor(&self.transport), rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if matches!(*self.transport, Transport::Socket(_)) => {
-                    poll(&mut [PollFd::new(&descriptor(&self.transport), PollFlags::OUT)], None)?;
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn descriptor(transport: &Transport) -> BorrowedFd<'_> {
-    match transport {
-        Transport::Device(file) => file.as_fd(),
-        Transport::Socket(stream) => stream.as_fd(),
+        self.transport.send(message)
     }
 }
 

@@ -12,10 +12,10 @@ use crate::trouble::Trouble;
 /// The longest name that a kernel takes (FreeBSD `MAXHOSTNAMELEN` without its NUL). Linux refuses more than 64 itself.
 const LEN_MAX: usize = 255;
 
-/// What a sandbox took for its hostname last.
+/// What the kernel of a sandbox would have for its name: that of the file at first, as after a boot.
 #[derive(Debug, Default)]
 pub(crate) struct Hostname {
-    set: Mutex<Option<String>>,
+    sandbox: Mutex<Option<String>>,
 }
 
 impl Hostname {
@@ -26,7 +26,7 @@ impl Hostname {
         let old = self.current(root);
         if root.is_sandbox() {
             root.record(&Record::SetHostname { hostname: &name })?;
-            *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
+            *self.sandbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
         } else if old != name {
             rustix::system::sethostname(name.as_bytes()).map_err(Trouble::io("set the hostname to", &name))?;
         }
@@ -40,7 +40,9 @@ impl Hostname {
             return rustix::system::uname().nodename().to_string_lossy().into_owned();
         }
         const FILE: GuestPath = GuestPath::constant("/etc/hostname");
-        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        set.or_else(|| probe::first_line(root, &FILE)).unwrap_or_else(|| String::from("localhost"))
+        let mut name = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
+        // Kept, because a kernel does not notice that the file changes.
+        let at_boot = || probe::first_line(root, &FILE).unwrap_or_else(|| String::from("localhost"));
+        name.get_or_insert_with(at_boot).clone()
     }
 }

@@ -12,6 +12,7 @@ mod hostname;
 mod launch;
 pub mod logging;
 mod password;
+mod preview;
 mod probe;
 mod programs;
 mod root;
@@ -26,6 +27,7 @@ mod utc;
 
 pub use self::clock::Clock;
 pub use self::launch::{Launch, launch, report};
+pub use self::preview::{HostFileError, read_host_file};
 pub use self::programs::{Child, PATH, Sources};
 pub use self::root::{EFFECTS_FILE, Root, STAND_INS};
 pub use self::service::{EXPECT_STOP, InstanceLock, LockError, ServiceManager};

@@ -96,11 +96,17 @@ fn no_secret_is_written_down() {
 }
 
 #[test]
+fn a_sandbox_that_names_itself_nowhere_is_localhost() {
+    assert_eq!(Guest::new().probe(vec![Probe::Kernel]).kernel.unwrap().hostname, "localhost");
+}
+
+#[test]
 fn the_hostname_of_a_sandbox_is_its_own() {
     let guest = Guest::new();
     let hostname = || guest.probe(vec![Probe::Kernel]).kernel.unwrap().hostname;
-    assert_eq!(hostname(), "localhost");
     guest.file("/etc/hostname", "# comment\nold-name\n");
+    assert_eq!(hostname(), "old-name");
+    guest.file("/etc/hostname", "name-at-the-next-boot\n");
     assert_eq!(hostname(), "old-name");
 
     let real = rustix::system::uname().nodename().to_owned();

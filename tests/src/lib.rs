@@ -4,6 +4,7 @@
 pub mod agent;
 mod child;
 pub mod client;
+pub mod fixture;
 pub mod host;
 pub mod json_oracle;
 pub mod oracle;

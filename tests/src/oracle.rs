@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use nova_agent_core::effect::{ExistingMode, GuestPath, InterfaceState, Step, WriteFile};
+use nova_agent_core::effect::{InterfaceState, Step, WriteFile};
 use nova_agent_core::network::{Family, Interface, NetworkConfig, Route};
 use nova_agent_core::plan::Plan;
 use serde::Serialize;
@@ -18,11 +16,12 @@ const CANNOT_RUN: i32 = 77;
 
 /// Gives the files below `tree`, a guest's root, to the network stack `target` and compares what it makes of them.
 ///
-/// The names of the targets are those of `tests/oracles/check`. The first call on a machine fetches the tools.
+/// The names of the targets are those of `tests/oracles/check`. The first call on a machine fetches the tools. `verify` is
+/// the program `nova-verify`, whose opinion is asked too.
 ///
 /// # Errors
 /// [`Report`] with the differences and the log of the stack.
-pub fn check(target: &str, tree: &Path, expected: &Expected) -> Result<(), Report> {
+pub fn check(target: &str, tree: &Path, expected: &Expected, verify: &Path) -> Result<(), Report> {
     let unavailable = |error: &dyn fmt::Display| Report::Unavailable(error.to_string());
     let directory = tempfile::tempdir().map_err(|error| unavailable(&error))?;
     let file = directory.path().join("expected.json");
@@ -30,8 +29,13 @@ pub fn check(target: &str, tree: &Path, expected: &Expected) -> Result<(), Repor
     fs::write(&file, json).map_err(|error| unavailable(&error))?;
 
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracles/check");
-    let output =
-        Command::new(program).arg(target).arg(tree).arg(&file).output().map_err(|error| unavailable(&error))?;
+    let output = Command::new(program)
+        .env("NOVA_VERIFY", verify)
+        .arg(target)
+        .arg(tree)
+        .arg(&file)
+        .output()
+        .map_err(|error| unavailable(&error))?;
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     match output.status.code() {
         Some(0) => Ok(()),
@@ -119,38 +123,6 @@ impl State {
     }
 }
 
-/// Makes the changes of a plan that concern files, below `root`. Programs and the kernel are not part of it.
-///
-/// # Errors
-/// The first change that cannot be made.
-pub fn apply(plan: &Plan, root: &Path) -> io::Result<()> {
-    for step in plan.changes() {
-        match step {
-            Step::MakeDirectory { path, mode } => {
-                let path = below(root, path);
-                if !path.is_dir() {
-                    fs::create_dir_all(&path)?;
-                    fs::set_permissions(&path, Permissions::from_mode(mode.bits().into()))?;
-                }
-            }
-            Step::RemoveDirectory { path } => drop(fs::remove_dir(below(root, path))),
-            Step::RemoveFile { path } => remove(&below(root, path))?,
-            Step::RestoreFile { path, .. } => {
-                return Err(io::Error::new(ErrorKind::Unsupported, format!("a plan does not restore {path}")));
-            }
-            Step::Symlink { path, target } => {
-                let path = below(root, path);
-                remove(&path)?;
-                make_parent(&path)?;
-                symlink(target, &path)?;
-            }
-            Step::WriteFile(write) => replace(write, root)?,
-            Step::Run(_) | Step::SetHostname(_) | Step::SetPassword { .. } => {}
-        }
-    }
-    Ok(())
-}
-
 /// The files that a plan writes and removes, for messages.
 #[must_use]
 pub fn describe(plan: &Plan) -> String {
@@ -171,33 +143,4 @@ pub fn describe(plan: &Plan) -> String {
         };
     }
     text
-}
-
-fn replace(write: &WriteFile, root: &Path) -> io::Result<()> {
-    let path = below(root, &write.path);
-    let present = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file).map(|old| old.permissions());
-    let permissions = match (present, write.existing) {
-        (Some(present), ExistingMode::Keep) => present,
-        (Some(_), ExistingMode::Replace) | (None, _) => Permissions::from_mode(write.mode.bits().into()),
-    };
-    remove(&path)?;
-    make_parent(&path)?;
-    fs::write(&path, write.content.expose())?;
-    fs::set_permissions(&path, permissions)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// A guest has the directories that a plan writes to; a tree of files in a repository has no empty ones.
-fn make_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
-fn below(root: &Path, path: &GuestPath) -> PathBuf {
-    root.join(path.as_str().trim_start_matches('/'))
 }

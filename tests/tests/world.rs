@@ -65,6 +65,26 @@ fn a_whole_boot_in_novas_order() {
 }
 
 #[test]
+fn a_network_that_does_not_come_up_is_a_failure_though_every_program_succeeded() {
+    let mut world = started(Flavour::C);
+    world.provision(&Server::two_networks());
+    let old = "198.51.100.7".parse().unwrap();
+    world.guest().set_kernel_shows(&[(old, 24)]);
+    world.post("1", RESET_NETWORK);
+    world.run_for(9 * SECOND);
+    assert_eq!(world.response("1"), None, "the guest is given time");
+    assert_eq!(world.ask("2", VERSION).unwrap(), THE_VERSION);
+    assert!(world.run_until(2 * SECOND, |world| world.response("1").is_some()));
+    let response = world.response("1").unwrap();
+    let text = "network not changed: wait for the network: timed out: eth0 has no address";
+    assert!(response.starts_with(&format!(r#"{{"returncode": "1", "message": "{text}"#)), "{response}");
+    assert_eq!(world.written("1").len(), 1);
+    let runs = world.guest().runs();
+    let last = runs.iter().rposition(|run| run == "ip addr flush dev eth0 scope global").unwrap();
+    assert!(runs[last..].iter().any(|run| run == "ifup eth0"), "the old network is brought up again: {runs:?}");
+}
+
+#[test]
 fn no_cut_of_the_stream_makes_a_difference() {
     for flavour in FLAVOURS {
         let whole = story(flavour, &[]);

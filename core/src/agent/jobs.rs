@@ -10,6 +10,7 @@ use crate::command::{Argument, Command, Context, Facts, Kind, Progress, Question
 use crate::effect::{Effect, Outcome};
 use crate::plan::{self, PlanFailure, Runner};
 use crate::store::Operation;
+use crate::time::Instant;
 use crate::wire::StorePath;
 
 /// How often a command may ask for more facts. The most curious one asks half as often.
@@ -28,7 +29,13 @@ enum Phase {
     /// These are not answered yet.
     Asking { lists: BTreeSet<StorePath>, values: BTreeSet<StorePath>, effects: u8 },
     /// A plan is being carried out.
-    Running { runner: Box<Runner>, success: Response, failure: fn(&PlanFailure) -> Response },
+    Running {
+        runner: Box<Runner>,
+        success: Response,
+        failure: fn(&PlanFailure) -> Response,
+        /// When the runner goes on, if it waits.
+        until: Option<Instant>,
+    },
 }
 
 impl Job {
@@ -64,7 +71,8 @@ impl Agent {
                     let text = notice.chars().map(harmless).collect();
                     self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), severity, text }));
                 }
-                job.phase = Phase::Running { runner: Box::new(Runner::new(plan, self.now)), success, failure };
+                let runner = Box::new(Runner::new(plan, self.now));
+                job.phase = Phase::Running { runner, success, failure, until: None };
                 self.run(id, job);
             }
         }
@@ -166,12 +174,30 @@ impl Agent {
         }
     }
 
+    /// A plan may have waited for this time.
+    pub(super) fn go_on(&mut self, id: &RequestId) {
+        let Some(mut job) = self.take_job(id) else { return };
+        match &mut job.phase {
+            Phase::Running { until, .. } if until.is_some_and(|until| until <= self.now) => {
+                *until = None;
+                self.run(id, job);
+            }
+            // The timer was for a state that the request has left.
+            Phase::Asking { .. } | Phase::Running { .. } => self.set(id, State::Running(Box::new(job))),
+        }
+    }
+
     /// The next step of the plan, or the answer if it has come to its end.
     fn run(&mut self, id: &RequestId, mut job: Job) {
-        let Phase::Running { runner, success, failure } = &mut job.phase else { return };
+        let Phase::Running { runner, success, failure, until } = &mut job.phase else { return };
         match runner.poll(self.now) {
-            plan::Next::Perform(step) => {
-                self.perform(id, Effect::Step(step));
+            plan::Next::Perform(effect) => {
+                self.perform(id, effect);
+                self.set(id, State::Running(Box::new(job)));
+            }
+            plan::Next::Wait(at) => {
+                *until = Some(at);
+                self.timers.insert((at, id.clone()));
                 self.set(id, State::Running(Box::new(job)));
             }
             plan::Next::Finished(Ok(())) => {

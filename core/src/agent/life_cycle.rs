@@ -147,13 +147,13 @@ impl Agent {
             // The event of its value may have been lost.
             State::Empty { until } if *until <= now => self.read(id),
             State::Held { until: Some(until), .. } if *until <= now => self.resume(id),
+            State::Running(_) => self.go_on(id),
             State::Answering { .. }
             | State::Checking { .. }
             | State::Empty { .. }
             | State::Held { .. }
             | State::Reading { .. }
             | State::Removing { .. }
-            | State::Running(_)
             | State::Stuck { .. }
             | State::Waiting => {}
         }

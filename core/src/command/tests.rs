@@ -42,7 +42,7 @@ impl Bench {
                 .into_iter()
                 .filter_map(|planned| match planned.action {
                     Action::Step(step) => Some(step),
-                    Action::Nothing => None,
+                    Action::Await(_) | Action::Nothing => None,
                 })
                 .collect(),
             Progress::Reply(response) => panic!("{name} replies {response:?}"),

@@ -2,6 +2,7 @@
 //!
 //! Everything here is plain data. It knows nothing of requests, commands or Xenstore.
 
+mod expectation;
 mod path;
 mod probe;
 mod step;
@@ -11,8 +12,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+pub use self::expectation::{Expectation, ExpectedInterface};
 pub use self::path::{FileMode, GuestPath, InvalidGuestPath, NAME_MAX, PATH_MAX};
-pub use self::probe::{DirectoryEntry, EntryKind, FileState, InterfaceState, Kernel, Probe, Snapshot};
+pub use self::probe::{DirectoryEntry, EntryKind, FileState, InterfaceState, Kernel, Probe, RouteState, Snapshot};
 pub use self::step::{ExistingMode, Program, Step, WriteFile};
 use crate::secret::Secret;
 

@@ -20,6 +20,8 @@ pub enum Probe {
     Kernel,
     /// The network interfaces.
     Interfaces,
+    /// The routes.
+    Routes,
     /// Where a program is, by its name in the agent's fixed path.
     Program(String),
 }
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub kernel: Option<Kernel>,
     /// The interfaces in order of their names, if they were asked for.
     pub interfaces: Option<Vec<InterfaceState>>,
+    /// The unicast routes, if they were asked for; none where the system cannot tell.
+    pub routes: Option<Vec<RouteState>>,
     /// Where each program is; `None` for one that is missing.
     pub programs: BTreeMap<String, Option<GuestPath>>,
 }
@@ -42,11 +46,12 @@ pub struct Snapshot {
 impl Snapshot {
     /// Adds the answers of `later`, which win over earlier ones to the same question.
     pub fn merge(&mut self, later: Self) {
-        let Self { directories, files, kernel, interfaces, programs } = later;
+        let Self { directories, files, kernel, interfaces, routes, programs } = later;
         self.directories.extend(directories);
         self.files.extend(files);
         self.kernel = kernel.or_else(|| self.kernel.take());
         self.interfaces = interfaces.or_else(|| self.interfaces.take());
+        self.routes = routes.or_else(|| self.routes.take());
         self.programs.extend(programs);
     }
 
@@ -58,6 +63,7 @@ impl Snapshot {
             Probe::File(path) => self.files.contains_key(path),
             Probe::Kernel => self.kernel.is_some(),
             Probe::Interfaces => self.interfaces.is_some(),
+            Probe::Routes => self.routes.is_some(),
             Probe::Program(name) => self.programs.contains_key(name),
         }
     }
@@ -167,6 +173,19 @@ pub struct InterfaceState {
     pub driver: Option<String>,
     /// Whether it is administratively up.
     pub up: bool,
-    /// Its addresses with their prefix lengths; empty where the system cannot tell.
+    /// Its addresses with their prefix lengths, those apart that a router announced; empty where the system cannot tell.
     pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// A route as the kernel shows it (Linux: `/proc/net/route` and `/proc/net/ipv6_route`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RouteState {
+    /// The kernel's name of the interface that it goes through.
+    pub interface: String,
+    /// The network.
+    pub destination: IpAddr,
+    /// Its prefix length.
+    pub prefix_len: u8,
+    /// The gateway, if the network is not on the link itself.
+    pub gateway: Option<IpAddr>,
 }

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
@@ -85,6 +85,7 @@ impl Version {
         match text.trim().parse() {
             Ok(address @ IpAddr::V4(_)) if self == Self::V4 => Ok(address),
             Ok(IpAddr::V6(address)) if self == Self::V6 && address.to_ipv4_mapped().is_none() => Ok(address.into()),
+            Ok(_) | Err(_) if text.trim().is_empty() => Err(format!("an empty text is not an {self} address")),
             Ok(_) | Err(_) => Err(format!("{} is not an {self} address", quoted(text))),
         }
     }
@@ -273,7 +274,7 @@ fn gateway(version: Version, value: Option<&Value>) -> Result<Option<IpAddr>, St
     if address.is_unspecified() {
         return Ok(None);
     }
-    if address.is_multicast() || address.is_loopback() {
+    if address.is_multicast() || address.is_loopback() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err(format!("{address} cannot be a gateway"));
     }
     Ok(Some(address))

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::runner::{Next, PlanFailure, RollBack, Runner};
-use crate::effect::Step;
+use crate::effect::{Expectation, Step};
 
 /// An ordered list of changes of the guest. Carried out whole, or rolled back.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Plan {
     pub steps: Vec<PlanStep>,
     /// How long its programs may take together; each by itself if `None`.
     pub budget: Option<Budget>,
+    /// What the guest shall show when a roll-back is over; if it does not, the roll-back has failed.
+    pub restored: Option<Await>,
 }
 
 /// How long the programs of a plan may take together, whatever each may take by itself: whoever waits for the plan waits
@@ -65,12 +67,18 @@ impl PlanStep {
         Self { action: Action::Nothing, on_failure: OnFailure::RollBack, undo: Undo::Steps(steps) }
     }
 
+    /// Waits for a change to come into effect; if it does not, the plan ends.
+    #[must_use]
+    pub const fn wait(condition: Await) -> Self {
+        Self { action: Action::Await(condition), on_failure: OnFailure::RollBack, undo: Undo::FromOutcome }
+    }
+
     /// The change, if it is one.
     #[must_use]
     pub const fn step(&self) -> Option<&Step> {
         match &self.action {
             Action::Step(step) => Some(step),
-            Action::Nothing => None,
+            Action::Await(_) | Action::Nothing => None,
         }
     }
 }
@@ -78,10 +86,21 @@ impl PlanStep {
 /// What a plan does in one place.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Action {
+    /// Waits for a change to come into effect.
+    Await(Await),
     /// Nothing.
     Nothing,
     /// Changes the guest.
     Step(Step),
+}
+
+/// Asks the guest again and again until it shows what is expected of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Await {
+    /// What it shall show.
+    pub expectation: Expectation,
+    /// After this time it counts as a failure that it does not.
+    pub patience: Duration,
 }
 
 /// What happens when a step fails.

@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::{Action, Budget, OnFailure, Plan, PlanStep, Undo};
-use crate::effect::{Failure, Outcome, Step};
+use super::{Action, Await, Budget, OnFailure, Plan, PlanStep, Undo};
+use crate::effect::{Effect, Expectation, Failure, Outcome, Step};
 use crate::time::Instant;
 
 /// A plan that is being carried out.
 ///
-/// Call [`Runner::poll`] for the step to carry out, report its outcome with [`Runner::handle_outcome`], and go on until
-/// `poll` says that the plan is finished. One step is in hand at a time.
+/// Call [`Runner::poll`] for the effect to carry out, report its outcome with [`Runner::handle_outcome`], and go on until
+/// `poll` says that the plan is finished. One effect is in hand at a time.
 #[derive(Debug)]
 pub struct Runner {
     ahead: VecDeque<PlanStep>,
@@ -23,11 +23,18 @@ pub struct Runner {
     budget: Option<Budget>,
     /// When the time for the steps, or for undoing them, is used up.
     deadline: Option<Instant>,
+    restored: Option<Await>,
 }
 
-/// What a step of the roll-back gets even when the time is used up. A guest without a network is worse than a late answer,
-/// and on a guest that is short of processor time nothing is quick.
-const UNDO_MIN: Duration = Duration::from_secs(5);
+/// What a program of the roll-back gets even if so many are to run that its share of the time is less. A guest without a
+/// network is worse than a late answer, and on a guest that is short of processor time nothing is quick.
+const UNDO_MIN: Duration = Duration::from_secs(2);
+
+/// What is said of a change that does not come into effect.
+const WAITING: &str = "wait for the network";
+
+/// How often the guest is asked whether it shows what is expected.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// With less time than this left, a second try is not worth beginning.
 const SECOND_TRY_MIN: Duration = Duration::from_secs(1);
@@ -37,8 +44,10 @@ const SECOND_TRY_MIN: Duration = Duration::from_secs(1);
 pub enum Next {
     /// The plan has come to its end.
     Finished(Result<(), PlanFailure>),
-    /// Carry out this step and report its outcome.
-    Perform(Step),
+    /// Carry out this step or answer these probes, and report the outcome.
+    Perform(Effect),
+    /// Poll again at this time.
+    Wait(Instant),
 }
 
 /// A plan that failed. Its text names the step that ended it, why, and whether the state before was brought back.
@@ -80,12 +89,26 @@ enum State {
         again: Step,
         in_hand: InHand,
     },
+    /// The guest has to show what is expected.
+    Awaiting(Awaiting),
     /// The plan failed; changes are being undone.
     RollingBack {
         failure: PlanFailure,
         in_hand: Option<String>,
     },
     Finished,
+}
+
+/// What is awaited, and of which part of the plan it is.
+#[derive(Debug)]
+struct Awaiting {
+    expectation: Expectation,
+    /// When patience ends.
+    until: Instant,
+    /// When the guest is asked next; `None` while it is being asked.
+    ask: Option<Instant>,
+    /// The failure that is being rolled back, if one is.
+    rolled_back: Option<PlanFailure>,
 }
 
 /// The step in hand without its content, which has gone to whom carries it out.
@@ -108,21 +131,24 @@ impl Runner {
     /// Starts a plan.
     #[must_use]
     pub fn new(plan: Plan, now: Instant) -> Self {
-        let Plan { steps, budget } = plan;
+        let Plan { steps, budget, restored } = plan;
         let deadline = budget.map(|budget| now.after(budget.apply));
-        Self { ahead: steps.into(), undo: Vec::new(), state: State::Idle, budget, deadline }
+        Self { ahead: steps.into(), undo: Vec::new(), state: State::Idle, budget, deadline, restored }
     }
 
     /// What to do next. To be called once at the start and once after each outcome.
     pub fn poll(&mut self, now: Instant) -> Next {
         match self.advance(now) {
-            Next::Perform(Step::Run(mut program)) => {
-                // Going forward there is time left, or the plan would have been given up.
-                let least = if matches!(self.state, State::RollingBack { .. }) { UNDO_MIN } else { SECOND_TRY_MIN };
-                program.timeout = program.timeout.min(self.time_left(now).max(least));
-                Next::Perform(Step::Run(program))
+            Next::Perform(Effect::Step(Step::Run(mut program))) => {
+                let most = match self.state {
+                    State::RollingBack { .. } => self.share(now).max(UNDO_MIN),
+                    // There is time left, or the plan would have been given up.
+                    _ => self.time_left(now).max(SECOND_TRY_MIN),
+                };
+                program.timeout = program.timeout.min(most);
+                Next::Perform(Effect::Step(Step::Run(program)))
             }
-            next @ (Next::Finished(_) | Next::Perform(_)) => next,
+            next @ (Next::Finished(_) | Next::Perform(_) | Next::Wait(_)) => next,
         }
     }
 
@@ -134,6 +160,10 @@ impl Runner {
                 };
                 let step = match action {
                     Action::Step(step) => step,
+                    Action::Await(condition) => {
+                        self.begin_to_wait(condition, None, now);
+                        return self.advance(now);
+                    }
                     Action::Nothing => {
                         self.note_undo(undo, None);
                         self.state = State::Idle;
@@ -141,6 +171,12 @@ impl Runner {
                     }
                 };
                 if matches!(step, Step::Run(_)) && self.time_left(now).is_zero() {
+                    // What need not succeed is not worth giving up what did.
+                    if on_failure == OnFailure::GoOn {
+                        self.note_undo(undo, None);
+                        self.state = State::Idle;
+                        return self.advance(now);
+                    }
                     self.state = self.give_up(step.to_string(), Failure::TimedOut { output: String::new() }, now);
                     return self.advance(now);
                 }
@@ -150,32 +186,59 @@ impl Runner {
                     (OnFailure::Retry(_), None) | (OnFailure::RollBack, _) => AfterFailure::RollBack,
                 };
                 self.state = State::Forward(InHand { description: step.to_string(), on_failure, undo });
-                Next::Perform(step)
+                perform(step)
             }
             State::Recovering { mut first, again, in_hand } => match first.pop_front() {
                 Some(step) => {
                     self.state = State::Recovering { first, again, in_hand };
-                    Next::Perform(step)
+                    perform(step)
                 }
                 None => {
                     self.state = State::Forward(in_hand);
-                    Next::Perform(again)
+                    perform(again)
                 }
             },
-            State::RollingBack { failure, .. } => match self.undo.pop() {
-                Some(step) => {
+            State::RollingBack { failure, .. } => match (self.undo.pop(), self.restored.take()) {
+                (Some(step), restored) => {
+                    self.restored = restored;
                     self.state = State::RollingBack { failure, in_hand: Some(step.to_string()) };
-                    Next::Perform(step)
+                    perform(step)
                 }
-                None => Next::Finished(Err(failure)),
+                // What could not be put back has been said already.
+                (None, Some(condition)) if failure.roll_back == RollBack::Done => {
+                    self.begin_to_wait(condition, Some(failure), now);
+                    self.advance(now)
+                }
+                (None, _) => Next::Finished(Err(failure)),
+            },
+            State::Awaiting(mut awaiting) => match awaiting.ask.filter(|ask| *ask > now) {
+                Some(ask) => {
+                    self.state = State::Awaiting(awaiting);
+                    Next::Wait(ask)
+                }
+                None => {
+                    awaiting.ask = None;
+                    self.state = State::Awaiting(awaiting);
+                    Next::Perform(Effect::Probe(Expectation::probes()))
+                }
             },
             // Only after a call too many: there is nothing more to do.
             State::Forward(_) | State::Finished => Next::Finished(Ok(())),
         }
     }
 
-    /// What became of the step that `poll` gave out.
+    /// What became of the effect that `poll` gave out.
     pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
+        let outcome = match (core::mem::replace(&mut self.state, State::Finished), outcome) {
+            (State::Awaiting(awaiting), outcome) => {
+                self.state = self.look(awaiting, outcome, now);
+                return;
+            }
+            (state, outcome) => {
+                self.state = state;
+                outcome
+            }
+        };
         let (undo_from_outcome, failure) = match outcome {
             Outcome::Done(done) => (done.undo, None),
             Outcome::Failed(failure) => (None, Some(failure)),
@@ -193,8 +256,37 @@ impl Runner {
                 }
                 State::RollingBack { failure: first, in_hand: None }
             }
-            state @ (State::Idle | State::Finished) => state,
+            state @ (State::Awaiting(_) | State::Idle | State::Finished) => state,
         };
+    }
+
+    /// What the guest shows while something is awaited.
+    fn look(&mut self, awaiting: Awaiting, outcome: Outcome, now: Instant) -> State {
+        let unmet = match outcome {
+            Outcome::Probed(snapshot) => awaiting.expectation.unmet(&snapshot),
+            Outcome::Failed(failure) => Some(failure.to_string()),
+            Outcome::Done(_) | Outcome::Entropy(_) => Some("the driver answered another question".into()),
+        };
+        match (unmet, awaiting.rolled_back) {
+            (Some(_), rolled_back) if now < awaiting.until => {
+                let ask = Some(now.after(ASK_AGAIN).min(awaiting.until));
+                State::Awaiting(Awaiting { ask, rolled_back, ..awaiting })
+            }
+            (Some(unmet), None) => self.give_up(WAITING.into(), Failure::TimedOut { output: unmet }, now),
+            (Some(unmet), Some(failure)) => {
+                let roll_back = RollBack::Failed { step: WAITING.into(), failure: Failure::TimedOut { output: unmet } };
+                State::RollingBack { failure: PlanFailure { roll_back, ..failure }, in_hand: None }
+            }
+            (None, None) => State::Idle,
+            (None, Some(failure)) => State::RollingBack { failure, in_hand: None },
+        }
+    }
+
+    /// Also with no time left the guest is asked once.
+    fn begin_to_wait(&mut self, condition: Await, rolled_back: Option<PlanFailure>, now: Instant) {
+        let Await { expectation, patience } = condition;
+        let until = now.after(patience.min(self.time_left(now).max(SECOND_TRY_MIN)));
+        self.state = State::Awaiting(Awaiting { expectation, until, ask: Some(now), rolled_back });
     }
 
     fn forward(
@@ -236,9 +328,21 @@ impl Runner {
         State::RollingBack { failure: PlanFailure { step, failure, roll_back }, in_hand: None }
     }
 
+    /// What a program of the roll-back may take so that as much is left for each of those behind it. What it does not use,
+    /// they have.
+    fn share(&self, now: Instant) -> Duration {
+        let behind = self.undo.iter().filter(|step| matches!(step, Step::Run(_))).count();
+        let programs = u32::try_from(behind).unwrap_or(u32::MAX).saturating_add(1);
+        self.time_left(now).checked_div(programs).unwrap_or_default()
+    }
+
     fn time_left(&self, now: Instant) -> Duration {
         self.deadline.map_or(Duration::MAX, |deadline| deadline.since(now))
     }
+}
+
+const fn perform(step: Step) -> Next {
+    Next::Perform(Effect::Step(step))
 }
 
 impl fmt::Display for PlanFailure {

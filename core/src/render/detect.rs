@@ -1,7 +1,8 @@
 //! Which network stack configures the interfaces of the guest.
 //!
-//! What decides is what is installed and enabled, read from files alone; the name of the distribution only breaks ties.
-//! A stack that has no renderer is recognised too: writing behind its back would do harm or nothing.
+//! What decides is what runs, is enabled and is installed, read from files alone: it takes no time and works early at boot,
+//! before anything runs. The name of the distribution only breaks ties. A stack that has no renderer is recognised too:
+//! writing behind its back would do harm or nothing.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -12,7 +13,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, netplan};
+use super::{ifcfg, ifupdown, netplan, running};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -109,7 +110,11 @@ const PRIORITY: [Row; 20] = [
     (Stack::NetworkManager, |f| f.network_manager, "NetworkManager is enabled"),
     (Stack::Wicked, |f| f.wicked, "wicked is the network service"),
     (Stack::NetworkScripts, |f| f.network_scripts, "the service network is enabled"),
-    (Stack::Networkd, |f| f.networkd && f.networkd_configured, "systemd-networkd is enabled and has a configuration"),
+    (
+        Stack::Networkd,
+        |f| f.networkd && f.networkd_configured && !f.networkd_unmanaged,
+        "systemd-networkd is enabled and has a configuration",
+    ),
     (Stack::IfupdownNg, |f| f.interfaces_file && f.ifupdown_ng, "ifupdown-ng is installed"),
     (Stack::Busybox, |f| f.interfaces_file && f.busybox, "ifup is busybox"),
     (Stack::Ifupdown2, |f| f.interfaces_file && f.ifupdown2, "ifupdown2 is installed"),
@@ -126,6 +131,11 @@ const PRIORITY: [Row; 20] = [
     (Stack::Netplan, |f| f.netplan_installed, "netplan is installed"),
     (Stack::NetworkManager, |f| f.network_manager_enabled, "NetworkManager is enabled"),
 ];
+
+/// The names of the stacks whose files can be written.
+pub(super) fn supported() -> BTreeSet<&'static str> {
+    PRIORITY.into_iter().map(|(stack, ..)| stack).filter(|stack| stack.renderer().is_some()).map(Stack::name).collect()
+}
 
 /// Finds the stack of the interfaces of `config`.
 pub(super) fn detect(config: &NetworkConfig, os: &Os, guest: &Guest<'_>) -> Option<Detected> {
@@ -156,6 +166,7 @@ struct Facts {
     network_scripts: bool,
     networkd: bool,
     networkd_configured: bool,
+    networkd_unmanaged: bool,
     openrc: bool,
     rc_conf: bool,
     slackware: bool,
@@ -177,15 +188,20 @@ impl Facts {
         let netplan_files = any(&["/etc/netplan", "/run/netplan", "/usr/lib/netplan"], |name| name.ends_with(".yaml"));
 
         let network_functions = exists("/etc/sysconfig/network-scripts/network-functions");
-        let network_scripts = network_functions & services.is_enabled("network");
-        let network_manager_enabled = services.is_enabled("NetworkManager") | services.is_enabled("network-manager");
-        let left_alone = network_manager_enabled
-            && ((network_scripts && (os.is_old_red_hat() || ifcfg_is_not_controlled(config, guest)))
-                || interfaces_file_is_left_alone(config, guest));
+        let network_scripts = network_functions & services.is_on("network");
+        let network_manager_enabled = services.is_on("NetworkManager") | services.is_on("network-manager");
+        let left_alone = network_scripts && os.is_old_red_hat()
+            || match running::network_manager_manages(config, guest) {
+                Some(managed) => !managed,
+                None => {
+                    network_scripts && ifcfg_is_not_controlled(config, guest)
+                        || interfaces_file_is_left_alone(config, guest)
+                }
+            };
 
         let network_service = guest.link_target(&GuestPath::constant("/etc/systemd/system/network.service"));
         let wicked =
-            network_service.is_some_and(|target| target.ends_with("/wicked.service")) | services.is_enabled("wicked");
+            network_service.is_some_and(|target| target.ends_with("/wicked.service")) | services.is_on("wicked");
 
         // Names from 80 on are what systemd ships for containers and the like.
         let own = |name: &str| name.ends_with(".network") && !name.starts_with("80-");
@@ -223,8 +239,9 @@ impl Facts {
             network_manager: network_manager_enabled && !left_alone,
             network_manager_enabled,
             network_scripts,
-            networkd: services.is_enabled("systemd-networkd"),
+            networkd: services.is_on("systemd-networkd"),
             networkd_configured,
+            networkd_unmanaged: running::networkd_manages(config, guest) == Some(false),
             openrc,
             rc_conf: exists("/etc/rc.conf"),
             slackware: exists("/etc/rc.d/rc.inet1.conf"),
@@ -233,11 +250,12 @@ impl Facts {
     }
 }
 
-/// The services that start at boot, whatever starts them.
+/// The services that run and those that start at boot, whatever starts them.
 #[derive(Debug)]
 struct Services<'a> {
     units: BTreeSet<&'a str>,
     scripts: BTreeSet<&'a str>,
+    active: BTreeSet<&'a str>,
     masked: Vec<&'a str>,
 }
 
@@ -273,13 +291,19 @@ impl<'a> Services<'a> {
             .map(|(name, _)| name)
             .collect();
         let scripts = started.into_iter().filter_map(start_link).chain(openrc).collect();
-        Self { units: units.into_iter().collect(), scripts, masked }
+        let active = names(&[running::SYSTEMD_UNITS])
+            .into_iter()
+            .filter_map(running::active_unit)
+            .chain(names(&[running::OPENRC_STARTED]))
+            .collect();
+        Self { units: units.into_iter().collect(), scripts, active, masked }
     }
 
-    fn is_enabled(&self, name: &str) -> bool {
+    /// Whether a service runs or will at the next boot: right now, at boot, it may not have been started yet.
+    fn is_on(&self, name: &str) -> bool {
         // A service that was removed but not purged is masked on Debian, its links stay.
-        !self.masked.contains(&name)
-            && (self.units.contains(&*format!("{name}.service")) || self.scripts.contains(name))
+        let enabled = self.units.contains(&*format!("{name}.service")) || self.scripts.contains(name);
+        self.active.contains(name) || enabled && !self.masked.contains(&name)
     }
 
     fn any(&self, wanted: fn(&str) -> bool) -> bool {
@@ -331,3 +355,6 @@ fn interfaces_file_is_left_alone(config: &NetworkConfig, guest: &Guest<'_>) -> b
     let defined = ifupdown::define_all(config, guest);
     defined && !squeezed.contains("managed=true")
 }
+
+#[cfg(test)]
+mod tests;

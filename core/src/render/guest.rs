@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use super::text::decode;
-use crate::effect::{DirectoryEntry, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot};
+use crate::effect::{DirectoryEntry, Expectation, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot};
 
 /// The most symlinks followed from one path.
 const SYMLINKS_MAX: usize = 4;
@@ -153,6 +153,14 @@ impl<'a> Guest<'a> {
     /// The state of one interface.
     pub(super) fn interface(&self, name: &str) -> Option<&'a InterfaceState> {
         self.interfaces().iter().find(|interface| interface.name == name)
+    }
+
+    /// Whether the kernel shows anything else than what is expected.
+    pub(super) fn unmet(&self, expectation: &Expectation) -> bool {
+        for probe in Expectation::probes().into_iter().filter(|probe| !self.snapshot.answers(probe)) {
+            self.note(probe);
+        }
+        expectation.unmet(self.snapshot).is_some()
     }
 
     fn note(&self, probe: Probe) {

@@ -13,6 +13,7 @@ mod cloud_init;
 mod detect;
 mod files;
 mod guest;
+mod host_data;
 mod hostname;
 mod hosts;
 mod ifcfg;
@@ -22,9 +23,12 @@ mod netplan;
 mod os;
 mod resolv;
 mod restart;
+mod running;
 mod systemd;
 mod text;
+mod verify;
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -33,22 +37,12 @@ use core::net::IpAddr;
 use self::detect::{Detected, detect};
 use self::files::{Files, Importance};
 use self::guest::Guest;
+pub use self::host_data::{HostData, Unread};
 use self::os::Os;
 use self::restart::{Activation, BUDGET, OldState, is_global};
 use crate::effect::{Probe, Snapshot};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, PlanStep, Undo};
-
-/// What the host's part of Xenstore says about the network.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct HostData {
-    /// `vm-data/hostname`, if there is one.
-    pub hostname: Option<Vec<u8>>,
-    /// The names and values below `vm-data/networking`, in any order.
-    pub networking: Vec<(String, Vec<u8>)>,
-    /// The numbers below `device/vif` and the `mac` of each, in any order.
-    pub vifs: Vec<(u32, String)>,
-}
 
 /// What came of a preparation.
 #[derive(Debug, Eq, PartialEq)]
@@ -93,6 +87,12 @@ pub fn reset_network(data: &HostData, snapshot: &Snapshot) -> Prepared {
 pub fn set_hostname(name: &str, snapshot: &Snapshot) -> Prepared {
     let guest = Guest::new(snapshot);
     finish(&guest, prepare_hostname(name, &guest))
+}
+
+/// The network stacks that can be configured, by the names that are found in [`Configuration::target`].
+#[must_use]
+pub fn stacks() -> BTreeSet<&'static str> {
+    detect::supported()
 }
 
 /// Writes the files of one network stack.
@@ -156,12 +156,18 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     }
 
     let Activation { before, after, old } = activation;
+    let changes_something = !after.is_empty();
     let essential = files.steps(Importance::Essential);
     let minor = files.steps(Importance::Minor);
     let mut steps: Vec<PlanStep> = Vec::new();
     steps.extend(before);
     steps.extend(essential);
     steps.extend(after);
+    let mut restored = None;
+    if changes_something {
+        steps.push(PlanStep::wait(verify::applied(&config)));
+        restored = (old == OldState::Usable).then(|| verify::restored(&config, guest));
+    }
     steps.extend(minor);
     steps.extend(last);
     if old == OldState::Worthless {
@@ -169,7 +175,8 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             step.undo = Undo::Steps(Vec::new());
         }
     }
-    Ok(Configuration { plan: Plan { steps, budget: Some(BUDGET) }, errors, warnings, target, because })
+    let plan = Plan { steps, budget: Some(BUDGET), restored };
+    Ok(Configuration { plan, errors, warnings, target, because })
 }
 
 fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {
@@ -189,7 +196,8 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
     let mut steps = files.steps(Importance::Essential);
     steps.extend(last);
     let because = os.name;
-    Ok(Configuration { plan: Plan { steps, budget: None }, errors: Vec::new(), warnings, target: "hostname", because })
+    let plan = Plan { steps, ..Plan::default() };
+    Ok(Configuration { plan, errors: Vec::new(), warnings, target: "hostname", because })
 }
 
 /// The changes that give the guest its name; what cannot be done is a warning.

@@ -18,6 +18,14 @@ use crate::wire::{ErrorName, StorePath, Token};
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct OperationId(pub(crate) u64);
 
+impl OperationId {
+    /// The operation with this number, for who uses a [`Client`] alone and counts by itself.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// Something to do in Xenstore.
 ///
 /// There are no transactions: one that is open blocks the migration of the server on kernels before 5.2.

@@ -8,7 +8,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot, Step,
+    DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel, Probe, RouteState, Snapshot,
+    Step,
 };
 use nova_agent_core::network::{Hostname, MacAddr};
 use nova_agent_core::plan::Plan;
@@ -50,6 +51,7 @@ pub(crate) struct Guest {
     pub(crate) hostname: String,
     pub(crate) interfaces: Vec<InterfaceState>,
     pub(crate) kernel: String,
+    pub(crate) routes: Vec<RouteState>,
     pub(crate) programs: BTreeMap<String, GuestPath>,
 }
 
@@ -81,6 +83,7 @@ impl Guest {
             files: read_tree(&case.join(tree)),
             hostname: text(&json["hostname"]).expect("hostname in guest.json"),
             interfaces: interfaces.collect(),
+            routes: Vec::new(),
             kernel: text(&json["kernel"]).unwrap_or_else(|| "Linux".into()),
             programs: programs.collect(),
         }
@@ -153,6 +156,7 @@ impl Guest {
                 let (system, hostname) = (self.kernel.clone(), self.hostname.clone());
                 snapshot.kernel = Some(Kernel { system, release: "5.10.0".into(), hostname });
             }
+            Probe::Routes => snapshot.routes = Some(self.routes.clone()),
             Probe::Interfaces => snapshot.interfaces = Some(self.interfaces.clone()),
             Probe::Program(name) => {
                 let path = self.programs.get(&name).cloned();

@@ -1,15 +1,28 @@
-//! The addresses of the machine's interfaces, as getifaddrs(3) lists them.
+//! The addresses of the machine's interfaces, as getifaddrs(3) lists them, and what Linux says of those of IPv6 in
+//! `/proc/net/if_inet6` (`net/ipv6/addrconf.c`).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
+use std::collections::BTreeSet;
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
-use nova_agent_core::effect::InterfaceState;
+use nova_agent_core::effect::{GuestPath, InterfaceState};
+
+use super::text;
+use crate::root::{Follow, Root, Trust};
+
+const IF_INET6: GuestPath = GuestPath::constant("/proc/net/if_inet6");
+
+/// Another server has the address; it has no end of its life (`linux/if_addr.h`).
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_PERMANENT: u32 = 0x80;
 
 /// The most addresses of an interface that are listed.
 const ADDRESSES_MAX: usize = 256;
 
-pub(super) fn add(interfaces: &mut [InterfaceState]) {
+/// Adds what each interface has by its configuration: no address that a router announced, and none that does not work
+/// because another server has it.
+pub(super) fn add(root: &Root, interfaces: &mut [InterfaceState]) {
     let listed = match getifaddrs() {
         Ok(listed) => listed,
         Err(error) => {
@@ -17,6 +30,9 @@ pub(super) fn add(interfaces: &mut [InterfaceState]) {
             return;
         }
     };
+    let place = root.place(&IF_INET6, Follow::Yes, Trust::Any).ok();
+    let flags = place.and_then(|place| text(&place.directory, &place.name)).unwrap_or_default();
+    let left_out: BTreeSet<(Ipv6Addr, &str)> = flags.lines().filter_map(left_out).collect();
     for item in listed {
         let (Some(address), Some(mask)) = (item.address.as_ref().and_then(ip), item.netmask.as_ref().and_then(ip))
         else {
@@ -26,10 +42,21 @@ pub(super) fn add(interfaces: &mut [InterfaceState]) {
         let name = item.interface_name.split(':').next().unwrap_or_default();
         if let Some(interface) = interfaces.iter_mut().find(|interface| interface.name == name)
             && interface.addresses.len() < ADDRESSES_MAX
+            && !matches!(address, IpAddr::V6(v6) if left_out.contains(&(v6, name)))
         {
             interface.addresses.push((address, prefix_len(mask)));
         }
     }
+}
+
+/// The address of a line like `fe80...0001 02 40 20 80 eth0` that is not to be told: address, index of the interface,
+/// prefix length, scope, flags, name.
+fn left_out(line: &str) -> Option<(Ipv6Addr, &str)> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [address, _, _, _, flags, name] = words.as_slice() else { return None };
+    let flags = u32::from_str_radix(flags, 16).ok()?;
+    let told = flags & IFA_F_PERMANENT != 0 && flags & IFA_F_DADFAILED == 0;
+    (!told).then_some((Ipv6Addr::from_bits(u128::from_str_radix(address, 16).ok()?), *name))
 }
 
 fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
@@ -52,6 +79,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_that_a_router_announced_or_another_server_has_is_left_out() {
+        let line = |flags: &str| format!("20010db8000000000000000000000002 02 40 00 {flags}     eth0");
+        let address: Ipv6Addr = "2001:db8::2".parse().unwrap();
+        assert_eq!(left_out(&line("80")), None);
+        assert_eq!(left_out(&line("00")), Some((address, "eth0")));
+        assert_eq!(left_out(&line("01")), Some((address, "eth0")));
+        assert_eq!(left_out(&line("88")), Some((address, "eth0")));
+        assert_eq!(left_out("junk"), None);
+    }
+
+    #[test]
     fn the_loopback_address_is_found() {
         let lo = InterfaceState {
             name: String::from("lo"),
@@ -64,7 +102,7 @@ mod tests {
             addresses: Vec::new(),
         };
         let mut interfaces = [lo];
-        add(&mut interfaces);
+        add(&Root::guest().unwrap(), &mut interfaces);
         let loopback = (IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
         assert!(interfaces[0].addresses.contains(&loopback), "{:?}", interfaces[0].addresses);
     }

@@ -3,6 +3,7 @@
 mod addresses;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
+mod routes;
 mod settle;
 mod sysfs;
 
@@ -37,6 +38,7 @@ pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Sn
             }
             Probe::Kernel => snapshot.kernel = Some(kernel(root, hostname)),
             Probe::Interfaces => snapshot.interfaces = Some(interfaces(root)),
+            Probe::Routes => snapshot.routes = Some(routes::routes(root)),
             Probe::Program(name) => {
                 let path = programs::find(root, &name);
                 snapshot.programs.insert(name, path);
@@ -152,7 +154,7 @@ fn interfaces(root: &Root) -> Vec<InterfaceState> {
     #[cfg(not(target_os = "freebsd"))]
     let mut interfaces = sysfs::interfaces(root);
     if !root.is_sandbox() {
-        addresses::add(&mut interfaces);
+        addresses::add(root, &mut interfaces);
     }
     interfaces
 }

@@ -1,6 +1,7 @@
 //! A guest in memory: files, programs that succeed, a password.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use nova_agent_core::effect::{
@@ -19,6 +20,8 @@ pub struct Guest {
     runs: Vec<String>,
     /// How long a program takes.
     program_takes: Duration,
+    /// What the kernel shows of the first interface, whatever programs do; unknown if empty.
+    kernel_shows: Vec<(IpAddr, u8)>,
     /// What the next random bytes are made of.
     entropy: u8,
 }
@@ -44,6 +47,7 @@ impl Guest {
             passwords: Vec::new(),
             runs: Vec::new(),
             program_takes: Duration::ZERO,
+            kernel_shows: Vec::new(),
             entropy: 0,
         };
         for (path, content) in [
@@ -64,6 +68,11 @@ impl Guest {
     /// Sets how long every program takes from now on.
     pub const fn set_program_takes(&mut self, time: Duration) {
         self.program_takes = time;
+    }
+
+    /// Sets the addresses that the first interface has from now on, whatever programs do.
+    pub fn set_kernel_shows(&mut self, addresses: &[(IpAddr, u8)]) {
+        self.kernel_shows = addresses.to_vec();
     }
 
     /// The content of a file, if there is one.
@@ -163,7 +172,9 @@ impl Guest {
                 let hostname = self.hostname.clone();
                 snapshot.kernel = Some(Kernel { system: "Linux".into(), release: "6.1.0".into(), hostname });
             }
-            Probe::Interfaces => snapshot.interfaces = Some(interfaces()),
+            // What the kernel knows cannot be told here.
+            Probe::Routes => snapshot.routes = Some(Vec::new()),
+            Probe::Interfaces => snapshot.interfaces = Some(interfaces(&self.kernel_shows)),
             Probe::Program(name) => {
                 let path = guest_path(&format!("/sbin/{name}"));
                 let found = self.files.contains_key(&path).then_some(path);
@@ -193,7 +204,7 @@ impl Guest {
     }
 }
 
-fn interfaces() -> Vec<InterfaceState> {
+fn interfaces(addresses_of_first: &[(IpAddr, u8)]) -> Vec<InterfaceState> {
     let interface = |(vif, mac): (u32, &str)| InterfaceState {
         name: format!("eth{vif}"),
         mac: mac.try_into().ok(),
@@ -202,7 +213,7 @@ fn interfaces() -> Vec<InterfaceState> {
         master: None,
         driver: Some("vif".into()),
         up: true,
-        addresses: Vec::new(),
+        addresses: if vif == 0 { addresses_of_first.to_vec() } else { Vec::new() },
     };
     [(0, "bc:76:4e:20:75:72"), (1, "bc:76:4e:20:5e:fb")].map(interface).into()
 }

@@ -1,7 +1,8 @@
 //! What is rendered, given to the network stacks it is for: they accept it, and make of it exactly what the host said.
 //!
-//! For each target, every golden case is tried, and random data of a host on plain guests. What a stack makes of random
-//! data depends on nothing but `NOVA_ORACLE_SEED`; `NOVA_ORACLE_CASES` is how many there are for each target.
+//! For each stack, every guest of `tests/guests` that has it is tried, and random data of a host on plain guests. What a
+//! stack makes of random data depends on nothing but `NOVA_ORACLE_SEED`; `NOVA_ORACLE_CASES` is how many there are for
+//! each stack.
 #![deny(unsafe_code)]
 #![allow(
     clippy::cast_possible_truncation,
@@ -15,35 +16,37 @@
 )]
 
 mod random;
-#[path = "../../../core/tests/support/mod.rs"]
-mod support;
+mod table;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 
-use nova_agent_core::effect::InterfaceState;
-use nova_agent_core::network::{MacAddr, validate};
-use nova_agent_core::render::{HostData, Prepared};
+use nova_agent_core::network::validate;
+use nova_agent_core::render::{self, Configuration, HostData, Prepared};
+use nova_agent_tests::fixture::{Entry, Fixture, Guest};
 use nova_agent_tests::oracle::{self, Expected, Report};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use self::support::{Guest, Host, write_tree};
+use self::table::{Line, show};
 
-/// What `tests/golden` and `tests/oracles` know as this stack.
+/// A network stack, and what judges its files.
 struct Target {
-    /// The directory below `tests/golden`.
-    golden: &'static str,
+    /// Its name, as the agent says it.
+    stack: &'static str,
+    oracle: Option<Oracle>,
+}
+
+struct Oracle {
     /// The target of `tests/oracles/check`.
-    oracle: &'static str,
+    name: &'static str,
     depth: Depth,
-    /// The golden cases whose guests get random data.
+    /// The guests that get random data. The first one has [`ADDRESS`].
     guests: &'static [&'static str],
-    /// What the names of the interfaces begin with.
+    /// What the names of their interfaces begin with.
     interfaces: &'static str,
 }
 
@@ -56,27 +59,33 @@ enum Depth {
     Parsed,
 }
 
-const TARGETS: [Target; 2] = [
-    Target { golden: "ifcfg", oracle: "ifcfg", depth: Depth::Parsed, guests: &["canonical"], interfaces: "eth" },
+static TARGETS: [Target; 2] = [
     Target {
-        golden: "ifupdown",
-        oracle: "ifupdown",
-        depth: Depth::Applied,
-        guests: &["canonical", "resolvconf"],
-        interfaces: "eth",
+        stack: "ifupdown",
+        oracle: Some(Oracle {
+            name: "ifupdown",
+            depth: Depth::Applied,
+            guests: &["debian-12-ifupdown+canonical", "ubuntu-16.04-ifupdown"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "network-scripts",
+        oracle: Some(Oracle { name: "ifcfg", depth: Depth::Parsed, guests: &["centos-7-ifcfg"], interfaces: "eth" }),
     },
 ];
 
-/// Golden cases that no oracle can judge, and why.
-const UNCHECKED: [(&str, &str); 2] = [
-    ("ifupdown/foreign-stanzas", "what it keeps needs a bridge and files of the server"),
-    ("ifupdown/no-interface-described", "nothing is rendered"),
-];
+/// Guests that no oracle can judge, and why.
+const UNCHECKED: [(&str, &str); 1] =
+    [("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server")];
 
-/// Golden cases whose guests list the name servers in another order already, which is no reason to change them.
-const OTHER_ORDER: [&str; 1] = ["ifcfg/stale-files-and-kept-lines"];
+/// Guests that list the name servers in another order already, which is no reason to change them.
+const OTHER_ORDER: [&str; 1] = ["centos-6-ifcfg"];
 
-/// Random cases for each target, unless `NOVA_ORACLE_CASES` says otherwise.
+/// An address that the first guest of each oracle gets, and that is to be found in its files.
+const ADDRESS: &str = "203.0.113.11";
+
+/// Random cases for each stack, unless `NOVA_ORACLE_CASES` says otherwise.
 const CASES: usize = 200;
 
 /// Where they come from, unless `NOVA_ORACLE_SEED` says otherwise.
@@ -93,36 +102,37 @@ const REJECTED_MAX: u64 = 1000;
 
 #[test]
 fn every_stack_makes_of_the_files_what_the_host_said() {
-    TARGETS.iter().for_each(assert_can_run);
+    oracles().for_each(|(_, oracle)| assert_can_run(oracle));
     let (cases, seed) = (number("NOVA_ORACLE_CASES", CASES), number("NOVA_ORACLE_SEED", SEED));
-    let golden: Vec<(usize, PathBuf)> = (0..).zip(&TARGETS).flat_map(|(nth, target)| golden(nth, target)).collect();
-    let random = (0..cases).flat_map(|case| (0..TARGETS.len()).map(move |nth| Job::Random { nth, case }));
-    let jobs: Vec<Job<'_>> = golden.iter().map(|(nth, case)| Job::Golden { nth: *nth, case }).chain(random).collect();
+    let fixtures: Vec<Vec<Fixture>> = TARGETS.iter().map(fixtures).collect();
+    let known = oracles().flat_map(|(nth, oracle)| {
+        let judged = fixtures[nth].iter().filter(|fixture| reason(fixture).is_none());
+        judged.map(move |fixture| (nth, Job::Known { oracle, fixture }))
+    });
+    let random = (0..cases).flat_map(|case| oracles().map(move |(nth, oracle)| (nth, Job::Random { oracle, case })));
+    let jobs: Vec<(usize, Job<'_>)> = known.chain(random).collect();
 
     let next = AtomicUsize::new(0);
     let tallies = Mutex::new(TARGETS.each_ref().map(|_| Tally::default()));
     thread::scope(|scope| {
         for _ in 0..WORKERS_PER_CORE * thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    run(job, seed, &tallies);
+                while let Some((nth, job)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    run(*nth, job, seed, &tallies);
                 }
             });
         }
     });
 
     let tallies = tallies.into_inner().unwrap();
-    let mut table =
-        format!("oracles, seed {seed}\n{:12}{:>9}{:>9}{:>9}  oracle\n", "target", "golden", "random", "failed");
-    for (target, Tally { golden, random, failures }) in TARGETS.iter().zip(&tallies) {
-        let depth = match target.depth {
-            Depth::Applied => "applied by its own programs",
-            Depth::Parsed => "parsed, meaning applied",
-        };
-        writeln!(table, "{:12}{golden:>9}{random:>9}{:>9}  {depth}", target.oracle, failures.len()).unwrap();
-    }
-    // Not by print!, which the test harness swallows.
-    std::io::stderr().write_all(table.as_bytes()).unwrap();
+    let lines = TARGETS.iter().zip(&fixtures).zip(&tallies).map(|((target, fixtures), tally)| Line {
+        target,
+        fixtures: fixtures.len(),
+        random: tally.random,
+        failed: tally.failures.len(),
+    });
+    let unjudged = fixtures.iter().flatten().filter_map(|fixture| Some((fixture.name(), reason(fixture)?)));
+    show(seed, lines, unjudged);
 
     let failures: Vec<String> = tallies.into_iter().flat_map(|tally| tally.failures).collect();
     assert!(failures.is_empty(), "{} failed\n\n{}", failures.len(), failures.join("\n\n"));
@@ -130,65 +140,73 @@ fn every_stack_makes_of_the_files_what_the_host_said() {
 
 #[test]
 fn a_wrong_address_and_an_impossible_one_are_refused() {
-    for target in &TARGETS {
-        let case = golden_root().join(target.golden).join("canonical");
-        let data = Host::read(&case).data;
-        let guest = Guest::read(&case, "before");
-        let good = Rendered::new(&guest, &data).expect("the canonical case");
-        assert_eq!(good.check(target), Ok(()));
+    for (_, oracle) in oracles() {
+        let rendered = || plain(oracle);
+        assert_eq!(rendered().check(oracle), Ok(()));
         for other in ["203.0.113.99", "203.0.113.999"] {
-            let bad = Rendered::new(&guest, &data).expect("the canonical case");
-            for path in files(bad.tree.path()) {
-                let text = fs::read_to_string(&path).unwrap();
-                fs::write(&path, text.replace("203.0.113.11", other)).unwrap();
+            let bad = rendered();
+            for path in files(&bad.guest) {
+                let text = fs::read(&path).unwrap();
+                let Ok(text) = String::from_utf8(text) else { continue };
+                fs::write(&path, text.replace(ADDRESS, other)).unwrap();
             }
-            match bad.check(target) {
-                Err(Report::Different(_)) => {}
-                result => panic!("{} with {other}: {result:?}", target.oracle),
+            match bad.check(oracle) {
+                // The agent, too, must not take it for success.
+                Err(Report::Different(text)) => assert!(!text.contains("the agent says: met"), "{text}"),
+                result => panic!("{} with {other}: {result:?}", oracle.name),
             }
         }
     }
 }
 
 #[test]
-fn every_case_that_is_an_exception_exists() {
-    for case in UNCHECKED.iter().map(|(case, _)| *case).chain(OTHER_ORDER) {
-        assert!(golden_root().join(case).is_dir(), "{case}");
+fn every_stack_has_a_line_in_the_table() {
+    let known: Vec<&str> = TARGETS.iter().map(|target| target.stack).collect();
+    let sorted: Vec<&str> = render::stacks().into_iter().collect();
+    assert_eq!(known, sorted, "in the order of their names");
+    for fixture in Fixture::all() {
+        let stack = fixture.stack();
+        let is_known = stack.as_deref().is_none_or(|stack| stack == "hostname" || known.contains(&stack));
+        assert!(is_known, "{fixture}: {stack:?}");
     }
+}
+
+#[test]
+fn every_guest_that_is_an_exception_exists() {
+    UNCHECKED.iter().map(|(name, _)| *name).chain(OTHER_ORDER).for_each(|name| drop(Fixture::named(name)));
 }
 
 /// One configuration for one stack.
 enum Job<'a> {
-    Golden { nth: usize, case: &'a Path },
-    Random { nth: usize, case: usize },
+    Known { oracle: &'a Oracle, fixture: &'a Fixture },
+    Random { oracle: &'a Oracle, case: usize },
 }
 
 /// What passed for a target, and texts about what did not.
 #[derive(Default)]
 struct Tally {
-    golden: usize,
     random: usize,
     failures: Vec<String>,
 }
 
-fn run(job: &Job<'_>, seed: u64, tallies: &Mutex<[Tally; TARGETS.len()]>) {
-    let (nth, result) = match *job {
-        Job::Golden { nth, case } => (nth, check_golden(&TARGETS[nth], case)),
+fn run(nth: usize, job: &Job<'_>, seed: u64, tallies: &Mutex<[Tally; TARGETS.len()]>) {
+    let result = match *job {
+        Job::Known { oracle, fixture } => check_known(oracle, fixture),
         // One failure tells enough about a target.
-        Job::Random { nth, .. } if !tallies.lock().unwrap()[nth].failures.is_empty() => return,
-        Job::Random { nth, case } => (nth, check_random(&TARGETS[nth], seed, case)),
+        Job::Random { .. } if !tallies.lock().unwrap()[nth].failures.is_empty() => return,
+        Job::Random { oracle, case } => check_random(oracle, seed, case),
     };
     let tally = &mut tallies.lock().unwrap()[nth];
     match (job, result) {
         (_, Err(text)) => tally.failures.push(text),
-        (Job::Golden { .. }, Ok(())) => tally.golden += 1,
+        (Job::Known { .. }, Ok(())) => {}
         (Job::Random { .. }, Ok(())) => tally.random += 1,
     }
 }
 
-/// A guest's files after the change, and what shall come of them.
+/// A guest after the change, and what shall come of its files.
 struct Rendered {
-    tree: tempfile::TempDir,
+    guest: Guest,
     expected: Expected,
     changes: String,
 }
@@ -196,61 +214,65 @@ struct Rendered {
 impl Rendered {
     /// # Errors
     /// The text for the host.
-    fn new(guest: &Guest, data: &HostData) -> Result<Self, String> {
-        let validated = validate(&data.networking, &data.vifs, &guest.interfaces);
-        let configuration = match guest.prepare(data) {
+    fn new(guest: Guest, data: &HostData) -> Result<Self, String> {
+        let interfaces = guest.interfaces();
+        let validated = validate(&data.networking, &data.vifs, &interfaces);
+        let Configuration { plan, .. } = match guest.prepare(data) {
             Prepared::Ready(configuration) => configuration,
             Prepared::Refused(text) => return Err(text),
             Prepared::Missing(probes) => return Err(format!("still asks: {probes:?}")),
         };
-        let tree = tempfile::tempdir().unwrap();
-        write_tree(tree.path(), &guest.files);
-        oracle::apply(&configuration.plan, tree.path()).unwrap();
-        let mut expected = Expected::new(&validated.config).on(&guest.interfaces);
-        if guest.programs.contains_key("resolvconf") {
+        let changes = oracle::describe(&plan);
+        guest.carry_out(plan).map_err(|failure| failure.to_string())?;
+        let mut expected = Expected::new(&validated.config).on(&interfaces);
+        if guest.has_program("resolvconf") {
             expected = expected.with_nameservers_in_any_order();
         }
-        Ok(Self { tree, expected, changes: oracle::describe(&configuration.plan) })
+        Ok(Self { guest, expected, changes })
     }
 
-    fn check(&self, target: &Target) -> Result<(), Report> {
-        oracle::check(target.oracle, self.tree.path(), &self.expected)
+    fn check(&self, oracle: &Oracle) -> Result<(), Report> {
+        oracle::check(oracle.name, self.guest.path(), &self.expected, Path::new(env!("CARGO_BIN_EXE_nova-verify")))
     }
 }
 
 /// A machine that cannot run a stack says so once, not for every case.
-fn assert_can_run(target: &Target) {
-    let case = golden_root().join(target.golden).join("canonical");
-    let rendered = Rendered::new(&Guest::read(&case, "before"), &Host::read(&case).data).expect("the canonical case");
-    if let Err(report @ Report::Unavailable(_)) = rendered.check(target) {
-        panic!("{}: {report}", target.oracle);
+fn assert_can_run(oracle: &Oracle) {
+    if let Err(report @ Report::Unavailable(_)) = plain(oracle).check(oracle) {
+        panic!("{}: {report}", oracle.name);
     }
 }
 
-fn check_golden(target: &Target, case: &Path) -> Result<(), String> {
-    let rendered = Rendered::new(&Guest::read(case, "before"), &Host::read(case).data);
-    let result = rendered.and_then(|mut rendered| {
-        if OTHER_ORDER.iter().any(|other| golden_root().join(other) == case) {
-            rendered.expected = rendered.expected.with_nameservers_in_any_order();
-        }
-        rendered.check(target).map_err(|report| report.to_string())
-    });
-    result.map_err(|text| format!("=== {}\n{text}", case.display()))
+/// The first guest of an oracle.
+fn plain(oracle: &Oracle) -> Rendered {
+    let fixture = Fixture::named(oracle.guests[0]);
+    Rendered::new(fixture.guest(), &fixture.host()).unwrap_or_else(|text| panic!("{fixture}: {text}"))
 }
 
-fn check_random(target: &Target, seed: u64, case: usize) -> Result<(), String> {
-    let guest = target.guests[case % target.guests.len()];
-    let guest_case = golden_root().join(target.golden).join(guest);
-    let mut guest = Guest::read(&guest_case, "before");
-    guest.interfaces = (0..random::INTERFACES_MAX).map(|number| interface(target, number)).collect();
+fn check_known(oracle: &Oracle, fixture: &Fixture) -> Result<(), String> {
+    let result = Rendered::new(fixture.guest(), &fixture.host()).and_then(|mut rendered| {
+        if OTHER_ORDER.contains(&fixture.name()) {
+            rendered.expected = rendered.expected.with_nameservers_in_any_order();
+        }
+        rendered.check(oracle).map_err(|report| report.to_string())
+    });
+    result.map_err(|text| format!("=== {fixture}\n{text}"))
+}
+
+fn check_random(oracle: &Oracle, seed: u64, case: usize) -> Result<(), String> {
+    let fixture = Fixture::named(oracle.guests[case % oracle.guests.len()]);
+    let interfaces: Vec<(String, String)> =
+        (0..random::INTERFACES_MAX).map(|nth| (format!("{}{nth}", oracle.interfaces), random::mac(nth))).collect();
+    let tree = fixture.tree().with_interfaces(interfaces.iter().map(|(name, mac)| (name.as_str(), mac.as_str())));
+    let states = Guest::new(&tree).interfaces();
 
     let is_valid = |data: &HostData| {
-        let validated = validate(&data.networking, &data.vifs, &guest.interfaces);
+        let validated = validate(&data.networking, &data.vifs, &states);
         validated.errors.is_empty() && random::is_possible(&validated.config)
     };
     let result = |data: &HostData| {
-        let rendered = Rendered::new(&guest, data).map_err(|text| (text, String::new()))?;
-        rendered.check(target).map_err(|report| (report.to_string(), rendered.changes))
+        let rendered = Rendered::new(Guest::new(&tree), data).map_err(|text| (text, String::new()))?;
+        rendered.check(oracle).map_err(|report| (report.to_string(), rendered.changes))
     };
     let mut rejected = 0;
     let mut found = loop {
@@ -283,8 +305,7 @@ fn check_random(target: &Target, seed: u64, case: usize) -> Result<(), String> {
     for (_, value) in &data.networking {
         writeln!(values, "{}", String::from_utf8_lossy(value)).unwrap();
     }
-    let guest = guest_case.display();
-    Err(format!("=== {} random case {case} of seed {seed} on {guest}\n{values}{changes}{text}", target.oracle))
+    Err(format!("=== {} random case {case} of seed {seed} on {fixture}\n{values}{changes}{text}", oracle.name))
 }
 
 /// The case by its numbers alone, so that it can be found again without the others.
@@ -298,39 +319,25 @@ fn random_case(seed: u64, case: usize, rejected: u64) -> impl ValueTree<Value = 
     random::host_data().new_tree(&mut runner).expect("a strategy that filters little")
 }
 
-fn interface(target: &Target, number: usize) -> InterfaceState {
-    InterfaceState {
-        name: format!("{}{number}", target.interfaces),
-        mac: Some(MacAddr::try_from(random::mac(number).as_str()).unwrap()),
-        physical: true,
-        vif: Some(u32::try_from(number).unwrap()),
-        master: None,
-        driver: None,
-        up: true,
-        addresses: Vec::new(),
-    }
+/// The targets that are judged, with their places in the table.
+fn oracles() -> impl Iterator<Item = (usize, &'static Oracle)> {
+    TARGETS.iter().enumerate().filter_map(|(nth, target)| Some((nth, target.oracle.as_ref()?)))
 }
 
-/// The golden cases of a target that can be checked.
-fn golden(nth: usize, target: &Target) -> Vec<(usize, PathBuf)> {
-    let unchecked = |path: &Path| UNCHECKED.iter().any(|(case, _)| path == golden_root().join(case));
-    let root = golden_root().join(target.golden);
-    let entries = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
-    let mut cases: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    cases.retain(|path| path.is_dir() && !unchecked(path));
-    cases.sort();
-    cases.into_iter().map(|case| (nth, case)).collect()
+/// The guests that have this stack.
+fn fixtures(target: &Target) -> Vec<Fixture> {
+    Fixture::all().into_iter().filter(|fixture| fixture.stack().as_deref() == Some(target.stack)).collect()
 }
 
-fn golden_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+/// Why a guest is not judged.
+fn reason(fixture: &Fixture) -> Option<&'static str> {
+    UNCHECKED.iter().find(|(name, _)| *name == fixture.name()).map(|(_, reason)| *reason)
 }
 
-/// The regular files below a directory.
-fn files(root: &Path) -> Vec<PathBuf> {
-    let files = support::read_tree(root).into_iter();
-    let regular = files.filter(|(_, file)| matches!(file, support::File::Regular(_)));
-    regular.map(|(path, _)| root.join(path.as_str().trim_start_matches('/'))).collect()
+/// The regular files of a guest.
+fn files(guest: &Guest) -> Vec<PathBuf> {
+    let files = guest.tree().0.into_iter().filter(|(_, entry)| matches!(entry, Entry::File { .. }));
+    files.map(|(path, _)| guest.join(&path)).collect()
 }
 
 fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {

@@ -3,7 +3,7 @@ use alloc::vec;
 use core::time::Duration;
 
 use super::*;
-use crate::effect::{Done, GuestPath, Program};
+use crate::effect::{Done, ExpectedInterface, GuestPath, InterfaceState, Program, Snapshot};
 
 fn run(argv: &str) -> Step {
     Step::Run(Program::new(argv.split(' '), Duration::from_secs(1)))
@@ -27,12 +27,13 @@ fn carry_out(plan: Plan, answer: impl Fn(&str, usize) -> Outcome) -> (Vec<String
     let mut seen: Vec<String> = Vec::new();
     loop {
         match runner.poll(Instant::default()) {
-            Next::Perform(step) => {
+            Next::Perform(Effect::Step(step)) => {
                 let text = step.to_string();
                 let before = seen.iter().filter(|earlier| **earlier == text).count();
                 runner.handle_outcome(answer(&text, before), Instant::default());
                 seen.push(text);
             }
+            next @ (Next::Perform(_) | Next::Wait(_)) => panic!("{next:?}"),
             Next::Finished(end) => return (seen, end.map_err(|failure| failure.to_string())),
         }
     }
@@ -54,18 +55,18 @@ fn network_plan() -> Plan {
                 vec![run("ifdown --force eth0"), run("ip addr flush eth0")],
             ),
         ],
-        budget: None,
+        ..Plan::default()
     }
 }
 
 #[test]
 fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     let second = Duration::from_secs(1);
-    let budget = Budget { apply: second * 10, roll_back: second * 8 };
+    let budget = Budget { apply: second * 10, roll_back: second * 12 };
     let plan = || Plan { budget: Some(budget), ..network_plan() };
     let timeout = |runner: &mut Runner, now| match runner.poll(now) {
-        Next::Perform(Step::Run(program)) => Some((program.command_line(), program.timeout)),
-        Next::Perform(_) => None,
+        Next::Perform(Effect::Step(Step::Run(program))) => Some((program.command_line(), program.timeout)),
+        Next::Perform(_) | Next::Wait(_) => None,
         Next::Finished(_) => panic!("finished"),
     };
     let start = Instant::from_origin(second * 100);
@@ -92,11 +93,30 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     // The time is used up: there is no second try, and undoing begins.
     let late = start.after(second * 10);
     runner.handle_outcome(failed(), late);
-    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second * 8)));
+    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second * 4)));
+    // What it did not use is for the two that are left.
+    let later = late.after(second * 2);
+    runner.handle_outcome(done(None), later);
+    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), second * 5)));
     // Even undoing took too long: what is left of it still happens.
-    let later = late.after(second * 9);
+    let later = late.after(second * 13);
     runner.handle_outcome(failed(), later);
-    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), UNDO_MIN)));
+    assert_eq!(timeout(&mut runner, later), Some(("ifup eth0".into(), UNDO_MIN)));
+}
+
+#[test]
+fn what_need_not_succeed_is_left_out_when_the_time_is_used_up() {
+    let second = Duration::from_secs(1);
+    let optional = PlanStep { on_failure: OnFailure::GoOn, ..PlanStep::new(run("hostnamectl")) };
+    let steps = vec![PlanStep::new(run("ifup eth0")), optional, PlanStep::new(remove("/a"))];
+    let budget = Some(Budget { apply: second, roll_back: second });
+    let mut runner = Runner::new(Plan { steps, budget, restored: None }, Instant::default());
+    assert!(matches!(runner.poll(Instant::default()), Next::Perform(_)));
+    let late = Instant::from_origin(second * 2);
+    runner.handle_outcome(done(None), late);
+    assert_eq!(runner.poll(late), Next::Perform(Effect::Step(remove("/a"))));
+    runner.handle_outcome(done(None), late);
+    assert_eq!(runner.poll(late), Next::Finished(Ok(())));
 }
 
 #[test]
@@ -183,7 +203,7 @@ fn a_roll_back_that_fails_is_carried_on_and_told() {
 
 #[test]
 fn a_first_step_that_fails_leaves_nothing_to_restore() {
-    let plan = Plan { steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))], budget: None };
+    let plan = Plan { steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))], ..Plan::default() };
     let (seen, end) = carry_out(plan, |_, _| failed());
     assert_eq!(seen, ["remove /a"]);
     assert_eq!(end, Err("remove /a: no space left".into()));
@@ -191,7 +211,81 @@ fn a_first_step_that_fails_leaves_nothing_to_restore() {
 
 #[test]
 fn an_outcome_of_another_kind_is_a_failure() {
-    let plan = Plan { steps: vec![PlanStep::new(remove("/a"))], budget: None };
-    let (_, end) = carry_out(plan, |_, _| Outcome::Probed(crate::effect::Snapshot::default()));
+    let plan = Plan { steps: vec![PlanStep::new(remove("/a"))], ..Plan::default() };
+    let (_, end) = carry_out(plan, |_, _| Outcome::Probed(Snapshot::default()));
     assert_eq!(end, Err("remove /a: not supported: the driver answered another question".into()));
+}
+
+fn awaited(addresses: &[&str]) -> Await {
+    let interface = ExpectedInterface {
+        name: "eth0".into(),
+        addresses: addresses.iter().map(|address| (address.parse().unwrap(), 24)).collect(),
+        ..ExpectedInterface::default()
+    };
+    Await { expectation: Expectation { interfaces: vec![interface] }, patience: Duration::from_secs(10) }
+}
+
+fn shown(address: &str) -> Outcome {
+    let interface = InterfaceState {
+        name: "eth0".into(),
+        mac: None,
+        physical: true,
+        vif: None,
+        master: None,
+        driver: None,
+        up: true,
+        addresses: vec![(address.parse().unwrap(), 24)],
+    };
+    Outcome::Probed(Snapshot { interfaces: Some(vec![interface]), routes: Some(vec![]), ..Snapshot::default() })
+}
+
+/// Carries out a plan that writes a file and awaits an address; `kernel` tells the address that the kernel has at a time
+/// and after so many steps. Returns the steps, the end and when it came.
+fn wait_for(kernel: impl Fn(Duration, usize) -> &'static str) -> (Vec<String>, Result<(), String>, Duration) {
+    let steps = vec![PlanStep::new(run("ifup eth0")), PlanStep::wait(awaited(&["192.0.2.2"]))];
+    let mut plan = Plan { steps, budget: None, restored: Some(awaited(&["192.0.2.1"])) };
+    plan.steps[0].undo = Undo::Steps(vec![run("ifup old")]);
+    let mut now = Instant::default();
+    let mut runner = Runner::new(plan, now);
+    let mut seen: Vec<String> = Vec::new();
+    loop {
+        match runner.poll(now) {
+            Next::Perform(Effect::Probe(probes)) => {
+                assert_eq!(probes, Expectation::probes());
+                runner.handle_outcome(shown(kernel(now.since_origin(), seen.len())), now);
+            }
+            Next::Perform(Effect::Step(step)) => {
+                seen.push(step.to_string());
+                runner.handle_outcome(done(None), now);
+            }
+            Next::Perform(Effect::Entropy { .. }) => panic!("entropy"),
+            Next::Wait(at) => {
+                assert!(at > now);
+                now = at;
+            }
+            Next::Finished(end) => return (seen, end.map_err(|failure| failure.to_string()), now.since_origin()),
+        }
+    }
+}
+
+#[test]
+fn a_change_counts_when_the_kernel_shows_it() {
+    let (steps, end, took) = wait_for(|_, _| "192.0.2.2");
+    assert_eq!((steps, end, took), (vec!["ifup eth0".to_string()], Ok(()), Duration::ZERO));
+    let late = |now: Duration, _| if now < Duration::from_secs(3) { "192.0.2.1" } else { "192.0.2.2" };
+    let (_, end, took) = wait_for(late);
+    assert_eq!((end, took), (Ok(()), Duration::from_secs(3)));
+}
+
+#[test]
+fn what_the_kernel_never_shows_is_rolled_back_and_the_old_state_awaited() {
+    let (steps, end, took) = wait_for(|_, _| "192.0.2.1");
+    assert_eq!(steps, ["ifup eth0", "ifup old"]);
+    let text = "wait for the network: timed out: eth0 has no address 192.0.2.2/24; previous state restored";
+    assert_eq!((end.unwrap_err().as_str(), took), (text, Duration::from_secs(10)));
+
+    let (_, end, took) = wait_for(|_, _| "192.0.2.3");
+    let text = "wait for the network: timed out: eth0 has no address 192.0.2.2/24; restore failed too: wait for the \
+                network: timed out: eth0 has no address 192.0.2.1/24";
+    assert_eq!((end.unwrap_err().as_str(), took), (text, Duration::from_secs(20)));
 }

@@ -1,0 +1,173 @@
+//! What the kernel shall show when a change has come into effect. That a program ended well proves little: some return
+//! before they are done, some print what went wrong and succeed all the same.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::{InterfaceState, Probe, RouteState, Snapshot};
+
+/// The state of some interfaces. What it does not name may be as it likes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Expectation {
+    /// The interfaces.
+    pub interfaces: Vec<ExpectedInterface>,
+}
+
+/// The state of an interface.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ExpectedInterface {
+    /// The kernel's name of it.
+    pub name: String,
+    /// Addresses that it has, with their prefix lengths.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Routes through it: the network, its prefix length and the gateway, if there is one.
+    pub routes: Vec<(IpAddr, u8, Option<IpAddr>)>,
+    /// Whether addresses of the same scope and family that are not named are wrong.
+    pub exclusive: bool,
+}
+
+impl Expectation {
+    /// The questions whose answers tell whether it is met.
+    #[must_use]
+    pub fn probes() -> Vec<Probe> {
+        Vec::from([Probe::Interfaces, Probe::Routes])
+    }
+
+    /// The first thing that is not as it shall be, in words. Nothing is wrong on a system that cannot tell: one that shows
+    /// no address or no route at all, not even those of the loopback interface.
+    #[must_use]
+    pub fn unmet(&self, snapshot: &Snapshot) -> Option<String> {
+        let interfaces = snapshot.interfaces.as_deref().unwrap_or_default();
+        let routes = snapshot.routes.as_deref().unwrap_or_default();
+        let tells_addresses = interfaces.iter().any(|interface| !interface.addresses.is_empty());
+        self.interfaces.iter().find_map(|expected| {
+            let state = interfaces.iter().find(|interface| interface.name == expected.name);
+            let wrong_address = || expected.wrong_address(state);
+            let missing_route = || expected.missing_route(routes);
+            tells_addresses.then(wrong_address).flatten().or_else(|| (!routes.is_empty()).then(missing_route).flatten())
+        })
+    }
+}
+
+impl ExpectedInterface {
+    fn wrong_address(&self, state: Option<&InterfaceState>) -> Option<String> {
+        let name = &self.name;
+        let Some(state) = state else { return Some(format!("{name} does not exist")) };
+        let missing = self.addresses.iter().find(|wanted| !state.addresses.contains(wanted));
+        if let Some((address, prefix_len)) = missing {
+            return Some(format!("{name} has no address {address}/{prefix_len}"));
+        }
+        let foreign = state.addresses.iter().find(|(address, prefix_len)| {
+            self.exclusive && is_configured(*address, *prefix_len) && !self.addresses.contains(&(*address, *prefix_len))
+        });
+        foreign.map(|(address, prefix_len)| format!("{name} still has the address {address}/{prefix_len}"))
+    }
+
+    fn missing_route(&self, routes: &[RouteState]) -> Option<String> {
+        let exists = |wanted: &&(IpAddr, u8, Option<IpAddr>)| {
+            let (destination, prefix_len, gateway) = **wanted;
+            !routes.iter().any(|route| {
+                route.interface == self.name
+                    && (route.destination, route.prefix_len, route.gateway) == (destination, prefix_len, gateway)
+            })
+        };
+        self.routes.iter().find(exists).map(|(destination, prefix_len, gateway)| {
+            let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+            format!("{} has no route to {destination}/{prefix_len}{via}", self.name)
+        })
+    }
+}
+
+/// Whether an address comes from a configuration: not one that the kernel made up, and not the address of a service that
+/// moves from server to server, which has a network to itself.
+fn is_configured(address: IpAddr, prefix_len: u8) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback() && prefix_len < 32,
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback() && prefix_len < 128,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn snapshot(addresses: &[(&str, u8)], routes: &[(&str, u8, Option<&str>)]) -> Snapshot {
+        let interface = InterfaceState {
+            name: "eth0".into(),
+            mac: None,
+            physical: true,
+            vif: None,
+            master: None,
+            driver: None,
+            up: true,
+            addresses: addresses.iter().map(|(address, prefix_len)| (ip(address), *prefix_len)).collect(),
+        };
+        let route = |(destination, prefix_len, gateway): &(&str, u8, Option<&str>)| RouteState {
+            interface: "eth0".into(),
+            destination: ip(destination),
+            prefix_len: *prefix_len,
+            gateway: gateway.map(ip),
+        };
+        Snapshot {
+            interfaces: Some(Vec::from([interface])),
+            routes: Some(routes.iter().map(route).collect()),
+            ..Snapshot::default()
+        }
+    }
+
+    fn expectation() -> Expectation {
+        let interface = ExpectedInterface {
+            name: "eth0".into(),
+            addresses: Vec::from([(ip("192.0.2.2"), 24), (ip("2001:db8::2"), 64)]),
+            routes: Vec::from([(ip("0.0.0.0"), 0, Some(ip("192.0.2.1"))), (ip("10.0.0.0"), 8, None)]),
+            exclusive: true,
+        };
+        Expectation { interfaces: Vec::from([interface]) }
+    }
+
+    const ADDRESSES: [(&str, u8); 3] = [("192.0.2.2", 24), ("2001:db8::2", 64), ("fe80::2", 64)];
+    const ROUTES: [(&str, u8, Option<&str>); 2] = [("0.0.0.0", 0, Some("192.0.2.1")), ("10.0.0.0", 8, None)];
+
+    #[test]
+    fn a_kernel_that_shows_everything_meets_it() {
+        assert_eq!(expectation().unmet(&snapshot(&ADDRESSES, &ROUTES)), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let unmet = |addresses: &[_], routes: &[_]| expectation().unmet(&snapshot(addresses, routes)).unwrap();
+        assert_eq!(unmet(&ADDRESSES[1..], &ROUTES), "eth0 has no address 192.0.2.2/24");
+        assert_eq!(unmet(&[("192.0.2.2", 25), ADDRESSES[1]], &ROUTES), "eth0 has no address 192.0.2.2/24");
+        assert_eq!(unmet(&ADDRESSES, &ROUTES[1..]), "eth0 has no route to 0.0.0.0/0 via 192.0.2.1");
+        let other = ("0.0.0.0", 0, Some("192.0.2.3"));
+        assert_eq!(unmet(&ADDRESSES, &[other, ROUTES[1]]), "eth0 has no route to 0.0.0.0/0 via 192.0.2.1");
+        assert_eq!(unmet(&ADDRESSES, &ROUTES[..1]), "eth0 has no route to 10.0.0.0/8");
+        let mut elsewhere = snapshot(&ADDRESSES, &ROUTES);
+        elsewhere.interfaces.iter_mut().flatten().for_each(|interface| interface.name = "eth1".into());
+        assert_eq!(expectation().unmet(&elsewhere).unwrap(), "eth0 does not exist");
+    }
+
+    #[test]
+    fn an_address_that_is_left_over_is_named_but_not_that_of_a_moving_service() {
+        let with = |address| [&ADDRESSES[..], &[address]].concat();
+        let unmet = |address| expectation().unmet(&snapshot(&with(address), &ROUTES));
+        assert_eq!(unmet(("198.51.100.9", 24)).unwrap(), "eth0 still has the address 198.51.100.9/24");
+        assert_eq!(unmet(("2001:db8::9", 64)).unwrap(), "eth0 still has the address 2001:db8::9/64");
+        for harmless in [("192.0.2.200", 32), ("169.254.1.1", 16), ("fe80::9", 64), ("2001:db8::9", 128)] {
+            assert_eq!(unmet(harmless), None, "{harmless:?}");
+        }
+    }
+
+    #[test]
+    fn a_system_that_cannot_tell_is_believed() {
+        assert_eq!(expectation().unmet(&snapshot(&[], &[])), None);
+        assert_eq!(expectation().unmet(&snapshot(&ADDRESSES, &[])), None);
+        assert_eq!(expectation().unmet(&Snapshot::default()), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! What the daemons that run say of themselves, in the files that they keep below `/run`.
+//!
+//! `systemctl`, `nmcli` and `networkctl` would tell the same: the first two over a bus that may not be there yet, the last
+//! one by reading these files.
+
+use alloc::format;
+
+use super::assignments::Assignments;
+use super::guest::Guest;
+use crate::effect::GuestPath;
+use crate::network::NetworkConfig;
+
+/// A link `invocation:NAME.service` for every unit that is active (systemd, `src/core/unit.c`).
+pub(super) const SYSTEMD_UNITS: GuestPath = GuestPath::constant("/run/systemd/units");
+
+/// A link for every service that was started (`openrc-run(8)`).
+pub(super) const OPENRC_STARTED: GuestPath = GuestPath::constant("/run/openrc/started");
+
+const SYS_CLASS_NET: GuestPath = GuestPath::constant("/sys/class/net");
+const NETWORK_MANAGER_DEVICES: GuestPath = GuestPath::constant("/run/NetworkManager/devices");
+const NETWORKD_LINKS: GuestPath = GuestPath::constant("/run/systemd/netif/links");
+
+/// The name of the service behind an entry of [`SYSTEMD_UNITS`].
+pub(super) fn active_unit(entry: &str) -> Option<&str> {
+    entry.strip_prefix("invocation:")?.strip_suffix(".service")
+}
+
+/// Whether NetworkManager manages any of the interfaces; `None` if it has not run. It keeps a file for every device that
+/// it manages, named after the interface's index.
+pub(super) fn network_manager_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
+    let known = guest.names(&NETWORK_MANAGER_DEVICES);
+    let any = any(config, guest, |index| {
+        known.contains(&index) && !is_set(&NETWORK_MANAGER_DEVICES, index, "managed", "false", guest)
+    });
+    (!known.is_empty()).then_some(any)
+}
+
+/// Whether systemd-networkd manages any of the interfaces; `None` if it has not run. It keeps a file for every interface.
+pub(super) fn networkd_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
+    let known = guest.names(&NETWORKD_LINKS);
+    let any = any(config, guest, |index| !is_set(&NETWORKD_LINKS, index, "ADMIN_STATE", "unmanaged", guest));
+    (!known.is_empty()).then_some(any)
+}
+
+/// Whether a test holds for the index of any interface. All are tested, so that the guest is asked once.
+fn any(config: &NetworkConfig, guest: &Guest<'_>, test: impl Fn(&str) -> bool) -> bool {
+    config.interfaces.iter().fold(false, |any, interface| {
+        let path = SYS_CLASS_NET.join(&format!("{}/ifindex", interface.name)).ok();
+        let index = path.and_then(|path| guest.text(&path));
+        index.is_some_and(|index| test(index.trim_ascii())) | any
+    })
+}
+
+fn is_set(directory: &GuestPath, name: &str, key: &str, value: &str, guest: &Guest<'_>) -> bool {
+    let text = directory.join(name).ok().and_then(|path| guest.text(&path)).unwrap_or_default();
+    Assignments::parse(&text).get(key).as_deref() == Some(value)
+}

@@ -13,7 +13,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, netplan, running};
+use super::{ifcfg, ifupdown, netplan, networkd, running};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -68,6 +68,7 @@ impl Stack {
         match self {
             Self::Ifupdown => Some(&ifupdown::Ifupdown),
             Self::Netplan => Some(&netplan::Netplan),
+            Self::Networkd => Some(&networkd::Networkd),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
             Self::ArchRcConf
             | Self::Busybox
@@ -80,7 +81,6 @@ impl Stack {
             | Self::NetifrcArrays
             | Self::NetworkManager
             | Self::NetworkManagerIfcfg
-            | Self::Networkd
             | Self::Slackware
             | Self::Wicked => None,
         }

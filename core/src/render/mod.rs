@@ -20,6 +20,7 @@ mod ifcfg;
 mod ifupdown;
 mod ini;
 mod netplan;
+mod networkd;
 mod os;
 mod resolv;
 mod restart;
@@ -155,8 +156,8 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
         activation = renderer.render(&config, &os, guest, &mut files, &mut warnings)?;
     }
 
-    let Activation { before, after, old } = activation;
-    let changes_something = !after.is_empty();
+    let Activation { before, after, old, starts_later } = activation;
+    let changes_something = !after.is_empty() && !starts_later;
     let essential = files.steps(Importance::Essential);
     let minor = files.steps(Importance::Minor);
     let mut steps: Vec<PlanStep> = Vec::new();

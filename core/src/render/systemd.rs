@@ -1,12 +1,14 @@
 //! What there is of systemd, for the stacks that are built on it.
 
+use alloc::format;
 use alloc::string::String;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::files::Files;
 use super::guest::Guest;
-use super::resolv;
-use crate::effect::GuestPath;
+use super::{resolv, running};
+use crate::effect::{GuestPath, Program};
 
 /// Where the library that carries the version in its name may be.
 const LIBRARIES: [GuestPath; 6] = [
@@ -17,6 +19,9 @@ const LIBRARIES: [GuestPath; 6] = [
     GuestPath::constant("/usr/lib/aarch64-linux-gnu/systemd"),
     GuestPath::constant("/lib/x86_64-linux-gnu/systemd"),
 ];
+
+/// It only has to be said.
+const START_MAX: Duration = Duration::from_secs(5);
 
 /// The version that is installed, as far as it can be told.
 pub(super) fn version(guest: &Guest<'_>) -> Option<u32> {
@@ -31,6 +36,18 @@ pub(super) fn version(guest: &Guest<'_>) -> Option<u32> {
 /// Whether networkd can be told to read its files again and to forget what is no longer in them.
 pub(super) const fn reconfigures(version: Option<u32>) -> bool {
     matches!(version, Some(244..))
+}
+
+/// Whether a service does not run, although systemd tells which ones do. At boot it waits until the agent is ready, and to
+/// wait for it would take forever.
+pub(super) fn starts_later(service: &str, guest: &Guest<'_>) -> bool {
+    let units = guest.names(&running::SYSTEMD_UNITS);
+    !units.is_empty() && !units.into_iter().filter_map(running::active_unit).any(|unit| unit == service)
+}
+
+/// Has a service started as soon as what it waits for is done.
+pub(super) fn start_later(service: &str) -> Program {
+    Program::new(["systemctl", "--no-block", "start", &format!("{service}.service")], START_MAX)
 }
 
 /// Whether systemd-resolved answers the programs, which it learns of from the network service.

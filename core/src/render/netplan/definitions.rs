@@ -71,13 +71,14 @@ impl<'a> Definitions<'a> {
                         all.others.insert(id);
                         continue;
                     }
-                    let part = Part { body, renderer };
+                    // An empty one is only there for devices in that file that are built on it.
+                    let part = (!body.entries().is_empty()).then_some(Part { body, renderer });
                     match found.iter_mut().find(|(known, ..)| *known == id) {
                         Some((_, last, parts)) => {
                             *last = path;
-                            parts.push(part);
+                            parts.extend(part);
                         }
-                        None => found.push((id, path, alloc::vec![part])),
+                        None => found.push((id, path, part.into_iter().collect())),
                     }
                 }
             }

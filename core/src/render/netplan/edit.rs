@@ -1,6 +1,7 @@
 //! Taking ids out of a file and leaving the rest of it as it is.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::definitions::ETHERNETS;
@@ -19,8 +20,17 @@ pub(super) enum Rest {
     Something,
 }
 
-/// What would be left of a network without the ids in `ethernets` that are taken.
-pub(super) fn rest(network: &Node, taken: &dyn Fn(&str) -> bool) -> Rest {
+/// What becomes of an id in `ethernets`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fate {
+    Stays,
+    Goes,
+    /// It stays, but nothing that is said about it.
+    IsEmptied,
+}
+
+/// What would be left of a network.
+pub(super) fn rest(network: &Node, fate: &dyn Fn(&Entry) -> Fate) -> Rest {
     let mut rest = Rest::Everything;
     let mut something = false;
     let mut renderer = false;
@@ -28,9 +38,9 @@ pub(super) fn rest(network: &Node, taken: &dyn Fn(&str) -> bool) -> Rest {
         match section.key.as_str() {
             "version" => {}
             "renderer" => renderer = true,
-            ETHERNETS if ids(section).any(|entry| taken(&entry.key)) => {
+            ETHERNETS if ids(section).any(|entry| fate(entry) != Fate::Stays) => {
                 rest = Rest::Nothing;
-                something |= ids(section).any(|entry| !taken(&entry.key));
+                something |= ids(section).any(|entry| fate(entry) != Fate::Goes);
             }
             _ => something = true,
         }
@@ -38,39 +48,62 @@ pub(super) fn rest(network: &Node, taken: &dyn Fn(&str) -> bool) -> Rest {
     match rest {
         Rest::Nothing if something => Rest::Something,
         Rest::Nothing if renderer => Rest::Renderer,
-        rest => rest,
+        Rest::Everything | Rest::Nothing | Rest::Renderer | Rest::Something => rest,
     }
 }
 
-/// The text without these ids.
+/// The text that is left.
 ///
 /// # Errors
 /// Why it cannot be done.
-pub(super) fn take_out(text: &str, network: &Node, taken: &dyn Fn(&str) -> bool) -> Result<String, Unclear> {
-    let mut gone: Vec<Lines> = Vec::new();
+pub(super) fn take_out(text: &str, network: &Node, fate: &dyn Fn(&Entry) -> Fate) -> Result<String, Unclear> {
+    // The lines that go, and what comes instead.
+    let mut gone: Vec<(Lines, Option<&str>)> = Vec::new();
     for section in network.entries().iter().filter(|section| section.key == ETHERNETS) {
-        if !ids(section).any(|entry| taken(&entry.key)) {
-            continue;
-        }
-        if ids(section).all(|entry| taken(&entry.key)) {
+        let mut fates = ids(section).map(fate);
+        if fates.clone().count() > 0 && fates.all(|fate| fate == Fate::Goes) {
             // A section without anything in it is an error.
-            gone.push(lines(section)?);
+            gone.push((lines(section)?, None));
             continue;
         }
-        for entry in ids(section).filter(|entry| taken(&entry.key)) {
-            gone.push(lines(entry)?);
+        for entry in ids(section) {
+            match fate(entry) {
+                Fate::Stays => {}
+                Fate::Goes => gone.push((lines(entry)?, None)),
+                Fate::IsEmptied => gone.push((lines(entry)?, Some(&entry.key))),
+            }
         }
     }
-    let is_gone = |nth: usize| gone.iter().any(|lines| (lines.first..=lines.last).contains(&nth));
-    let kept = text.split_inclusive('\n').enumerate().filter(|(nth, _)| !is_gone(*nth));
-    Ok(kept.map(|(_, line)| line).collect())
+    let mut left = String::new();
+    for (nth, line) in text.split_inclusive('\n').enumerate() {
+        match gone.iter().find(|(lines, _)| (lines.first..=lines.last).contains(&nth)) {
+            None => left.push_str(line),
+            Some((lines, Some(id))) if lines.first == nth => {
+                let indentation: String = line.chars().take_while(|c| *c == ' ').collect();
+                let id = spelled(id).ok_or("an id that is strange")?;
+                left.push_str(&format!("{indentation}{id}: {{}}\n"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(left)
+}
+
+/// An id as a key, if it can be written without escapes.
+pub(super) fn spelled(id: &str) -> Option<String> {
+    let needs_no_quotes = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if id.bytes().all(needs_no_quotes) && id.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        return Some(id.to_string());
+    }
+    let is_plain = |c: char| c == ' ' || (c.is_ascii_graphic() && !"\"\\".contains(c));
+    id.chars().all(is_plain).then(|| format!("\"{id}\""))
 }
 
 fn lines(entry: &Entry) -> Result<Lines, Unclear> {
     entry.alone.ok_or("an interface shares its lines with something else")
 }
 
-fn ids(section: &Entry) -> impl Iterator<Item = &Entry> {
+fn ids(section: &Entry) -> impl Iterator<Item = &Entry> + Clone {
     section.value.entries().iter().filter(|entry| entry.key != "renderer")
 }
 
@@ -86,8 +119,8 @@ mod tests {
     fn without(text: &str, taken: &[&str]) -> (Rest, Result<String, Unclear>) {
         let root = parse(text).unwrap().unwrap();
         let network = root.get("network").unwrap();
-        let taken = |id: &str| taken.contains(&id);
-        (rest(network, &taken), take_out(text, network, &taken))
+        let fate = |entry: &Entry| if taken.contains(&&*entry.key) { Fate::Goes } else { Fate::Stays };
+        (rest(network, &fate), take_out(text, network, &fate))
     }
 
     #[test]
@@ -103,6 +136,20 @@ mod tests {
         assert_eq!(text.unwrap(), "# mine\nnetwork:\n  version: 2\n  vlans:\n    v:\n      id: 5\n      link: eth1");
         let (rest, text) = without(TEXT, &["eth2"]);
         assert_eq!((rest, text), (Rest::Everything, Ok(TEXT.into())));
+    }
+
+    #[test]
+    fn an_id_may_stay_without_a_body() {
+        let root = parse(TEXT).unwrap().unwrap();
+        let network = root.get("network").unwrap();
+        let text = take_out(TEXT, network, &|_| Fate::IsEmptied).unwrap();
+        assert_eq!(
+            text,
+            "# mine\nnetwork:\n  version: 2\n  ethernets:\n    # first\n    eth0: {}\n\n    # second\n    eth1: {}\n  \
+             vlans:\n    v:\n      id: 5\n      link: eth1"
+        );
+        assert_eq!(rest(network, &|_| Fate::IsEmptied), Rest::Something);
+        assert_eq!([spelled("a 1"), spelled("a\"")], [Some("\"a 1\"".into()), None]);
     }
 
     #[test]

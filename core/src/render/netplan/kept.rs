@@ -12,7 +12,7 @@ use crate::network::{InterfaceName, MacAddr};
 
 /// The backend if nothing is said about it.
 pub(super) const NETWORKD: &str = "networkd";
-const NETWORK_MANAGER: &str = "NetworkManager";
+pub(super) const NETWORK_MANAGER: &str = "NetworkManager";
 
 /// What the host says nothing of.
 #[derive(Debug, Default, Eq, PartialEq)]

@@ -17,10 +17,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use self::definitions::{Definitions, ETHERNETS};
-use self::edit::{Rest, rest, take_out};
-use self::kept::{Kept, NETWORKD};
+use self::edit::{Fate, Rest, rest, spelled, take_out};
+use self::kept::{Kept, NETWORK_MANAGER, NETWORKD};
 use self::sources::{OWN_PATH, Source, Sources, load, network};
-use self::yaml::{Node, parse};
+use self::yaml::{Entry, Node, parse};
 use super::Renderer;
 use super::files::{Files, Importance};
 use super::guest::Guest;
@@ -55,40 +55,59 @@ impl Renderer for Netplan {
     ) -> Result<Activation, String> {
         let version = systemd::version(guest);
         let resolved = systemd::resolved_is_enabled(guest);
+        let starts_later = |service| systemd::starts_later(service, guest);
+        let later = [(NETWORKD, starts_later("systemd-networkd")), (NETWORK_MANAGER, starts_later("NetworkManager"))];
 
         let sources = load(guest)?;
         let definitions = Definitions::gather(&sources, config, guest)?;
         clear(&sources, &definitions, files)?;
 
         let mut text = format!("{HEADER}network:\n  version: 2\n  {ETHERNETS}:\n");
-        let mut any_networkd = false;
+        let mut backends = BTreeSet::new();
         for interface in &config.interfaces {
             let kept = Kept::of(&interface.name, &definitions)?;
-            any_networkd |= kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD) == NETWORKD;
+            backends.insert(kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD));
             text.push_str(&section(interface, &id(&interface.name, &kept, &definitions)?, &kept, guest));
         }
         text.push_str(&unmanaged(&sources, &definitions)?);
         files.write_private(&OWN_PATH, &text)?;
         // NetworkManager writes the file itself.
-        if any_networkd {
+        if backends.contains(NETWORKD) {
             systemd::update_resolv_conf(&config.nameservers(), resolved, guest, files)?;
         }
 
         let changed = changed(&text, config, &definitions)?;
         let interfaces = affected(config, &changed, guest);
-        Ok(together(&interfaces, script(&interfaces, any_networkd && !systemd::reconfigures(version)), guest))
+        let waiting = later.into_iter().filter(|(backend, later)| *later && backends.contains(backend));
+        let waiting: Vec<&str> = waiting.map(|(backend, _)| backend).collect();
+        if !waiting.is_empty() && !interfaces.is_empty() {
+            let activation = together(&interfaces, later_script(&waiting), guest);
+            return Ok(Activation { starts_later: true, ..activation });
+        }
+        let keeps_addresses = backends.contains(NETWORKD) && !systemd::reconfigures(version);
+        Ok(together(&interfaces, script(&interfaces, keeps_addresses), guest))
     }
 }
 
 /// Takes what is said about managed interfaces out of all files but the agent's own.
 fn clear(sources: &Sources, definitions: &Definitions<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
-    let taken = |id: &str| definitions.managed.iter().any(|definition| definition.id == id);
+    let fate = |entry: &Entry| {
+        let id = entry.key.as_str();
+        let is_managed = definitions.managed.iter().any(|definition| definition.id == id);
+        match () {
+            () if !is_managed => Fate::Stays,
+            // A device can only be built on what is defined before it, and the agent's file may come later.
+            () if definitions.references.contains(id) && entry.value.entries().is_empty() => Fate::Stays,
+            () if definitions.references.contains(id) => Fate::IsEmptied,
+            () => Fate::Goes,
+        }
+    };
     let mut renderers: Vec<Option<&str>> = sources.foreign.iter().map(renderer).collect();
     for (nth, source) in sources.foreign.iter().enumerate() {
         let Source { path, replacement, hides_another, text, .. } = source;
         let cannot = |reason: &str| format!("cannot edit {path}: {reason}");
         let Some(network) = network(source.root.as_ref()).map_err(cannot)? else { continue };
-        let nothing_left = match rest(network, &taken) {
+        let nothing_left = match rest(network, &fate) {
             Rest::Everything => continue,
             Rest::Nothing => true,
             Rest::Renderer => {
@@ -108,7 +127,7 @@ fn clear(sources: &Sources, definitions: &Definitions<'_>, files: &mut Files<'_,
                 files.remove(path);
             }
         } else {
-            files.write_private(replacement, &take_out(text, network, &taken).map_err(cannot)?)?;
+            files.write_private(replacement, &take_out(text, network, &fate).map_err(cannot)?)?;
         }
     }
     Ok(())
@@ -127,14 +146,7 @@ fn id(name: &InterfaceName, kept: &Kept<'_>, definitions: &Definitions<'_>) -> R
         None if definitions.others.contains(name) => format!("nova-{name}"),
         None => name.to_string(),
     };
-    let needs_no_quotes = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if id.bytes().all(needs_no_quotes) && id.starts_with(|first: char| first.is_ascii_alphabetic()) {
-        Ok(id)
-    } else if id.chars().all(|c| c == ' ' || (c.is_ascii_graphic() && !"\"\\".contains(c))) {
-        Ok(format!("\"{id}\""))
-    } else {
-        Err(format!("cannot edit the files of netplan: {name} is known by a strange id"))
-    }
+    spelled(&id).ok_or_else(|| format!("cannot edit the files of netplan: {name} has a strange id"))
 }
 
 fn section(interface: &Interface, id: &str, kept: &Kept<'_>, guest: &Guest<'_>) -> String {
@@ -241,6 +253,20 @@ fn changed(
         }
     };
     Ok(names.filter(differs).cloned().collect())
+}
+
+/// At boot, the services find the files when they start, which waits for the agent.
+fn later_script(waiting: &[&str]) -> Script {
+    let generate = || Program::new(["netplan", "generate"], GENERATE_MAX);
+    let start = |backend: &&str| match *backend {
+        NETWORKD => systemd::start_later("systemd-networkd"),
+        backend => systemd::start_later(backend),
+    };
+    let mut script = Script::default();
+    script.after.push((generate(), Importance::Essential));
+    script.after.extend(waiting.iter().map(|backend| (start(backend), Importance::Minor)));
+    script.restore.push(generate());
+    script
 }
 
 fn script(interfaces: &[&Interface], keeps_addresses: bool) -> Script {

@@ -2,7 +2,7 @@
 //!
 //! What two readers of YAML may understand differently is refused: the text shall mean here what it means to netplan.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
@@ -117,7 +117,12 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Unclear> {
             Event::StreamEnd => return Ok(document),
             Event::DocumentStart(_) if document.is_some() => return Err("more than one document"),
             Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
-            event => document = Some(composer.node(event, span, 0)?),
+            event @ (Event::Alias(_)
+            | Event::Scalar(..)
+            | Event::SequenceStart(..)
+            | Event::SequenceEnd
+            | Event::MappingStart(..)
+            | Event::MappingEnd) => document = Some(composer.node(event, span, 0)?),
         }
     }
 }
@@ -193,13 +198,13 @@ impl<'t> Composer<'t> {
 
     fn entry(&mut self, key: Event<'t>, at: Span, block: bool, depth: usize) -> Result<Entry, Unclear> {
         let key = self.node(key, at, depth.saturating_add(1))?;
-        let Content::Scalar(text) = key.content else { return Err("a key is no text") };
+        let Content::Scalar(name) = key.content else { return Err("a key is no text") };
         let (event, span) = self.event()?;
         let value = self.node(event, span, depth.saturating_add(1))?;
         let lines = Lines { first: key.lines.first, last: key.lines.last.max(value.lines.last) };
         let before = self.lines.get(lines.first).and_then(|line| line.get(..at.start.col()));
         let first_on_its_line = before.is_some_and(|before| before.bytes().all(|byte| byte == b' '));
-        Ok(Entry { key: text.to_string(), value, alone: (block && first_on_its_line).then_some(lines) })
+        Ok(Entry { key: name, value, alone: (block && first_on_its_line).then_some(lines) })
     }
 }
 

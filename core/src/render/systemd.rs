@@ -9,6 +9,7 @@ use super::files::Files;
 use super::guest::Guest;
 use super::{resolv, running};
 use crate::effect::{GuestPath, Program};
+use crate::network::{Cidr, Gateway, Interface, Route};
 
 /// Where the library that carries the version in its name may be.
 const LIBRARIES: [GuestPath; 6] = [
@@ -38,8 +39,8 @@ pub(super) const fn reconfigures(version: Option<u32>) -> bool {
     matches!(version, Some(244..))
 }
 
-/// Whether a service does not run, although systemd tells which ones do. At boot it waits until the agent is ready, and to
-/// wait for it would take forever.
+/// Whether a service does not run, although systemd tells which ones do. At boot it waits until the agent is ready, and
+/// to wait for it would take forever.
 pub(super) fn starts_later(service: &str, guest: &Guest<'_>) -> bool {
     let units = guest.names(&running::SYSTEMD_UNITS);
     !units.is_empty() && !units.into_iter().filter_map(running::active_unit).any(|unit| unit == service)
@@ -48,6 +49,16 @@ pub(super) fn starts_later(service: &str, guest: &Guest<'_>) -> bool {
 /// Has a service started as soon as what it waits for is done.
 pub(super) fn start_later(service: &str) -> Program {
     Program::new(["systemctl", "--no-block", "start", &format!("{service}.service")], START_MAX)
+}
+
+/// Whether the kernel must be told that a gateway is on the link: if it is in none of the networks, or if another route
+/// leads to it through another gateway. The routes come in any order.
+pub(super) fn must_be_onlink(gateway: Gateway, interface: &Interface) -> bool {
+    let address = gateway.address;
+    let own = interface.addresses().filter(|own| own.contains(address)).map(Cidr::prefix_len).max();
+    let mut others = interface.routes.iter().filter(|route| route.via.is_some_and(|via| via.address != address));
+    let is_nearer = |route: &Route| Some(route.destination.prefix_len()) > own && route.destination.contains(address);
+    gateway.onlink || (own.is_some() && others.any(is_nearer))
 }
 
 /// Whether systemd-resolved answers the programs, which it learns of from the network service.
@@ -65,8 +76,8 @@ pub(super) fn resolved_is_enabled(guest: &Guest<'_>) -> bool {
     wanted && masked != Some("/dev/null")
 }
 
-/// Writes `/etc/resolv.conf` unless systemd-resolved hands the servers on: then programs are sent to it, by a symlink or
-/// by an address of this host.
+/// Writes `/etc/resolv.conf` unless systemd-resolved hands the servers on: then programs are sent to it, by a symlink
+/// or by an address of this host.
 pub(super) fn update_resolv_conf(
     nameservers: &[IpAddr],
     resolved: bool,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nova_agent_core::effect::{
@@ -17,7 +17,7 @@ use nova_agent_core::render::{HostData, Prepared, reset_network};
 use serde_json::Value;
 
 /// No guest needs more rounds of questions.
-pub(crate) const ROUNDS_MAX: usize = 6;
+pub(crate) const ROUNDS_MAX: usize = 12;
 
 /// What the host wrote into Xenstore.
 pub(crate) struct Host {
@@ -230,14 +230,6 @@ pub(crate) fn write_tree(root: &Path, files: &BTreeMap<GuestPath, File>) {
             File::Regular(content) => fs::write(&path, content).unwrap(),
             File::Symlink(target) => symlink(target, &path).unwrap(),
         }
-    }
-}
-
-/// Gives the files of a tree the modes that probes answer.
-pub(crate) fn restrict_tree(root: &Path, files: &BTreeMap<GuestPath, File>) {
-    for path in files.keys().filter(|path| mode(path) == FileMode::PRIVATE) {
-        let file = root.join(path.as_str().trim_start_matches('/'));
-        fs::set_permissions(file, fs::Permissions::from_mode(FileMode::PRIVATE.bits().into())).unwrap();
     }
 }
 

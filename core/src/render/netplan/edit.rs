@@ -112,9 +112,22 @@ mod tests {
     use super::super::yaml::parse;
     use super::*;
 
-    const TEXT: &str = "# mine\nnetwork:\n  version: 2\n  ethernets:\n    # first\n    eth0:\n      dhcp4: true # yes\n      \
-                        addresses:\n      - 192.0.2.1/24\n\n    # second\n    eth1: {dhcp4: true}\n  vlans:\n    v:\n      \
-                        id: 5\n      link: eth1";
+    const TEXT: &str = "# mine
+network:
+  version: 2
+  ethernets:
+    # first
+    eth0:
+      dhcp4: true # yes
+      addresses:
+      - 192.0.2.1/24
+
+    # second
+    eth1: {dhcp4: true}
+  vlans:
+    v:
+      id: 5
+      link: eth1";
 
     fn without(text: &str, taken: &[&str]) -> (Rest, Result<String, Unclear>) {
         let root = parse(text).unwrap().unwrap();

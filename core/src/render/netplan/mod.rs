@@ -14,6 +14,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use self::definitions::{Definitions, ETHERNETS};
@@ -51,7 +52,7 @@ impl Renderer for Netplan {
         _: &Os,
         guest: &Guest<'_>,
         files: &mut Files<'_, '_>,
-        _: &mut Vec<String>,
+        warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
         let version = systemd::version(guest);
         let resolved = systemd::resolved_is_enabled(guest);
@@ -66,8 +67,16 @@ impl Renderer for Netplan {
         let mut backends = BTreeSet::new();
         for interface in &config.interfaces {
             let kept = Kept::of(&interface.name, &definitions)?;
-            backends.insert(kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD));
-            text.push_str(&section(interface, &id(&interface.name, &kept, &definitions)?, &kept, guest));
+            let backend = kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD);
+            backends.insert(backend);
+            let (nameservers, useless) = nameservers(interface, backend);
+            let name = &interface.name;
+            let warn = |server: IpAddr| {
+                format!("NetworkManager takes no name server {server} for {name}: it has no address of its kind")
+            };
+            warnings.extend(useless.into_iter().map(warn));
+            let nameservers = stable_order(&nameservers, &kept.nameservers);
+            text.push_str(&section(interface, &nameservers, &id(name, &kept, &definitions)?, &kept, guest));
         }
         text.push_str(&unmanaged(&sources, &definitions)?);
         files.write_private(&OWN_PATH, &text)?;
@@ -149,7 +158,17 @@ fn id(name: &InterfaceName, kept: &Kept<'_>, definitions: &Definitions<'_>) -> R
     spelled(&id).ok_or_else(|| format!("cannot edit the files of netplan: {name} has a strange id"))
 }
 
-fn section(interface: &Interface, id: &str, kept: &Kept<'_>, guest: &Guest<'_>) -> String {
+/// The name servers that an interface can be given, and those that it cannot: NetworkManager refuses a whole profile
+/// for servers of a kind that the interface has no addresses of.
+fn nameservers(interface: &Interface, backend: &str) -> (Vec<IpAddr>, Vec<IpAddr>) {
+    let is_reachable = |server: &IpAddr| {
+        let family = if server.is_ipv4() { &interface.v4 } else { &interface.v6 };
+        backend == NETWORKD || !family.addresses.is_empty()
+    };
+    interface.nameservers.iter().copied().partition(is_reachable)
+}
+
+fn section(interface: &Interface, nameservers: &[IpAddr], id: &str, kept: &Kept<'_>, guest: &Guest<'_>) -> String {
     let Interface { name, mac, .. } = interface;
     let mut text = String::new();
     if let Some(label) = &interface.label {
@@ -174,7 +193,6 @@ fn section(interface: &Interface, id: &str, kept: &Kept<'_>, guest: &Guest<'_>) 
     line("dhcp6: false");
     line("accept-ra: false");
     line(&format!("addresses: [{}]", quoted(interface.addresses())));
-    let nameservers = stable_order(&interface.nameservers, &kept.nameservers);
     if !nameservers.is_empty() || !kept.search.is_empty() {
         let mut parts = Vec::new();
         if !nameservers.is_empty() {
@@ -205,7 +223,7 @@ fn routes(interface: &Interface) -> Vec<String> {
     let others = interface.routes.iter().map(|route| (route.destination.to_string(), route.via));
     let spelled = defaults.chain(others).map(|(to, via)| match via {
         Some(via) => {
-            let onlink = if via.onlink { ", on-link: true" } else { "" };
+            let onlink = if systemd::must_be_onlink(via, interface) { ", on-link: true" } else { "" };
             format!("to: \"{to}\", via: \"{}\"{onlink}", via.address)
         }
         None => format!("to: \"{to}\", scope: link"),

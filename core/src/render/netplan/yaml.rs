@@ -271,8 +271,7 @@ network:
 
     #[test]
     fn values_are_equal_wherever_they_stand() {
-        let [a, b, c] =
-            ["a: {b: [1, '2']}", "# x\n\n'a':\n   b:\n   - 1\n   - 2", "a: {b: [2, 1]}"].map(|text| parse(text));
+        let [a, b, c] = ["a: {b: [1, '2']}", "# x\n\n'a':\n   b:\n   - 1\n   - 2", "a: {b: [2, 1]}"].map(parse);
         assert_eq!(a, b);
         assert_ne!(a, c);
         let node = a.unwrap().unwrap();

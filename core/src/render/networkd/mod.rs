@@ -1,7 +1,7 @@
 //! systemd-networkd: `/etc/systemd/network/05-nova-IF.network`.
 //!
-//! Of all files, the first one by its name that is for an interface is taken. The agent's come before those that systems
-//! and their users have, so that files for many interfaces can stay.
+//! Of all files, the first one by its name that is for an interface is taken. The agent's come before those that a
+//! system and its users have, so that files for many interfaces can stay.
 
 mod networks;
 
@@ -22,7 +22,7 @@ use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
 use super::text::{HEADER, LABEL, stable_order};
 use crate::effect::Program;
-use crate::network::{Gateway, Interface, InterfaceName, NetworkConfig};
+use crate::network::{Interface, InterfaceName, NetworkConfig};
 
 /// A word to the daemon, and its answer.
 const RELOAD_MAX: Duration = Duration::from_secs(5);
@@ -181,9 +181,9 @@ fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest
             line(&format!("Destination={destination}"));
         }
         match via {
-            Some(Gateway { address, onlink }) => {
-                line(&format!("Gateway={address}"));
-                if onlink {
+            Some(gateway) => {
+                line(&format!("Gateway={}", gateway.address));
+                if systemd::must_be_onlink(gateway, interface) {
                     line(&format!("{}=yes", gateway_on_link(version)));
                 }
             }

@@ -127,7 +127,11 @@ fn fit(content: &Ini, interface: &Interface, config: &NetworkConfig, guest: &Gue
         if !words.is_empty() && !wanted.iter().any(|mac| macs.contains(&Some(*mac))) {
             return Fit::No;
         }
-        let is_managed = |mac: &MacAddr| config.interfaces.iter().any(|interface| interface.mac == *mac);
+        let has = |interface: &Interface, mac: MacAddr| {
+            let state = guest.interface(interface.name.as_str());
+            interface.mac == mac || state.is_some_and(|state| state.mac == Some(mac))
+        };
+        let is_managed = |mac: &MacAddr| config.interfaces.iter().any(|interface| has(interface, *mac));
         if !wanted.is_empty() && wanted.len() == words.len() && wanted.iter().all(is_managed) {
             fit = Fit::Exact;
         }

@@ -59,7 +59,7 @@ enum Depth {
     Parsed,
 }
 
-static TARGETS: [Target; 2] = [
+static TARGETS: [Target; 4] = [
     Target {
         stack: "ifupdown",
         oracle: Some(Oracle {
@@ -70,17 +70,40 @@ static TARGETS: [Target; 2] = [
         }),
     },
     Target {
+        stack: "netplan",
+        oracle: Some(Oracle {
+            name: "netplan",
+            depth: Depth::Applied,
+            // With NetworkManager behind it, name servers of a kind without addresses are impossible.
+            guests: &["ubuntu-22.04-netplan", "debian-12-netplan"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
         stack: "network-scripts",
         oracle: Some(Oracle { name: "ifcfg", depth: Depth::Parsed, guests: &["centos-7-ifcfg"], interfaces: "eth" }),
+    },
+    Target {
+        stack: "systemd-networkd",
+        oracle: Some(Oracle {
+            name: "networkd",
+            depth: Depth::Applied,
+            guests: &["amazon-2023-networkd", "photon-3-networkd"],
+            interfaces: "eth",
+        }),
     },
 ];
 
 /// Guests that no oracle can judge, and why.
-const UNCHECKED: [(&str, &str); 1] =
-    [("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server")];
+const UNCHECKED: [(&str, &str); 3] = [
+    ("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server"),
+    ("gentoo-networkd", "it has VLANs, which not every kernel knows"),
+    ("ubuntu-22.04-netplan+devices-on-an-interface", "it has VLANs, which not every kernel knows"),
+];
 
 /// Guests that list the name servers in another order already, which is no reason to change them.
-const OTHER_ORDER: [&str; 1] = ["centos-6-ifcfg"];
+const OTHER_ORDER: [&str; 4] =
+    ["centos-6-ifcfg", "photon-3-networkd", "ubuntu-18.04-netplan", "ubuntu-22.04-netplan+one-interface-refused"];
 
 /// An address that the first guest of each oracle gets, and that is to be found in its files.
 const ADDRESS: &str = "203.0.113.11";
@@ -225,7 +248,8 @@ impl Rendered {
         let changes = oracle::describe(&plan);
         guest.carry_out(plan).map_err(|failure| failure.to_string())?;
         let mut expected = Expected::new(&validated.config).on(&interfaces);
-        if guest.has_program("resolvconf") {
+        // resolvconf has an order of its own, netplan lists those of IPv4 first.
+        if guest.has_program("resolvconf") || guest.has_program("netplan") {
             expected = expected.with_nameservers_in_any_order();
         }
         Ok(Self { guest, expected, changes })

@@ -32,11 +32,23 @@ pub(super) struct Part<'a> {
     pub(super) renderer: Option<&'a str>,
 }
 
+/// An id that is for interfaces of several kinds.
+#[derive(Debug)]
+pub(super) struct Pattern<'a> {
+    pub(super) id: &'a str,
+    /// The managed interfaces among them.
+    pub(super) owners: Vec<&'a InterfaceName>,
+    /// Why it cannot be taken out: a text for the host.
+    pub(super) reason: String,
+}
+
 /// All that is said about devices.
 #[derive(Debug, Default)]
 pub(super) struct Definitions<'a> {
     /// Those that are for managed interfaces, and for no others.
     pub(super) managed: Vec<Definition<'a>>,
+    /// Those that are for managed interfaces and for others, so they have to stay.
+    pub(super) patterns: Vec<Pattern<'a>>,
     /// All other ids, whatever they are.
     pub(super) others: BTreeSet<&'a str>,
     /// Those of them that are for interfaces that exist.
@@ -96,7 +108,14 @@ impl<'a> Definitions<'a> {
                     all.others.insert(id);
                     all.unmanaged.insert(id);
                 }
-                (_, Some(another)) => return Err(cannot(&format!("\"{id}\" is for {}, too", another.name))),
+                (_, Some(another)) => {
+                    let reason = cannot(&format!("\"{id}\" is for {}, too", another.name));
+                    if selector.new_name.is_some() {
+                        return Err(reason);
+                    }
+                    all.others.insert(id);
+                    all.patterns.push(Pattern { id, owners, reason });
+                }
                 (false, None) => all.managed.push(Definition { id, owners, parts }),
             }
         }

@@ -76,7 +76,7 @@ impl Renderer for Netplan {
             };
             warnings.extend(useless.into_iter().map(warn));
             let nameservers = stable_order(&nameservers, &kept.nameservers);
-            text.push_str(&section(interface, &nameservers, &id(name, &kept, &definitions)?, &kept, guest));
+            text.push_str(&section(interface, &nameservers, &id(name, &kept, &definitions, backend)?, &kept, guest));
         }
         text.push_str(&unmanaged(&sources, &definitions)?);
         files.write_private(&OWN_PATH, &text)?;
@@ -147,14 +147,23 @@ fn renderer(source: &Source) -> Option<&str> {
     network(source.root.as_ref()).ok()??.get("renderer")?.scalar()
 }
 
-/// The id of an interface: the one that other devices are built on, else its name.
-fn id(name: &InterfaceName, kept: &Kept<'_>, definitions: &Definitions<'_>) -> Result<String, String> {
-    let name = name.as_str();
-    let id = match kept.id {
+/// The id of an interface: the one that other devices are built on, else its name. Where that does not come first, one
+/// that does.
+fn id(name: &InterfaceName, kept: &Kept<'_>, definitions: &Definitions<'_>, backend: &str) -> Result<String, String> {
+    // networkd takes the first file that is for an interface, and the files are named after the ids.
+    let place = |id: &str| format!("{id}.network");
+    let patterns = || definitions.patterns.iter().filter(|pattern| pattern.owners.contains(&name));
+    let behind = |id: &str| patterns().find(|pattern| backend != NETWORKD || place(pattern.id) <= place(id));
+    let usual = match kept.id {
         Some(id) => id.to_string(),
-        None if definitions.others.contains(name) => format!("nova-{name}"),
+        None if definitions.others.contains(name.as_str()) => format!("nova-{name}"),
         None => name.to_string(),
     };
+    let first = format!("00-nova-{name}");
+    let id = if behind(&usual).is_some() && kept.id.is_none() { first } else { usual };
+    if let Some(pattern) = behind(&id) {
+        return Err(pattern.reason.clone());
+    }
     spelled(&id).ok_or_else(|| format!("cannot edit the files of netplan: {name} has a strange id"))
 }
 

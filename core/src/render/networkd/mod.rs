@@ -69,16 +69,17 @@ impl Renderer for Networkd {
         let networks = load(guest);
         let mut changed = BTreeSet::new();
         for interface in &config.interfaces {
-            let own = file_name(&interface.name);
-            let path = ETC.join(&own).map_err(|error| error.to_string())?;
+            let path = ETC.join(&file_name(&interface.name)).map_err(|error| error.to_string())?;
             let before = networks.iter().find(|network| network.fit(interface, config, guest) != Fit::No);
-            let nothing = Ini::default();
-            let old = before.and_then(|network| network.content.as_ref()).unwrap_or(&nothing);
+            // What drop-ins add to the agent's own file is not to be written into it.
+            let own = Ini::parse(&files.text(&path)?.unwrap_or_default());
+            let foreign = before.filter(|network| network.path != path);
+            let old = foreign.and_then(|network| network.content.as_ref()).unwrap_or(&own);
             for master in MASTERS.iter().flat_map(|key| old.all("Network", key)) {
                 warnings.push(format!("{} does not become a port of {master}: it has addresses", interface.name));
             }
             let text = network(interface, old, version, guest);
-            if before.is_none_or(|network| network.path != path) || meaning(old) != meaning(&Ini::parse(&text)) {
+            if before.is_none_or(|network| network.path != path) || meaning(&own) != meaning(&Ini::parse(&text)) {
                 changed.insert(interface.name.clone());
             }
             files.write(&path, &text, Importance::Essential)?;
@@ -193,17 +194,22 @@ fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest
     text
 }
 
-/// The lines to keep of a section.
+/// The lines to keep of a section. A drop-in may repeat what the file says.
 fn kept(section: &str, old: &Ini) -> Vec<String> {
-    let keys = KEPT.iter().filter(|(of, _)| *of == section);
-    keys.flat_map(|(_, key)| {
-        let values = old.all(section, key).collect::<Vec<&str>>();
-        // An empty value takes back what was before it.
-        let from = values.iter().rposition(|value| value.is_empty()).map_or(0, |empty| empty.saturating_add(1));
-        let values = values.into_iter().skip(from).filter(|value| !value.chars().any(char::is_control));
-        values.map(|value| format!("{key}={value}")).collect::<Vec<String>>()
-    })
-    .collect()
+    let mut lines = Vec::new();
+    for (_, key) in KEPT.iter().filter(|(of, _)| *of == section) {
+        let mut values: Vec<&str> = Vec::new();
+        for value in old.all(section, key).filter(|value| !value.chars().any(char::is_control)) {
+            match value {
+                // It takes back what was before it.
+                "" => values.clear(),
+                value if values.contains(&value) => {}
+                value => values.push(value),
+            }
+        }
+        lines.extend(values.iter().map(|value| format!("{key}={value}")));
+    }
+    lines
 }
 
 /// The setting got its present name in a version of about that number; later ones know both.

@@ -16,6 +16,8 @@ version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # What a fresh machine may lack, unpacked below .cache.
 tools = tools=$$(tests/tools/setup) && eval "$$tools" &&
 stores = tests/xenstored/setup &&
+# What the tests of whole guests did, shown again at the end.
+tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt
 
 .PHONY: demo test lint purity unit xen-lab bench build install package clean
 
@@ -36,7 +38,8 @@ purity:
 
 unit:
 	$(CARGO) build --workspace --bins
-	$(stores) $(tools) exec $(CARGO) test --workspace --no-fail-fast
+	rm -f $(tables)
+	$(stores) $(tools) { $(CARGO) test --workspace --no-fail-fast; status=$$?; cat $(tables); exit $$status; }
 
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host
@@ -44,7 +47,7 @@ xen-lab: package
 
 bench:
 	$(CARGO) build --release --workspace --bins
-	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests --bench round_trip
+	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests
 
 build:
 	$(CARGO) build --release --package nova-agent-$(RUNTIME)

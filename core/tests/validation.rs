@@ -17,6 +17,7 @@ use std::net::IpAddr;
 
 use nova_agent_core::effect::{GuestPath, InterfaceState, RouteState, Step};
 use nova_agent_core::network::{MacAddr, Validated, validate};
+use nova_agent_core::plan::Undo;
 use nova_agent_core::render::{Configuration, HostData, Prepared, set_hostname};
 use serde_json::{Value, json};
 
@@ -374,6 +375,25 @@ fn an_interface_is_restarted_though_no_file_changes_if_the_kernel_shows_somethin
         assert!(restarted(&[own, address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
         assert!(restarted(&[own], &[net]));
         assert!(restarted(&[own], &[default, route("eth1", "10.0.0.0", 8, Some("203.0.113.2"))]));
+    }
+}
+
+/// It is that of the server from which this one was cloned.
+#[test]
+fn an_old_network_without_an_address_in_use_is_not_brought_back() {
+    let data = host(&[("00163e000001", &good().to_string()), neighbour()]);
+    for mut guest in [debian(), centos()] {
+        let lo =
+            InterfaceState { name: "lo".into(), mac: None, physical: false, vif: None, ..guest.interfaces[0].clone() };
+        guest.interfaces.push(InterfaceState { addresses: vec![("127.0.0.1".parse().unwrap(), 8)], ..lo });
+        guest.interfaces[0].addresses = vec![("fe80::1".parse().unwrap(), 64)];
+        let has_undo = |guest: &Guest| {
+            let steps = prepared(guest, &data).plan.steps;
+            steps.iter().any(|step| step.undo != Undo::Steps(Vec::new()))
+        };
+        assert!(!has_undo(&guest));
+        guest.interfaces[0].addresses.push(("198.51.100.200".parse().unwrap(), 24));
+        assert!(has_undo(&guest));
     }
 }
 

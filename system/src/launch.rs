@@ -1,6 +1,7 @@
 //! From the start of the process to the machine's loop, the same for every runtime.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,7 +9,8 @@ use nova_agent_core::Machine;
 use nova_agent_core::agent::{Config, Report, Severity};
 
 use crate::clock::Clock;
-use crate::logging;
+use crate::logging::{self, LogTarget};
+use crate::preview::{self, Source};
 use crate::service::{InstanceLock, ServiceManager};
 use crate::settings::{Command, CommandLine, Settings};
 use crate::signals::Signals;
@@ -37,9 +39,10 @@ pub struct Launch {
     pub instance: InstanceLock,
 }
 
-/// The `main` of a runtime: reads command line and configuration, sets the log up and runs.
+/// The `main` of a runtime: reads command line and configuration, sets the log up and runs, or shows a plan.
 ///
-/// Exit codes: 0 after SIGTERM or SIGINT; 1 if the agent cannot run here; 2 for a bad command line or configuration.
+/// Exit codes: 0 after SIGTERM or SIGINT, or when the plan has been shown; 1 if the agent cannot run here, or there is no
+/// plan; 2 for a bad command line or configuration.
 pub fn launch(run: impl FnOnce(Launch) -> io::Result<()>) -> ExitCode {
     let command_line = CommandLine::parse();
     let settings = match Settings::load(&command_line) {
@@ -49,19 +52,9 @@ pub fn launch(run: impl FnOnce(Launch) -> io::Result<()>) -> ExitCode {
             return ExitCode::from(UNUSABLE);
         }
     };
-    // What is wrong with the log file has been said on standard error.
-    if logging::init(settings.log_level, &settings.log_target).is_err() {
-        return ExitCode::FAILURE;
-    }
-    let ended = match command_line.command.unwrap_or(Command::Run) {
-        Command::Run => prepare(&settings).and_then(run),
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
+    match &command_line.command {
+        Some(Command::Plan { network }) => plan(network.as_deref(), &command_line, &settings),
+        Some(Command::Run) | None => serve(&settings, run),
     }
 }
 
@@ -85,6 +78,34 @@ pub fn report(report: &Report, service: &ServiceManager) {
         | Report::Started { .. }
         | Report::StoreRefused { .. }
         | Report::Withdrawn { .. } => {}
+    }
+}
+
+/// Shows a plan. The log goes to standard error, as its file would be changed.
+fn plan(network: Option<&Path>, command_line: &CommandLine, settings: &Settings) -> ExitCode {
+    if logging::init(settings.log_level, &LogTarget::Stderr).is_err() {
+        return ExitCode::FAILURE;
+    }
+    match preview::print(&Source::choose(network, command_line, settings), settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::complain(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(settings: &Settings, run: impl FnOnce(Launch) -> io::Result<()>) -> ExitCode {
+    // What is wrong with the log file has been said on standard error.
+    if logging::init(settings.log_level, &settings.log_target).is_err() {
+        return ExitCode::FAILURE;
+    }
+    match prepare(settings).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

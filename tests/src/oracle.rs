@@ -103,6 +103,15 @@ impl Expected {
         self.any_order = true;
         self
     }
+
+    /// The same where an address family without an address cannot hold name servers, as with NetworkManager.
+    #[must_use]
+    pub fn without_nameservers_out_of_reach(mut self, config: &NetworkConfig) -> Self {
+        let v4 = config.interfaces.iter().any(|interface| !interface.v4.addresses.is_empty());
+        let v6 = config.interfaces.iter().any(|interface| !interface.v6.addresses.is_empty());
+        self.dns.retain(|address| if address.contains(':') { v6 } else { v4 });
+        self
+    }
 }
 
 impl State {

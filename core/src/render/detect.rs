@@ -13,7 +13,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, netplan, networkd, running};
+use super::{ifcfg, ifupdown, netctl, netplan, network_manager, networkd, running, suse};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -36,6 +36,7 @@ pub(super) enum Stack {
     NetworkScripts,
     Networkd,
     Slackware,
+    SuseScripts,
     Wicked,
 }
 
@@ -59,6 +60,7 @@ impl Stack {
             Self::NetworkScripts => "network-scripts",
             Self::Networkd => "systemd-networkd",
             Self::Slackware => "rc.inet1.conf",
+            Self::SuseScripts => "ifup scripts of SUSE",
             Self::Wicked => "wicked",
         }
     }
@@ -66,23 +68,19 @@ impl Stack {
     /// What writes its files; `None` if the agent only knows it by name.
     pub(super) const fn renderer(self) -> Option<&'static dyn Renderer> {
         match self {
-            Self::Ifupdown => Some(&ifupdown::Ifupdown),
+            Self::Busybox | Self::IfupdownNg => Some(&ifupdown::ALPINE),
+            Self::Ifupdown | Self::Ifupdown2 => Some(&ifupdown::DEBIAN),
+            Self::Netctl => Some(&netctl::Netctl),
             Self::Netplan => Some(&netplan::Netplan),
-            Self::Networkd => Some(&networkd::Networkd),
+            Self::NetworkManager => Some(&network_manager::NetworkManager),
+            Self::NetworkManagerIfcfg => Some(&ifcfg::NetworkManagerIfcfg),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
-            Self::ArchRcConf
-            | Self::Busybox
-            | Self::FreeBsd
-            | Self::Ifupdown2
-            | Self::IfupdownNg
-            | Self::Netcfg
-            | Self::Netctl
-            | Self::Netifrc
-            | Self::NetifrcArrays
-            | Self::NetworkManager
-            | Self::NetworkManagerIfcfg
-            | Self::Slackware
-            | Self::Wicked => None,
+            Self::Networkd => Some(&networkd::Networkd),
+            Self::SuseScripts => Some(&suse::Suse::Scripts),
+            Self::Wicked => Some(&suse::Suse::Wicked),
+            Self::ArchRcConf | Self::FreeBsd | Self::Netcfg | Self::Netifrc | Self::NetifrcArrays | Self::Slackware => {
+                None
+            }
         }
     }
 }
@@ -98,7 +96,7 @@ pub(super) struct Detected {
 type Row = (Stack, fn(&Facts) -> bool, &'static str);
 
 /// The first row whose test holds wins.
-const PRIORITY: [Row; 20] = [
+const PRIORITY: [Row; 21] = [
     (Stack::FreeBsd, |f| f.freebsd, "the kernel is FreeBSD"),
     // Whatever backend it feeds: it would overwrite that backend's files.
     (Stack::Netplan, |f| f.netplan, "netplan has a configuration"),
@@ -109,6 +107,7 @@ const PRIORITY: [Row; 20] = [
     ),
     (Stack::NetworkManager, |f| f.network_manager, "NetworkManager is enabled"),
     (Stack::Wicked, |f| f.wicked, "wicked is the network service"),
+    (Stack::SuseScripts, |f| f.suse_scripts, "SUSE without wicked has /etc/init.d/network"),
     (Stack::NetworkScripts, |f| f.network_scripts, "the service network is enabled"),
     (
         Stack::Networkd,
@@ -170,6 +169,7 @@ struct Facts {
     openrc: bool,
     rc_conf: bool,
     slackware: bool,
+    suse_scripts: bool,
     wicked: bool,
 }
 
@@ -227,7 +227,7 @@ impl Facts {
             busybox,
             freebsd: os.family == OsFamily::FreeBsd,
             ifcfg_file: ifcfg_file_exists(config, guest),
-            ifcfg_plugin: os.keeps_ifcfg_under_network_manager() && ifcfg_plugin_exists(guest),
+            ifcfg_plugin: os.keeps_ifcfg_under_network_manager() && ifcfg::plugin_exists(guest),
             ifupdown2: exists("/usr/share/ifupdown2"),
             ifupdown_ng: exists("/usr/libexec/ifupdown-ng"),
             interfaces_file: exists("/etc/network/interfaces") & ifup.is_some(),
@@ -245,6 +245,7 @@ impl Facts {
             openrc,
             rc_conf: exists("/etc/rc.conf"),
             slackware: exists("/etc/rc.d/rc.inet1.conf"),
+            suse_scripts: os.family == OsFamily::Suse && suse_scripts_exist(guest),
             wicked,
         }
     }
@@ -317,23 +318,21 @@ fn start_link(link: &str) -> Option<&str> {
     number.bytes().all(|digit| digit.is_ascii_digit()).then_some(name)
 }
 
+/// Whether the network of SUSE is brought up by its scripts, which stand back for NetworkManager if they are told so.
+fn suse_scripts_exist(guest: &Guest<'_>) -> bool {
+    const FILES: [GuestPath; 2] =
+        [GuestPath::constant("/etc/init.d/network"), GuestPath::constant("/etc/sysconfig/network/scripts/functions")];
+    const CONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network/config");
+
+    let config = guest.text(&CONFIG).map(|text| Assignments::parse(&text));
+    let by_network_manager = config.and_then(|config| config.get("NETWORKMANAGER")).is_some_and(|value| value == "yes");
+    !FILES.map(|path| guest.exists(&path)).contains(&false) && !by_network_manager
+}
+
 /// Whether any interface has an ifcfg file.
 fn ifcfg_file_exists(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
     let exists = |name| ifcfg::path("ifcfg", name).is_some_and(|path| guest.exists(&path));
     config.interfaces.iter().fold(false, |any, interface| exists(&interface.name) | any)
-}
-
-/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
-fn ifcfg_plugin_exists(guest: &Guest<'_>) -> bool {
-    const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
-
-    const LIBRARIES: [GuestPath; 2] =
-        [GuestPath::constant("/usr/lib64/NetworkManager"), GuestPath::constant("/usr/lib/NetworkManager")];
-    LIBRARIES.into_iter().fold(false, |any, library| {
-        let versions = guest.names(&library).into_iter().filter_map(|version| library.join(version).ok());
-        let here = guest.names(&library).contains(&PLUGIN);
-        versions.fold(here, |any, version| guest.names(&version).contains(&PLUGIN) | any) | any
-    })
 }
 
 /// Whether the ifcfg file of every interface keeps NetworkManager away.

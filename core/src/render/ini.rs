@@ -52,12 +52,12 @@ impl Ini {
         self.all(section, key).next_back()
     }
 
-    /// Adds a section at the end, behind an empty line.
-    pub(super) fn push(&mut self, mut section: Section) {
-        if let Some(last) = self.sections.last_mut().and_then(|section| section.lines.last_mut()) {
-            super::text::end_line(last);
-            if !last.trim_ascii().is_empty() {
-                section.lines.insert(0, "\n".to_string());
+    /// Adds a section at the end, behind an empty line if it is not the first one.
+    pub(super) fn push(&mut self, section: Section) {
+        if let Some(last) = self.sections.last_mut() {
+            last.end_line();
+            if !last.name.is_empty() && last.lines.last().is_some_and(|line| !line.trim_ascii().is_empty()) {
+                last.lines.push("\n".to_string());
             }
         }
         self.sections.push(section);
@@ -88,10 +88,14 @@ impl Section {
 
     /// Adds an entry at the end. Neither key nor value may hold the end of a line.
     pub(super) fn push(&mut self, key: &str, value: &str) {
+        self.end_line();
+        self.lines.push(format!("{key}={value}\n"));
+    }
+
+    fn end_line(&mut self) {
         if let Some(last) = self.lines.last_mut() {
             super::text::end_line(last);
         }
-        self.lines.push(format!("{key}={value}\n"));
     }
 }
 
@@ -147,5 +151,8 @@ mod tests {
         let mut file = Ini::default();
         file.push(Section::new("x"));
         assert_eq!(file.to_string(), "[x]\n");
+        let mut file = Ini::parse("# c\n");
+        file.push(Section::new("x"));
+        assert_eq!(file.to_string(), "# c\n[x]\n");
     }
 }

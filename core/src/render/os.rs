@@ -101,6 +101,23 @@ impl Os {
             }
     }
 
+    /// The method that keeps NetworkManager from using IPv6: `disabled` is known since its version 1.20, and an older one
+    /// refuses the whole profile. `ignore` leaves IPv6 to the kernel.
+    pub(super) fn without_ipv6_in_network_manager(&self) -> &'static str {
+        let old = match (self.family, &*self.id, self.major) {
+            (OsFamily::RedHat, "fedora", Some(major)) => major <= 30,
+            (OsFamily::RedHat, ..) => self.is_old_red_hat(),
+            (OsFamily::Debian, "linuxmint" | "ubuntu", Some(major)) => major < 20,
+            (OsFamily::Debian, _, Some(major)) => major <= 10,
+            // The service packs of 15 brought different versions.
+            (OsFamily::Suse, "opensuse-leap", Some(major)) => major == 42 || major <= 15,
+            (OsFamily::Suse, "sle-micro" | "opensuse-leap-micro", _) => false,
+            (OsFamily::Suse, _, Some(major)) => major <= 15,
+            _ => false,
+        };
+        if old { "ignore" } else { "disabled" }
+    }
+
     /// Red Hat Enterprise Linux up to 7 and its clones, and Amazon Linux up to 2: where the service `network` wins over a
     /// NetworkManager beside it.
     pub(super) fn is_old_red_hat(&self) -> bool {
@@ -156,6 +173,30 @@ mod tests {
         assert_eq!(os("/etc/os-release", "ID=new\nID_LIKE='other RHEL fedora'\n").family, OsFamily::RedHat);
         assert_eq!(os("/etc/os-release", "ID=opensuse-leap\n").family, OsFamily::Suse);
         assert_eq!(os("/etc/os-release", "ID=plan9\n").family, OsFamily::Unknown);
+    }
+
+    #[test]
+    fn an_old_networkmanager_is_told_to_ignore_ipv6() {
+        let method = |text| os("/etc/os-release", text).without_ipv6_in_network_manager();
+        for old in [
+            "ID=centos\nVERSION_ID=7\n",
+            "ID=debian\nVERSION_ID=10\n",
+            "ID=ubuntu\nVERSION_ID=18.04\n",
+            "ID=opensuse-leap\nVERSION_ID=15.6\n",
+            "ID=fedora\nVERSION_ID=30\n",
+        ] {
+            assert_eq!(method(old), "ignore", "{old}");
+        }
+        for new in [
+            "ID=rocky\nVERSION_ID=8.10\n",
+            "ID=debian\nVERSION_ID=11\n",
+            "ID=ubuntu\nVERSION_ID=20.04\n",
+            "ID=sles\nVERSION_ID=16.0\n",
+            "ID=opensuse-tumbleweed\nVERSION_ID=20260101\n",
+            "ID=arch\n",
+        ] {
+            assert_eq!(method(new), "disabled", "{new}");
+        }
     }
 
     #[test]

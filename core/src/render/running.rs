@@ -25,6 +25,14 @@ pub(super) fn active_unit(entry: &str) -> Option<&str> {
     entry.strip_prefix("invocation:")?.strip_suffix(".service")
 }
 
+/// Whether NetworkManager runs; `None` if nothing tells which services do.
+pub(super) fn network_manager_runs(guest: &Guest<'_>) -> Option<bool> {
+    let [units, started] = [SYSTEMD_UNITS, OPENRC_STARTED].map(|directory| guest.names(&directory));
+    let runs =
+        units.iter().any(|entry| active_unit(entry) == Some("NetworkManager")) || started.contains(&"NetworkManager");
+    (!units.is_empty() || !started.is_empty()).then_some(runs)
+}
+
 /// Whether NetworkManager manages any of the interfaces; `None` if it has not run. It keeps a file for every device that
 /// it manages, named after the interface's index.
 pub(super) fn network_manager_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {

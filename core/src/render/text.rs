@@ -23,6 +23,12 @@ pub(super) fn encode(text: &str) -> Vec<u8> {
     text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect()
 }
 
+/// The lines that mean something, in a format whose comments begin with `#`; none if there is no file.
+pub(super) fn effective_lines(text: Option<&str>) -> Vec<&str> {
+    let lines = text.unwrap_or_default().lines().map(str::trim_ascii);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
 /// Ends the last line, if there is one.
 pub(super) fn end_line(text: &mut String) {
     if !text.is_empty() && !text.ends_with('\n') {

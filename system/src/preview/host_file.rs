@@ -67,11 +67,10 @@ impl From<HostFile> for HostData {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<HostData, String> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("network.json");
-        std::fs::write(&path, text).unwrap();
-        read_host_file(&path).map_err(|error| error.to_string())
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::with_suffix("network.json").unwrap();
+        std::fs::write(&file, text).unwrap();
+        file
     }
 
     #[test]
@@ -83,15 +82,15 @@ mod tests {
             networking: vec![("a".into(), b"{\"ips\":[]}".to_vec()), ("b".into(), b"{junk".to_vec())],
             vifs: vec![(9, "y".into()), (10, "x".into())],
         };
-        assert_eq!(read(text), Ok(expected));
-        assert_eq!(read("{}"), Ok(HostData::default()));
+        assert_eq!(read_host_file(file(text).path()).unwrap(), expected);
+        assert_eq!(read_host_file(file("{}").path()).unwrap(), HostData::default());
     }
 
     #[test]
     fn what_is_wrong_is_said_with_the_files_name() {
         for (text, word) in [("[", "EOF"), ("{\"network\": {}}", "`network`"), ("{\"vifs\": {\"x\": \"y\"}}", "number")]
         {
-            let error = read(text).unwrap_err();
+            let error = read_host_file(file(text).path()).unwrap_err().to_string();
             assert!(error.contains("network.json: ") && error.contains(word), "{error}");
         }
         let error = read_host_file(Path::new("/nonexistent")).unwrap_err().to_string();

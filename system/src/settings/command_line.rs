@@ -45,8 +45,15 @@ pub struct CommandLine {
 }
 
 /// What the agent is started for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Subcommand)]
+#[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
 pub enum Command {
+    /// Show what a reset of the network would change now, and change nothing
+    Plan {
+        /// Take what the host says from a file instead of Xenstore [default: network.json beside the directory of
+        /// --sandbox, if there is one and --xenstore is not given]
+        #[arg(long, value_name = "FILE")]
+        network: Option<PathBuf>,
+    },
     /// Serve the host's requests (the default)
     Run,
 }
@@ -75,6 +82,14 @@ mod tests {
         assert_eq!(before, after);
         assert_eq!((before.command, before.reset_network), (Some(Command::Run), true));
         assert_eq!(before.xenstore, Some(StoreAddress::Unix("/s".into())));
+    }
+
+    #[test]
+    fn a_plan_may_name_a_file_of_the_host() {
+        let line = parse(&["plan", "--sandbox", "/s", "--network", "n.json"]).unwrap();
+        assert_eq!(line.command, Some(Command::Plan { network: Some("n.json".into()) }));
+        assert_eq!(parse(&["plan"]).unwrap().command, Some(Command::Plan { network: None }));
+        assert!(parse(&["run", "--network", "n.json"]).is_err());
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{AgentProcess, Runtime, Sandbox, Seen, Witness};
+use crate::child::bound_to_thread;
 use crate::host::{self, Domain, Host};
 use crate::json_oracle::Verdict;
 use crate::real::{Daemon, GuestOptions, RealGuest, RealStore};
@@ -133,11 +135,17 @@ impl Rig {
     /// Starts one more agent for the same guest.
     #[must_use]
     pub fn second_agent(&self) -> AgentProcess {
-        let xenstore = match self.domain {
-            Domain::Number(_) => self.store.agent_socket(),
-            Domain::Own => self.store.dom0_socket(),
-        };
+        let xenstore = self.agent_socket();
         AgentProcess::start(&self.runtime.binary(), &xenstore, &self.sandbox, &self.log_level, &self.arguments)
+    }
+
+    /// Runs the agent's binary to its end, on this store and guest.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let xenstore = format!("unix:{}", self.agent_socket().display());
+        let mut command = bound_to_thread(self.runtime.binary());
+        command.args(arguments).args(["--xenstore", &xenstore]).arg("--sandbox").arg(self.sandbox.root());
+        command.output().expect("the agent's binary can be run")
     }
 
     /// The agent that was started last.
@@ -249,6 +257,13 @@ impl Rig {
         let Store::Embedded { server, dir } = &mut self.store else { panic!("not an embedded store") };
         server.insert(Server::start(dir.path(), flavour).unwrap()).add_guest(DOMID).unwrap();
         self.connect_again();
+    }
+
+    fn agent_socket(&self) -> PathBuf {
+        match self.domain {
+            Domain::Number(_) => self.store.agent_socket(),
+            Domain::Own => self.store.dom0_socket(),
+        }
     }
 
     fn connect_again(&mut self) {

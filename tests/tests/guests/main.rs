@@ -12,6 +12,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod invalid;
 mod report;
 mod roll_back;
 

@@ -59,7 +59,38 @@ enum Depth {
     Parsed,
 }
 
-static TARGETS: [Target; 4] = [
+static TARGETS: [Target; 12] = [
+    Target {
+        stack: "NetworkManager",
+        oracle: Some(Oracle {
+            name: "nm",
+            depth: Depth::Applied,
+            guests: &["rocky-9-nm", "rhel-10-nm+first-boot"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "NetworkManager with ifcfg files",
+        oracle: Some(Oracle {
+            name: "ifcfg-nm",
+            depth: Depth::Parsed,
+            guests: &["rocky-8-nm-ifcfg"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "busybox ifupdown",
+        oracle: Some(Oracle {
+            name: "busybox",
+            depth: Depth::Applied,
+            guests: &["alpine-3.12-busybox"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "ifup scripts of SUSE",
+        oracle: Some(Oracle { name: "suse", depth: Depth::Parsed, guests: &["sles-11-scripts"], interfaces: "eth" }),
+    },
     Target {
         stack: "ifupdown",
         oracle: Some(Oracle {
@@ -70,12 +101,33 @@ static TARGETS: [Target; 4] = [
         }),
     },
     Target {
+        stack: "ifupdown-ng",
+        oracle: Some(Oracle {
+            name: "ifupdown-ng",
+            depth: Depth::Applied,
+            guests: &["alpine-3.20-ifupdown-ng"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "ifupdown2",
+        oracle: Some(Oracle {
+            name: "ifupdown2",
+            depth: Depth::Applied,
+            guests: &["debian-12-ifupdown2", "debian-12-ifupdown2+resolvconf"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "netctl",
+        oracle: Some(Oracle { name: "netctl", depth: Depth::Applied, guests: &["arch-netctl"], interfaces: "eth" }),
+    },
+    Target {
         stack: "netplan",
         oracle: Some(Oracle {
             name: "netplan",
             depth: Depth::Applied,
-            // With NetworkManager behind it, name servers of a kind without addresses are impossible.
-            guests: &["ubuntu-22.04-netplan", "debian-12-netplan"],
+            guests: &["ubuntu-22.04-netplan", "ubuntu-24.04-desktop-netplan", "debian-12-netplan"],
             interfaces: "eth",
         }),
     },
@@ -92,10 +144,15 @@ static TARGETS: [Target; 4] = [
             interfaces: "eth",
         }),
     },
+    Target {
+        stack: "wicked",
+        oracle: Some(Oracle { name: "suse", depth: Depth::Parsed, guests: &["sles-15-wicked"], interfaces: "eth" }),
+    },
 ];
 
 /// Guests that no oracle can judge, and why.
-const UNCHECKED: [(&str, &str); 3] = [
+const UNCHECKED: [(&str, &str); 4] = [
+    ("alpine-3.20-ifupdown-ng+resolv-conf-is-a-link", "the program behind the link is not there"),
     ("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server"),
     ("gentoo-networkd", "it has VLANs, which not every kernel knows"),
     ("ubuntu-22.04-netplan+devices-on-an-interface", "it has VLANs, which not every kernel knows"),
@@ -251,6 +308,10 @@ impl Rendered {
         // resolvconf has an order of its own, netplan lists those of IPv4 first.
         if guest.has_program("resolvconf") || guest.has_program("netplan") {
             expected = expected.with_nameservers_in_any_order();
+        }
+        // NetworkManager sorts them by interface and family.
+        if guest.has_program("nmcli") {
+            expected = expected.with_nameservers_in_any_order().without_nameservers_out_of_reach(&validated.config);
         }
         Ok(Self { guest, expected, changes })
     }

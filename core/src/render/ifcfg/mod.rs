@@ -1,31 +1,46 @@
-//! Red Hat network-scripts: `ifcfg-IF`, `route-IF` and `route6-IF` in `/etc/sysconfig/network-scripts`.
+//! Red Hat's `ifcfg-IF`, `route-IF` and `route6-IF` in `/etc/sysconfig/network-scripts`, which are read by network-scripts
+//! or by NetworkManager.
 //!
 //! A shell reads these files as root, so every generated line is made of parsed values, and of the old file only lines
 //! are kept that assign a plain word.
 
+mod interface;
+mod routes;
 mod stale;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use self::interface::ifcfg;
+use self::routes::{route, route6};
+pub(super) use self::stale::{find, routes_beside};
 use super::Renderer;
-use super::assignments::{Assignments, is_plain, key_of};
+use super::assignments::Assignments;
 use super::files::{Files, Importance};
 use super::guest::Guest;
+use super::network_manager::nmcli::{self, Connection, Old};
+use super::network_manager::{self, profiles};
 use super::os::Os;
 use super::restart::{Activation, Commands, one_by_one};
-use super::text::{HEADER, LABEL, stable_order};
+use super::text::effective_lines;
 use crate::effect::GuestPath;
-use crate::network::{Cidr, Gateway, Interface, InterfaceName, NetworkConfig};
+use crate::network::{InterfaceName, NetworkConfig};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network-scripts");
 const GLOBAL: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
 /// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
 const COMMANDS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown"] };
+
+/// Who reads the files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reader {
+    NetworkManager,
+    NetworkScripts,
+}
 
 /// The stack of Red Hat Enterprise Linux up to 7 and Amazon Linux up to 2.
 #[derive(Debug)]
@@ -40,35 +55,71 @@ impl Renderer for NetworkScripts {
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
-        let mut changed = BTreeSet::new();
-        let stale = stale::find(config, guest);
-        for interface in &config.interfaces {
-            let name = &interface.name;
-            let mut differs = stale.iter().any(|(_, owner)| owner == name);
-            for (prefix, content) in [
-                ("ifcfg", Some(ifcfg(interface, config, guest, files, warnings)?)),
-                ("route", route(interface)),
-                ("route6", route6(interface)),
-            ] {
-                let Some(path) = path(prefix, name) else { continue };
-                let old = files.text(&path)?;
-                differs |= meaning(old.as_deref()) != meaning(content.as_deref());
-                match content {
-                    Some(content) => files.write(&path, &content, Importance::Essential)?,
-                    None => files.remove(&path),
-                }
-            }
-            if differs {
-                changed.insert(name.clone());
-            }
-        }
-        for (path, _) in stale {
+        // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
+        let all = config.nameservers();
+        let nameservers = |own: &Vec<IpAddr>| if own.is_empty() { Vec::new() } else { all.clone() };
+        let nameservers: Vec<Vec<IpAddr>> =
+            config.interfaces.iter().map(|interface| nameservers(&interface.nameservers)).collect();
+
+        let mut changed = write(Reader::NetworkScripts, config, &nameservers, guest, files, warnings)?;
+        for (path, owner) in stale::find_beside_own(config, guest) {
             files.remove(&path);
+            changed.insert(owner);
         }
-        if global(config, files)? {
+        if global(Reader::NetworkScripts, config, files)? {
             changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
         }
         Ok(one_by_one(config, &changed, COMMANDS, guest))
+    }
+}
+
+/// The stack of Red Hat Enterprise Linux 8, and of 7 where NetworkManager took over from network-scripts.
+#[derive(Debug)]
+pub(super) struct NetworkManagerIfcfg;
+
+impl Renderer for NetworkManagerIfcfg {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        let keyfiles = profiles::find(config, guest);
+        let stale = stale::find_beside_own(config, guest);
+        let mut connections = Vec::new();
+        let mut changed = BTreeSet::new();
+        for interface in &config.interfaces {
+            let name = &interface.name;
+            let Some(path) = path("ifcfg", name) else { continue };
+            let old = files.text(&path)?.map(|text| Assignments::parse(&text));
+            let mut connection = Connection::new(interface, interface::uuid(interface, old.as_ref()));
+            if let Some(old) = old {
+                connection.old = old.get("UUID").map_or(Old::Unknown, |uuid| Old::with_uuid(&uuid));
+            }
+            connection.paths.push(path);
+            for (path, _) in stale.iter().filter(|(_, owner)| owner == name) {
+                routes_beside(path).iter().for_each(|path| files.remove(path));
+                connection.paths.push(path.clone());
+            }
+            let keyfiles = keyfiles.iter().filter(|profile| profile.interface == *name);
+            connection.paths.extend(keyfiles.map(|profile| profile.path.clone()));
+            for path in connection.paths.iter().skip(1) {
+                files.remove(path);
+                changed.insert(name.clone());
+                if connection.old == Old::Nothing {
+                    connection.old = Old::Unknown;
+                }
+            }
+            connections.push(connection);
+        }
+        let nameservers = network_manager::nameservers(config, warnings);
+        changed.extend(write(Reader::NetworkManager, config, &nameservers, guest, files, warnings)?);
+        if global(Reader::NetworkManager, config, files)? {
+            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+        }
+        Ok(nmcli::activation(config, &changed, &connections, guest))
     }
 }
 
@@ -77,183 +128,59 @@ pub(super) fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
     DIRECTORY.join(&format!("{prefix}-{name}")).ok()
 }
 
-/// What a shell sees of a file.
-fn meaning(text: Option<&str>) -> Vec<&str> {
-    let lines = text.unwrap_or_default().lines().map(str::trim_ascii);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
+pub(super) fn plugin_exists(guest: &Guest<'_>) -> bool {
+    const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
+
+    const LIBRARIES: [GuestPath; 2] =
+        [GuestPath::constant("/usr/lib64/NetworkManager"), GuestPath::constant("/usr/lib/NetworkManager")];
+    LIBRARIES.into_iter().fold(false, |any, library| {
+        let versions = guest.names(&library).into_iter().filter_map(|version| library.join(version).ok());
+        let here = guest.names(&library).contains(&PLUGIN);
+        versions.fold(here, |any, version| guest.names(&version).contains(&PLUGIN) | any) | any
+    })
 }
 
-fn ifcfg(
-    interface: &Interface,
+/// Puts the files of every interface into `files` and returns the interfaces for which they mean something new.
+fn write(
+    reader: Reader,
     config: &NetworkConfig,
+    nameservers: &[Vec<IpAddr>],
     guest: &Guest<'_>,
-    files: &Files<'_, '_>,
+    files: &mut Files<'_, '_>,
     warnings: &mut Vec<String>,
-) -> Result<String, String> {
-    let name = &interface.name;
-    let old = match path("ifcfg", name) {
-        Some(path) => files.text(&path)?.unwrap_or_default(),
-        None => String::new(),
-    };
-    let old = Assignments::parse(&old);
-
-    let mut text = String::from(HEADER);
-    let mut line = |key: &str, value: &str| text.push_str(&format!("{key}={value}\n"));
-    let yes_no = |yes: bool| if yes { "yes" } else { "no" };
-    line("DEVICE", name.as_str());
-    line("TYPE", "Ethernet");
-    line("BOOTPROTO", "none");
-    // ifup refuses an interface with another address. One that was changed by hand is known by its name alone.
-    if guest.interface(name.as_str()).is_none_or(|state| state.mac.is_none_or(|mac| mac == interface.mac)) {
-        line("HWADDR", &interface.mac.to_string().to_ascii_uppercase());
-    }
-    line("ONBOOT", "yes");
-    line("NM_CONTROLLED", "no");
-    for (nth, own) in interface.v4.addresses.iter().enumerate() {
-        // Numbers start at 1, behind the one without a number.
-        let number = if nth == 0 { String::new() } else { nth.to_string() };
-        line(&format!("IPADDR{number}"), &own.address().to_string());
-        line(&format!("NETMASK{number}"), &own.netmask().to_string());
-    }
-    if let Some(gateway) = plain_gateway(interface) {
-        line("GATEWAY", &gateway.to_string());
-    }
-    line("DEFROUTE", yes_no(interface.has_gateway()));
-    line("IPV6INIT", yes_no(!interface.v6.addresses.is_empty()));
-    if let [first, others @ ..] = interface.v6.addresses.as_slice() {
-        line("IPV6_AUTOCONF", "no");
-        line("IPV6ADDR", &first.to_string());
-        if !others.is_empty() {
-            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-            line("IPV6ADDR_SECONDARIES", &format!("\"{}\"", others.join(" ")));
+) -> Result<BTreeSet<InterfaceName>, String> {
+    let mut changed = BTreeSet::new();
+    for (interface, nameservers) in config.interfaces.iter().zip(nameservers) {
+        let name = &interface.name;
+        for (prefix, content) in [
+            ("ifcfg", Some(ifcfg(reader, interface, nameservers, guest, files, warnings)?)),
+            ("route", route(reader, interface)),
+            ("route6", route6(reader, interface)),
+        ] {
+            let Some(path) = path(prefix, name) else { continue };
+            let old = files.text(&path)?;
+            if effective_lines(old.as_deref()) != effective_lines(content.as_deref()) {
+                changed.insert(name.clone());
+            }
+            match content {
+                Some(content) => files.write(&path, &content, Importance::Essential)?,
+                None => files.remove(&path),
+            }
+        }
+        let rules = path("rule", name).is_some_and(|path| guest.exists(&path));
+        if reader == Reader::NetworkManager && rules && !interface.routes.is_empty() {
+            warnings.push(format!("rule-{name} exists: NetworkManager reads no routes beside it"));
         }
     }
-    if let Some(Gateway { address: IpAddr::V6(address), onlink: false }) = interface.v6.gateway {
-        let zone = if address.is_unicast_link_local() { format!("%{name}") } else { String::new() };
-        line("IPV6_DEFAULTGW", &format!("{address}{zone}"));
-    }
-    // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
-    let all = if interface.nameservers.is_empty() { Vec::new() } else { config.nameservers() };
-    let nameservers = stable_order(&all, &old_nameservers(&old));
-    if !nameservers.is_empty() {
-        line("PEERDNS", "yes");
-    }
-    for (nth, address) in nameservers.iter().enumerate() {
-        line(&format!("DNS{}", nth.saturating_add(1)), &address.to_string());
-    }
-    if let Some(label) = &interface.label {
-        text.insert_str(HEADER.len(), &format!("{LABEL}{}\n", label.as_str()));
-    }
-    for kept in old.lines() {
-        let kept = kept.trim_ascii();
-        if kept.is_empty() || kept.starts_with('#') || key_of(kept).is_some_and(is_ours) {
-            continue;
-        }
-        if is_plain(kept) {
-            text.push_str(&format!("{kept}\n"));
-        } else {
-            warnings.push(format!("ifcfg-{name}: a line was dropped that is no plain assignment"));
-        }
-    }
-    Ok(text)
-}
-
-/// Whether the agent decides what a key says, or that it is not there.
-fn is_ours(key: &str) -> bool {
-    const KEYS: [&str; 20] = [
-        "BOOTPROTO",
-        "BRIDGE",
-        "DEFROUTE",
-        "DEVICE",
-        "GATEWAY",
-        "GATEWAYDEV",
-        "HWADDR",
-        "MACADDR",
-        "MASTER",
-        "NAME",
-        "NETWORK",
-        "NM_CONTROLLED",
-        "ONBOOT",
-        "PEERDNS",
-        "PERSISTENT_DHCLIENT",
-        "SLAVE",
-        "TYPE",
-        "UUID",
-        "BONDING_MASTER",
-        "TEAM_MASTER",
-    ];
-    const PREFIXES: [&str; 7] = ["IPADDR", "NETMASK", "PREFIX", "BROADCAST", "IPV6", "DNS", "DHCP"];
-
-    KEYS.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
-}
-
-fn old_nameservers(old: &Assignments) -> Vec<IpAddr> {
-    (1_u8..=16).map_while(|nth| old.get(&format!("DNS{nth}"))?.parse().ok()).collect()
-}
-
-/// The IPv4 gateway, if `GATEWAY` can express it: network-scripts skip one outside the first address's network silently.
-fn plain_gateway(interface: &Interface) -> Option<IpAddr> {
-    let gateway = interface.v4.gateway?.address;
-    interface.v4.addresses.first().filter(|first| first.contains(gateway)).map(|_| gateway)
-}
-
-/// `route-IF` for IPv4, in the form of variables if that can express everything, else in that of `ip route`.
-fn route(interface: &Interface) -> Option<String> {
-    let routes: Vec<(Cidr, Option<Gateway>)> = routes(interface, |address| address.is_ipv4());
-    let default = match plain_gateway(interface) {
-        Some(_) => None,
-        None => interface.v4.gateway,
-    };
-    if default.is_some() || routes.iter().any(|(_, via)| via.is_none_or(|via| via.onlink)) {
-        return ip_form(interface, default, &routes);
-    }
-    let mut text = String::from(HEADER);
-    // Reading stops at the first number that is missing.
-    for (nth, (destination, via)) in routes.iter().enumerate() {
-        let Some(via) = via else { continue };
-        let (address, netmask) = (destination.address(), destination.netmask());
-        text.push_str(&format!("ADDRESS{nth}={address}\nNETMASK{nth}={netmask}\nGATEWAY{nth}={}\n", via.address));
-    }
-    (!routes.is_empty()).then_some(text)
-}
-
-/// `route6-IF`, always in the form of `ip route`.
-fn route6(interface: &Interface) -> Option<String> {
-    let routes = routes(interface, |address| address.is_ipv6());
-    ip_form(interface, interface.v6.gateway.filter(|gateway| gateway.onlink), &routes)
-}
-
-fn routes(interface: &Interface, of_family: fn(&IpAddr) -> bool) -> Vec<(Cidr, Option<Gateway>)> {
-    let routes = interface.routes.iter().map(|route| (route.destination, route.via));
-    routes.filter(|(destination, _)| of_family(&destination.address())).collect()
-}
-
-/// Lines of arguments for `ip route add`; a gateway outside all networks gets a route of its own first.
-fn ip_form(interface: &Interface, default: Option<Gateway>, routes: &[(Cidr, Option<Gateway>)]) -> Option<String> {
-    let name = &interface.name;
-    let mut lines: Vec<String> = Vec::new();
-    let gateways = default.iter().chain(routes.iter().filter_map(|(_, via)| via.as_ref()));
-    for gateway in gateways.filter(|gateway| gateway.onlink) {
-        let line = format!("{} dev {name}\n", Cidr::host(gateway.address));
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    if let Some(default) = default {
-        lines.push(format!("default via {} dev {name}\n", default.address));
-    }
-    for (destination, via) in routes {
-        lines.push(match via {
-            Some(via) => format!("{destination} via {} dev {name}\n", via.address),
-            None => format!("{destination} dev {name}\n"),
-        });
-    }
-    (!lines.is_empty()).then(|| format!("{HEADER}{}", lines.concat()))
+    Ok(changed)
 }
 
 /// `/etc/sysconfig/network`; tells whether something changed that concerns the interfaces.
-fn global(config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<bool, String> {
-    let old = files.text(&GLOBAL)?.unwrap_or_default();
+fn global(reader: Reader, config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<bool, String> {
+    let Some(old) = files.text(&GLOBAL)?.or_else(|| (reader == Reader::NetworkScripts).then(String::new)) else {
+        return Ok(false);
+    };
     let mut file = Assignments::parse(&old);
     // They would win over the gateways of the interfaces.
     for key in ["GATEWAY", "GATEWAYDEV", "IPV6_DEFAULTGW", "IPV6_DEFAULTDEV"] {
@@ -262,16 +189,18 @@ fn global(config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<bool, Str
     let overridden = file.text() != old;
     let v6 = config.interfaces.iter().any(|interface| !interface.v6.addresses.is_empty());
     let v6_before = file.get("NETWORKING_IPV6");
-    file.set("NETWORKING", "yes");
-    // Other interfaces may need IPv6 even if these do not.
-    match v6_before.as_deref() {
-        Some("yes") => {}
-        Some(_) | None if v6 => file.set("NETWORKING_IPV6", "yes"),
-        Some(_) => {}
-        None => file.set("NETWORKING_IPV6", "no"),
+    if reader == Reader::NetworkScripts {
+        file.set("NETWORKING", "yes");
+        // Other interfaces may need IPv6 even if these do not.
+        match v6_before.as_deref() {
+            Some("yes") => {}
+            Some(_) | None if v6 => file.set("NETWORKING_IPV6", "yes"),
+            Some(_) => {}
+            None => file.set("NETWORKING_IPV6", "no"),
+        }
+        // Else every interface gets a route for 169.254.0.0/16.
+        file.set("NOZEROCONF", "yes");
     }
-    // Else every interface gets a route for 169.254.0.0/16.
-    file.set("NOZEROCONF", "yes");
     files.write(&GLOBAL, &file.text(), Importance::Essential)?;
-    Ok(overridden || (v6 && v6_before.as_deref() != Some("yes")))
+    Ok(overridden || (reader == Reader::NetworkScripts && v6 && v6_before.as_deref() != Some("yes")))
 }

@@ -1,5 +1,6 @@
 //! Files that would configure a managed interface a second time.
 
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -15,8 +16,24 @@ const FILES_MAX: usize = 256;
 /// What network-scripts do not take for a configuration.
 const IGNORED: [&str; 7] = ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave"];
 
-/// The files to move away, and which interface each one means.
-pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
+/// The files that mean a managed interface, its own one first, for a stack that reads them no more.
+pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
+    let own = config.interfaces.iter().filter_map(|interface| {
+        let path = super::path("ifcfg", &interface.name)?;
+        guest.exists(&path).then(|| (path, interface.name.clone()))
+    });
+    own.chain(find_beside_own(config, guest)).collect()
+}
+
+/// The files of routes that belong to a file, whether they exist or not.
+pub(in crate::render) fn routes_beside(path: &GuestPath) -> Vec<GuestPath> {
+    let suffix = path.name().strip_prefix("ifcfg-");
+    let beside = |prefix: &str| DIRECTORY.join(&format!("{prefix}-{}", suffix?)).ok();
+    ["route", "route6"].into_iter().filter_map(beside).collect()
+}
+
+/// The files to move away beside the own ones, and which interface each one means.
+pub(super) fn find_beside_own(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
     let names = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind != EntryKind::Directory);
     let mut stale = Vec::new();
     for entry in names.take(FILES_MAX) {

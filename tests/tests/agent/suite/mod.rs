@@ -16,6 +16,7 @@ mod life;
 mod network;
 mod obstacles;
 mod password;
+mod plan;
 mod replies;
 mod secrets;
 

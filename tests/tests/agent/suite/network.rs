@@ -1,4 +1,4 @@
-//! `resetnetwork` and `sethostname`: that the commands arrive. What they make of a guest has golden trees of its own.
+//! `resetnetwork` and `sethostname`: that the commands arrive. What they make of a guest is in `tests/guests`.
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,78 @@
+//! `route-IF` and `route6-IF`: static routes, and default gateways that need more than a line in `ifcfg-IF`.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::Reader;
+use crate::network::{Cidr, Gateway, Interface};
+use crate::render::text::HEADER;
+
+/// The gateways of IPv4 and IPv6 as far as `GATEWAY` and `IPV6_DEFAULTGW` can express them.
+///
+/// network-scripts skip one outside the first address's network silently. NetworkManager makes the route to it by itself,
+/// and takes no default route from the other files.
+pub(super) fn plain_gateways(reader: Reader, interface: &Interface) -> [Option<IpAddr>; 2] {
+    let [v4, v6] = [interface.v4.gateway, interface.v6.gateway];
+    let in_first =
+        |gateway: &Gateway| interface.v4.addresses.first().is_some_and(|first| first.contains(gateway.address));
+    let plain = match reader {
+        Reader::NetworkManager => [v4, v6],
+        Reader::NetworkScripts => [v4.filter(in_first), v6.filter(|gateway| !gateway.onlink)],
+    };
+    plain.map(|gateway| gateway.map(|gateway| gateway.address))
+}
+
+/// `route-IF` for IPv4, in the form of variables if that can express everything, else in that of `ip route`.
+pub(super) fn route(reader: Reader, interface: &Interface) -> Option<String> {
+    let routes: Vec<(Cidr, Option<Gateway>)> = routes(interface, |address| address.is_ipv4());
+    let [plain, _] = plain_gateways(reader, interface);
+    let default = interface.v4.gateway.filter(|_| plain.is_none());
+    if default.is_some() || routes.iter().any(|(_, via)| via.is_none_or(|via| via.onlink)) {
+        return ip_form(interface, default, &routes);
+    }
+    let mut text = String::from(HEADER);
+    // Reading stops at the first number that is missing.
+    for (nth, (destination, via)) in routes.iter().enumerate() {
+        let Some(via) = via else { continue };
+        let (address, netmask) = (destination.address(), destination.netmask());
+        text.push_str(&format!("ADDRESS{nth}={address}\nNETMASK{nth}={netmask}\nGATEWAY{nth}={}\n", via.address));
+    }
+    (!routes.is_empty()).then_some(text)
+}
+
+/// `route6-IF`, always in the form of `ip route`.
+pub(super) fn route6(reader: Reader, interface: &Interface) -> Option<String> {
+    let routes = routes(interface, |address| address.is_ipv6());
+    let [_, plain] = plain_gateways(reader, interface);
+    ip_form(interface, interface.v6.gateway.filter(|_| plain.is_none()), &routes)
+}
+
+fn routes(interface: &Interface, of_family: fn(&IpAddr) -> bool) -> Vec<(Cidr, Option<Gateway>)> {
+    let routes = interface.routes.iter().map(|route| (route.destination, route.via));
+    routes.filter(|(destination, _)| of_family(&destination.address())).collect()
+}
+
+/// Lines of arguments for `ip route add`; a gateway outside all networks gets a route of its own first.
+fn ip_form(interface: &Interface, default: Option<Gateway>, routes: &[(Cidr, Option<Gateway>)]) -> Option<String> {
+    let name = &interface.name;
+    let mut lines: Vec<String> = Vec::new();
+    let gateways = default.iter().chain(routes.iter().filter_map(|(_, via)| via.as_ref()));
+    for gateway in gateways.filter(|gateway| gateway.onlink) {
+        let line = format!("{} dev {name}\n", Cidr::host(gateway.address));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    if let Some(default) = default {
+        lines.push(format!("default via {} dev {name}\n", default.address));
+    }
+    for (destination, via) in routes {
+        lines.push(match via {
+            Some(via) => format!("{destination} via {} dev {name}\n", via.address),
+            None => format!("{destination} dev {name}\n"),
+        });
+    }
+    (!lines.is_empty()).then(|| format!("{HEADER}{}", lines.concat()))
+}

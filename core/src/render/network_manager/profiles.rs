@@ -1,0 +1,125 @@
+//! The profiles that are there already.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::net::IpAddr;
+
+use super::DIRECTORY;
+use super::nmcli::Old;
+use crate::effect::{EntryKind, GuestPath};
+use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
+use crate::render::assignments::Assignments;
+use crate::render::guest::Guest;
+use crate::render::ini::{Ini, Section};
+
+/// The most files looked into. A server has a handful.
+const FILES_MAX: usize = 256;
+
+/// A profile that means a managed interface.
+#[derive(Debug)]
+pub(in crate::render) struct Profile {
+    pub(in crate::render) path: GuestPath,
+    pub(in crate::render) interface: InterfaceName,
+    pub(super) file: Ini,
+}
+
+/// The keyfiles that mean a managed interface, the agent's own ones among them. What NetworkManager prefers comes first.
+pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<Profile> {
+    let entries = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind == EntryKind::File);
+    let mut names: Vec<&str> = entries.map(|entry| entry.name.as_str()).filter(|name| !is_ignored(name)).collect();
+    names.sort_unstable();
+    let profile = |name: &str| {
+        let path = DIRECTORY.join(name).ok()?;
+        let file = Ini::parse(&guest.text(&path)?);
+        let interface = owner(name, &file, config)?.name.clone();
+        Some(Profile { path, interface, file })
+    };
+    let mut profiles: Vec<Profile> = names.into_iter().take(FILES_MAX).filter_map(profile).collect();
+    profiles.sort_by_key(|profile| Reverse(priority(&profile.file)));
+    profiles
+}
+
+fn priority(file: &Ini) -> i32 {
+    file.get("connection", "autoconnect-priority").and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// What NetworkManager takes for a backup or a temporary file.
+fn is_ignored(name: &str) -> bool {
+    let temporary = |(_, suffix): (&str, &str)| suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
+    name.starts_with('.') || name.ends_with('~') || name.rsplit_once('.').is_some_and(temporary)
+}
+
+/// The managed interface that a profile is for.
+fn owner<'a>(name: &str, file: &Ini, config: &'a NetworkConfig) -> Option<&'a Interface> {
+    let from_cloud_init = |interface: &&Interface| name == format!("cloud-init-{}.nmconnection", interface.name);
+    if let Some(interface) = config.interfaces.iter().find(from_cloud_init) {
+        return Some(interface);
+    }
+    let is_ethernet = match file.get("connection", "type") {
+        Some(kind) => matches!(kind, "ethernet" | "802-3-ethernet"),
+        None => file.sections().any(|section| matches!(section.name(), "ethernet" | "802-3-ethernet")),
+    };
+    if !is_ethernet {
+        return None;
+    }
+    let mac = of_ethernet(file, "mac-address").and_then(|mac| MacAddr::try_from(mac).ok());
+    let interface_name = file.get("connection", "interface-name");
+    let by_mac = config.interfaces.iter().find(|interface| Some(interface.mac) == mac);
+    by_mac.or_else(|| config.interfaces.iter().find(|interface| Some(interface.name.as_str()) == interface_name))
+}
+
+/// A value of the section that has two names.
+pub(super) fn of_ethernet<'a>(file: &'a Ini, key: &'a str) -> Option<&'a str> {
+    file.get("ethernet", key).or_else(|| file.get("802-3-ethernet", key))
+}
+
+/// The name servers of a family, in the order of the file.
+pub(super) fn nameservers(file: Option<&Ini>, family: &str) -> Vec<IpAddr> {
+    let list = file.and_then(|file| file.get(family, "dns")).unwrap_or_default();
+    list.split([';', ',']).filter_map(|address| address.trim_ascii().parse().ok()).collect()
+}
+
+/// How a profile is found again.
+pub(super) fn old(file: &Ini) -> Old {
+    file.get("connection", "uuid").map_or(Old::Unknown, Old::with_uuid)
+}
+
+/// What is kept of an ifcfg file, in the words of a keyfile.
+pub(super) fn of_ifcfg(text: &str) -> Ini {
+    let ifcfg = Assignments::parse(text);
+    let mut file = Ini::default();
+    for (section, key, from) in
+        [("connection", "zone", "ZONE"), ("ethernet", "mtu", "MTU"), ("ipv4", "dns-search", "DOMAIN")]
+    {
+        let Some(value) = ifcfg.get(from).filter(|value| value.bytes().all(|b| b.is_ascii_graphic() || b == b' '))
+        else {
+            continue;
+        };
+        let words: Vec<&str> = value.split_ascii_whitespace().collect();
+        let value: String = match key {
+            "dns-search" => words.iter().map(|word| format!("{word};")).collect(),
+            _ => words.concat(),
+        };
+        let mut part = Section::new(section);
+        part.push(key, &value);
+        file.push(part);
+    }
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backups_and_temporary_files_are_no_profiles() {
+        for name in [".eth0.nmconnection", "eth0~", "eth0.X7WCDV", "eth0.backup"] {
+            assert!(is_ignored(name), "{name}");
+        }
+        for name in ["eth0", "eth0.nmconnection", "Wired connection 1", "eth0.nmconnection.170.bak", "eth0.bak"] {
+            assert!(!is_ignored(name), "{name}");
+        }
+    }
+}

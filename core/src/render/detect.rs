@@ -13,7 +13,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{arch, freebsd, ifcfg, ifupdown, netctl, netifrc, network_manager, running, suse};
+use super::{arch, freebsd, ifcfg, ifupdown, netctl, netifrc, netplan, network_manager, networkd, running, suse};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -71,9 +71,11 @@ impl Stack {
             Self::Busybox | Self::IfupdownNg => Some(&ifupdown::ALPINE),
             Self::Ifupdown | Self::Ifupdown2 => Some(&ifupdown::DEBIAN),
             Self::Netctl => Some(&netctl::Netctl),
+            Self::Netplan => Some(&netplan::Netplan),
             Self::NetworkManager => Some(&network_manager::NetworkManager),
             Self::NetworkManagerIfcfg => Some(&ifcfg::NetworkManagerIfcfg),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
+            Self::Networkd => Some(&networkd::Networkd),
             Self::SuseScripts => Some(&suse::Suse::Scripts),
             Self::Wicked => Some(&suse::Suse::Wicked),
             Self::ArchRcConf => Some(&arch::RcConf),
@@ -81,7 +83,7 @@ impl Stack {
             Self::Netcfg => Some(&arch::Netcfg),
             Self::Netifrc => Some(&netifrc::Netifrc),
             Self::NetifrcArrays => Some(&netifrc::NetifrcArrays),
-            Self::Netplan | Self::Networkd | Self::Slackware => None,
+            Self::Slackware => None,
         }
     }
 }

@@ -23,12 +23,15 @@ mod ifupdown;
 mod ini;
 mod netctl;
 mod netifrc;
+mod netplan;
 mod network_manager;
+mod networkd;
 mod os;
 mod resolv;
 mod restart;
 mod running;
 mod suse;
+mod systemd;
 mod text;
 mod verify;
 
@@ -161,8 +164,8 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
         activation = renderer.render(&config, &os, guest, &mut files, &mut warnings)?;
     }
 
-    let Activation { before, after, old } = activation;
-    let changes_something = !after.is_empty();
+    let Activation { before, after, old, starts_later } = activation;
+    let changes_something = !after.is_empty() && !starts_later;
     let essential = files.steps(Importance::Essential);
     let minor = files.steps(Importance::Minor);
     let mut steps: Vec<PlanStep> = Vec::new();

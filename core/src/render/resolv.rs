@@ -20,6 +20,13 @@ pub(super) fn is_regular(guest: &Guest<'_>) -> bool {
     matches!(guest.file(&PATH), FileState::Regular { .. })
 }
 
+/// Whether no name server in it is another host's.
+pub(super) fn asks_this_host(guest: &Guest<'_>) -> bool {
+    let text = guest.text(&PATH).unwrap_or_default();
+    let mut addresses = text.lines().filter_map(nameserver).filter_map(|address| address.parse::<IpAddr>().ok());
+    addresses.all(|address| address.is_loopback())
+}
+
 /// Replaces the name servers and nothing else. A symlink belongs to the stack behind it and is left; so is everything if
 /// there are no name servers to write.
 pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {

@@ -44,6 +44,8 @@ pub(super) struct Activation {
     pub(super) after: Vec<PlanStep>,
     /// Whether the old configuration is worth going back to.
     pub(super) old: OldState,
+    /// Whether what reads the files waits for the agent, as it does at boot: nothing of them can be seen until then.
+    pub(super) starts_later: bool,
 }
 
 /// What a roll-back would bring back.

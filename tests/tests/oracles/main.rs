@@ -58,7 +58,7 @@ enum Depth {
 }
 
 /// In the order of their names.
-static TARGETS: [Target; 15] = [
+static TARGETS: [Target; 17] = [
     applied("NetworkManager", "nm", &["rocky-9-nm", "rhel-10-nm+first-boot"]),
     parsed("NetworkManager with ifcfg files", "ifcfg-nm", &["rocky-8-nm-ifcfg"]),
     applied("busybox ifupdown", "busybox", &["alpine-3.12-busybox"]),
@@ -70,9 +70,11 @@ static TARGETS: [Target; 15] = [
     applied("netctl", "netctl", &["arch-netctl"]),
     parsed("netifrc", "gentoo", &["gentoo-openrc", "gentoo-openrc+lists-of-an-older-system"]),
     parsed("netifrc of baselayout 1", "gentoo-legacy", &["gentoo-baselayout-1", "gentoo-baselayout-1+kept-lines"]),
+    applied("netplan", "netplan", &["ubuntu-22.04-netplan", "ubuntu-24.04-desktop-netplan", "debian-12-netplan"]),
     parsed("network-scripts", "ifcfg", &["centos-7-ifcfg"]),
     parsed("rc.conf of Arch Linux", "arch-rc", &["arch-rc-conf", "arch-rc-conf+one-interface-in-variables"]),
     parsed("rc.conf of FreeBSD", "freebsd", &["freebsd-14", "freebsd-14+files-of-an-older-agent"]),
+    applied("systemd-networkd", "networkd", &["amazon-2023-networkd", "photon-3-networkd"]),
     parsed("wicked", "suse", &["sles-15-wicked"]),
 ];
 
@@ -85,9 +87,11 @@ const fn parsed(stack: &'static str, oracle: &'static str, guests: &'static [&'s
 }
 
 /// Guests that no oracle can judge, and why.
-const UNCHECKED: [(&str, &str); 2] = [
+const UNCHECKED: [(&str, &str); 4] = [
     ("alpine-3.20-ifupdown-ng+resolv-conf-is-a-link", "the program behind the link is not there"),
     ("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server"),
+    ("gentoo-networkd", "it has VLANs, which not every kernel knows"),
+    ("ubuntu-22.04-netplan+devices-on-an-interface", "it has VLANs, which not every kernel knows"),
 ];
 
 /// Guests that list the name servers in another order already, which is no reason to change them.
@@ -236,7 +240,8 @@ impl Rendered {
         let changes = oracle::describe(&plan);
         guest.carry_out(plan).map_err(|failure| failure.to_string())?;
         let mut expected = Expected::new(&validated.config).on(&interfaces);
-        if guest.has_program("resolvconf") {
+        // resolvconf has an order of its own, netplan lists those of IPv4 first.
+        if guest.has_program("resolvconf") || guest.has_program("netplan") {
             expected = expected.with_nameservers_in_any_order();
         }
         // NetworkManager sorts them by interface and family.

@@ -40,7 +40,16 @@ pub(crate) fn is_possible(config: &NetworkConfig) -> bool {
     config.interfaces.iter().all(|interface| {
         let defaults = [&interface.v4, &interface.v6].into_iter().filter_map(|family| family.gateway);
         let mut gateways = defaults.chain(interface.routes.iter().filter_map(|route| route.via));
-        gateways.all(|gateway| !broadcasts.contains(&gateway.address))
+        gateways.all(|gateway| {
+            // The kernel takes an on-link gateway of IPv6 only as long as no other interface has a route to it, so what
+            // comes of that depends on who is first.
+            let elsewhere = config.interfaces.iter().filter(|other| other.name != interface.name);
+            let mut routes = elsewhere.flat_map(|other| &other.routes);
+            let is_ambiguous = gateway.address.is_ipv6()
+                && gateway.onlink
+                && routes.any(|route| route.destination.contains(gateway.address));
+            !is_ambiguous && !broadcasts.contains(&gateway.address)
+        })
     })
 }
 

@@ -1,0 +1,203 @@
+//! What the files say about the interfaces, and which of it is about those of the host.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::sources::{OWN, Sources, network};
+use super::yaml::{Content, Node, Unclear};
+use crate::effect::InterfaceState;
+use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
+use crate::render::guest::Guest;
+use crate::render::text::matches;
+
+/// The section of devices that are no creation of netplan's.
+pub(super) const ETHERNETS: &str = "ethernets";
+
+/// What files say about one id of `ethernets`. netplan takes all of it together, the later file wins.
+#[derive(Debug)]
+pub(super) struct Definition<'a> {
+    pub(super) id: &'a str,
+    /// The managed interfaces that it is for.
+    pub(super) owners: Vec<&'a InterfaceName>,
+    pub(super) parts: Vec<Part<'a>>,
+}
+
+/// What one file says about an id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) body: &'a Node,
+    /// What is said for all ids of the section in that file.
+    pub(super) renderer: Option<&'a str>,
+}
+
+/// An id that is for interfaces of several kinds.
+#[derive(Debug)]
+pub(super) struct Pattern<'a> {
+    pub(super) id: &'a str,
+    /// The managed interfaces among them.
+    pub(super) owners: Vec<&'a InterfaceName>,
+    /// Why it cannot be taken out: a text for the host.
+    pub(super) reason: String,
+}
+
+/// All that is said about devices.
+#[derive(Debug, Default)]
+pub(super) struct Definitions<'a> {
+    /// Those that are for managed interfaces, and for no others.
+    pub(super) managed: Vec<Definition<'a>>,
+    /// Those that are for managed interfaces and for others, so they have to stay.
+    pub(super) patterns: Vec<Pattern<'a>>,
+    /// All other ids, whatever they are.
+    pub(super) others: BTreeSet<&'a str>,
+    /// Those of them that are for interfaces that exist.
+    pub(super) unmanaged: BTreeSet<&'a str>,
+    /// The ids that other devices are built on.
+    pub(super) references: BTreeSet<&'a str>,
+    /// Who brings the devices up, unless it is said for one of them.
+    pub(super) renderer: Option<&'a str>,
+}
+
+impl<'a> Definitions<'a> {
+    /// # Errors
+    /// The text for the host, if it is not clear which interface something is about.
+    pub(super) fn gather(sources: &'a Sources, config: &'a NetworkConfig, guest: &Guest<'_>) -> Result<Self, String> {
+        let mut all = Self::default();
+        let mut found: Vec<(&'a str, &'a str, Vec<Part<'a>>)> = Vec::new();
+        let foreign = sources.foreign.iter().map(|source| (source.path.as_str(), source.root.as_ref()));
+        for (path, root) in foreign.chain([(OWN, sources.own.root.as_ref())]) {
+            let Some(network) = network(root).map_err(|reason| format!("cannot edit {path}: {reason}"))? else {
+                continue;
+            };
+            if let Some(renderer) = network.get("renderer").and_then(Node::scalar) {
+                all.renderer = Some(renderer);
+            }
+            for section in network.entries() {
+                let renderer = section.value.get("renderer").and_then(Node::scalar);
+                for definition in section.value.entries().iter().filter(|entry| entry.key != "renderer") {
+                    let (id, body) = (definition.key.as_str(), &definition.value);
+                    let built_on = ["interfaces", "link"].into_iter().filter_map(|key| body.get(key));
+                    all.references.extend(built_on.flat_map(Node::scalars));
+                    if section.key != ETHERNETS {
+                        all.others.insert(id);
+                        continue;
+                    }
+                    // An empty one is only there for devices in that file that are built on it.
+                    let part = (!body.entries().is_empty()).then_some(Part { body, renderer });
+                    match found.iter_mut().find(|(known, ..)| *known == id) {
+                        Some((_, last, parts)) => {
+                            *last = path;
+                            parts.extend(part);
+                        }
+                        None => found.push((id, path, part.into_iter().collect())),
+                    }
+                }
+            }
+        }
+        for (id, path, parts) in found {
+            let cannot = |reason: &str| format!("cannot edit {path}: {reason}");
+            let selector = Selector::of(id, &parts).map_err(cannot)?;
+            let owners = selector.managed(config, guest);
+            match (owners.is_empty(), selector.another(config, guest)) {
+                (true, None) => {
+                    all.others.insert(id);
+                }
+                // What a managed interface is called may be the id of another one.
+                (no_owner, Some(_)) if no_owner || !selector.selects_any(config, guest) => {
+                    all.others.insert(id);
+                    all.unmanaged.insert(id);
+                }
+                (_, Some(another)) => {
+                    let reason = cannot(&format!("\"{id}\" is for {}, too", another.name));
+                    if selector.new_name.is_some() {
+                        return Err(reason);
+                    }
+                    all.others.insert(id);
+                    all.patterns.push(Pattern { id, owners, reason });
+                }
+                (false, None) => all.managed.push(Definition { id, owners, parts }),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// How an id names interfaces.
+#[derive(Debug, Default)]
+struct Selector<'a> {
+    id: &'a str,
+    /// Without any condition, the id is the name of the interface.
+    conditions: Option<Conditions<'a>>,
+    new_name: Option<&'a str>,
+}
+
+/// All of them must hold.
+#[derive(Debug, Default)]
+struct Conditions<'a> {
+    drivers: Vec<&'a str>,
+    mac: Option<&'a str>,
+    name: Option<&'a str>,
+}
+
+impl<'a> Selector<'a> {
+    fn of(id: &'a str, parts: &[Part<'a>]) -> Result<Self, Unclear> {
+        let mut selector = Self { id, ..Self::default() };
+        for Part { body, .. } in parts {
+            if let Some(name) = body.get("set-name").and_then(Node::scalar) {
+                selector.new_name = Some(name);
+            }
+            let Some(conditions) = body.get("match") else { continue };
+            let known = selector.conditions.get_or_insert_default();
+            for entry in conditions.entries() {
+                match (entry.key.as_str(), &entry.value.content) {
+                    ("driver", Content::Scalar(_) | Content::Sequence(_)) => {
+                        known.drivers = entry.value.scalars().collect();
+                    }
+                    ("macaddress", Content::Scalar(mac)) => known.mac = Some(mac),
+                    ("name", Content::Scalar(name)) => known.name = Some(name),
+                    _ => return Err("a match that is not known"),
+                }
+            }
+        }
+        Ok(selector)
+    }
+
+    /// The managed interfaces that it means in any way.
+    fn managed<'c>(&self, config: &'c NetworkConfig, guest: &Guest<'_>) -> Vec<&'c InterfaceName> {
+        let means = |interface: &&Interface| {
+            let name = interface.name.as_str();
+            self.id == name || self.new_name == Some(name) || self.selects(interface, guest)
+        };
+        config.interfaces.iter().filter(means).map(|interface| &interface.name).collect()
+    }
+
+    fn selects_any(&self, config: &NetworkConfig, guest: &Guest<'_>) -> bool {
+        config.interfaces.iter().any(|interface| self.selects(interface, guest))
+    }
+
+    /// An interface that it selects and that is not managed.
+    fn another<'g>(&self, config: &NetworkConfig, guest: &Guest<'g>) -> Option<&'g InterfaceState> {
+        guest.interfaces().iter().find(|state| {
+            state.physical
+                && config.interfaces.iter().all(|interface| interface.name.as_str() != state.name)
+                && self.holds(&state.name, &[state.mac], state.driver.as_deref())
+        })
+    }
+
+    fn selects(&self, interface: &Interface, guest: &Guest<'_>) -> bool {
+        let state = guest.interface(interface.name.as_str());
+        let macs = [Some(interface.mac), state.and_then(|state| state.mac)];
+        self.holds(interface.name.as_str(), &macs, state.and_then(|state| state.driver.as_deref()))
+    }
+
+    fn holds(&self, name: &str, macs: &[Option<MacAddr>], driver: Option<&str>) -> bool {
+        let Some(Conditions { drivers, mac, name: pattern }) = &self.conditions else { return self.id == name };
+        let mac = mac.map(|mac| MacAddr::try_from(mac).ok());
+        mac.is_none_or(|mac| mac.is_some() && macs.contains(&mac))
+            && pattern.is_none_or(|pattern| matches(pattern, name))
+            // A driver that is not known may be any.
+            && (drivers.is_empty()
+                || driver.is_none_or(|driver| drivers.iter().any(|pattern| matches(pattern, driver))))
+    }
+}

@@ -1,0 +1,111 @@
+//! The files that netplan reads.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::yaml::{Node, Unclear, parse};
+use crate::effect::{EntryKind, GuestPath};
+use crate::render::guest::Guest;
+use crate::render::text::encode;
+
+/// The directories, the one whose files win first. Older systems have `/lib` and `/usr/lib` apart.
+static DIRECTORIES: [GuestPath; 4] = [
+    GuestPath::constant("/run/netplan"),
+    ETC,
+    GuestPath::constant("/usr/lib/netplan"),
+    GuestPath::constant("/lib/netplan"),
+];
+
+const ETC: GuestPath = GuestPath::constant("/etc/netplan");
+
+/// The agent's own file. Most others that there are by default come before it, which matters to people alone.
+pub(super) const OWN_PATH: GuestPath = GuestPath::constant(OWN);
+pub(super) const OWN: &str = "/etc/netplan/90-nova-agent.yaml";
+
+/// The most files looked into. A server has a handful.
+const FILES_MAX: usize = 256;
+
+/// A file that is in effect.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: GuestPath,
+    /// Where its replacement goes: what a package installed is not changed, but overruled by a file of the same name.
+    pub(super) replacement: GuestPath,
+    /// Whether another file would come into effect without it.
+    pub(super) hides_another: bool,
+    pub(super) text: String,
+    pub(super) root: Option<Node>,
+}
+
+/// All files that are in effect, in the order in which netplan reads them.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub(super) foreign: Vec<Source>,
+    pub(super) own: Own,
+}
+
+/// What the agent wrote before; nothing if that is no longer understood, as it is replaced anyway.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub(super) text: String,
+    pub(super) root: Option<Node>,
+}
+
+/// Reads the files.
+///
+/// # Errors
+/// The text for the host, if one of them is not understood.
+pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, String> {
+    let mut found: BTreeMap<&str, Vec<&'static GuestPath>> = BTreeMap::new();
+    for directory in &DIRECTORIES {
+        let files = guest.entries(directory).iter().filter(|entry| entry.kind != EntryKind::Directory);
+        let names = files.map(|entry| entry.name.as_str());
+        for name in names.filter(|name| name.ends_with(".yaml") && !name.starts_with('.')).take(FILES_MAX) {
+            found.entry(name).or_default().push(directory);
+        }
+    }
+    let mut sources = Sources::default();
+    for (name, directories) in found {
+        let [directory, hidden @ ..] = directories.as_slice() else { continue };
+        let Ok(path) = directory.join(name) else { continue };
+        let (real, Some(text)) = guest.editable(&path).map_err(|reason| format!("cannot edit {path}: {reason}"))?
+        else {
+            continue;
+        };
+        let root = read(&text);
+        if name == OWN_PATH.name() {
+            if **directory != ETC {
+                return Err(format!("cannot edit {path}: it hides the file of that name in {ETC}"));
+            }
+            let root = root.ok().flatten().filter(|root| network(Some(root)).is_ok());
+            sources.own = Own { text, root };
+            continue;
+        }
+        let root = root.map_err(|reason| format!("cannot edit {path}: {reason}"))?;
+        let packaged = !path.as_str().starts_with("/etc/") && !path.as_str().starts_with("/run/");
+        let replacement = if packaged { ETC.join(name).map_err(|error| error.to_string())? } else { real };
+        // On most systems the last two directories are one.
+        sources.foreign.push(Source { path, replacement, hides_another: packaged || !hidden.is_empty(), text, root });
+    }
+    Ok(sources)
+}
+
+fn read(text: &str) -> Result<Option<Node>, Unclear> {
+    let bytes = encode(text);
+    parse(core::str::from_utf8(&bytes).map_err(|_| "not in UTF-8")?)
+}
+
+/// The value of `network`, if there is any.
+///
+/// # Errors
+/// Why the file is none of netplan's.
+pub(super) fn network(root: Option<&Node>) -> Result<Option<&Node>, Unclear> {
+    let Some(root) = root else { return Ok(None) };
+    match root.entries() {
+        [entry] if entry.key == "network" => Ok(Some(&entry.value)),
+        [] if root.scalar().is_none_or(str::is_empty) => Ok(None),
+        _ => Err("it has more in it than a network"),
+    }
+}

@@ -1,0 +1,242 @@
+//! systemd-networkd: `/etc/systemd/network/05-nova-IF.network`.
+//!
+//! Of all files, the first one by its name that is for an interface is taken. The agent's come before those that a
+//! system and its users have, so that files for many interfaces can stay.
+
+mod networks;
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use self::networks::{ETC, Fit, Network, load, words};
+use super::Renderer;
+use super::files::{Files, Importance};
+use super::guest::Guest;
+use super::ini::Ini;
+use super::os::Os;
+use super::restart::{Activation, Script, affected, flush, together};
+use super::systemd;
+use super::text::{HEADER, LABEL, stable_order};
+use crate::effect::Program;
+use crate::network::{Interface, InterfaceName, NetworkConfig};
+
+/// A word to the daemon, and its answer.
+const RELOAD_MAX: Duration = Duration::from_secs(5);
+
+/// The daemon only begins with it.
+const RECONFIGURE_MAX: Duration = Duration::from_secs(8);
+
+/// It is ready when it has read its files.
+const RESTART_MAX: Duration = Duration::from_secs(12);
+
+/// Settings that are about neither addresses nor the network's own servers.
+const KEPT: [(&str, &str); 9] = [
+    ("Link", "MACAddress"),
+    ("Link", "MTUBytes"),
+    ("Network", "Domains"),
+    ("Network", "IPVLAN"),
+    ("Network", "MACVLAN"),
+    ("Network", "NTP"),
+    ("Network", "Tunnel"),
+    ("Network", "VLAN"),
+    ("Network", "VXLAN"),
+];
+
+/// Settings that would make the interface a port of another one, which its addresses belong to then.
+const MASTERS: [&str; 4] = ["BatmanAdvanced", "Bond", "Bridge", "VRF"];
+
+/// The stack of systems that were built around systemd, and of those that chose it.
+#[derive(Debug)]
+pub(super) struct Networkd;
+
+impl Renderer for Networkd {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        let version = systemd::version(guest);
+        let resolved = systemd::resolved_is_enabled(guest);
+        let starts_later = systemd::starts_later("systemd-networkd", guest);
+
+        let networks = load(guest);
+        let mut changed = BTreeSet::new();
+        for interface in &config.interfaces {
+            let path = ETC.join(&file_name(&interface.name)).map_err(|error| error.to_string())?;
+            let before = networks.iter().find(|network| network.fit(interface, config, guest) != Fit::No);
+            // What drop-ins add to the agent's own file is not to be written into it.
+            let own = Ini::parse(&files.text(&path)?.unwrap_or_default());
+            let foreign = before.filter(|network| network.path != path);
+            let old = foreign.and_then(|network| network.content.as_ref()).unwrap_or(&own);
+            for master in MASTERS.iter().flat_map(|key| old.all("Network", key)) {
+                warnings.push(format!("{} does not become a port of {master}: it has addresses", interface.name));
+            }
+            let text = network(interface, old, version, guest);
+            if before.is_none_or(|network| network.path != path) || meaning(&own) != meaning(&Ini::parse(&text)) {
+                changed.insert(interface.name.clone());
+            }
+            files.write(&path, &text, Importance::Essential)?;
+        }
+        for network in &networks {
+            retire(network, config, guest, files)?;
+        }
+        systemd::update_resolv_conf(&config.nameservers(), resolved, guest, files)?;
+
+        let interfaces = affected(config, &changed, guest);
+        if starts_later && !interfaces.is_empty() {
+            let after = Vec::from([(systemd::start_later("systemd-networkd"), Importance::Minor)]);
+            let activation = together(&interfaces, Script { after, ..Script::default() }, guest);
+            return Ok(Activation { starts_later: true, ..activation });
+        }
+        Ok(together(&interfaces, script(&interfaces, version), guest))
+    }
+}
+
+fn file_name(name: &InterfaceName) -> String {
+    format!("05-nova-{name}.network")
+}
+
+/// Moves a file away that is for nothing but interfaces of the host.
+fn retire(
+    network: &Network,
+    config: &NetworkConfig,
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<(), String> {
+    let Network { path, comes_back, .. } = network;
+    let fits = |fit| move |interface: &&Interface| network.fit(interface, config, guest) == fit;
+    let is_own = |interface: &&Interface| network.name() == file_name(&interface.name);
+    let comes_before = |interface: &&Interface| *network.name() < *file_name(&interface.name);
+    if config.interfaces.iter().any(|interface| is_own(&interface)) {
+        return Ok(());
+    }
+    if let Some(interface) = config.interfaces.iter().filter(fits(Fit::Pattern)).find(comes_before) {
+        let own = file_name(&interface.name);
+        return Err(format!("cannot edit {path}: it comes before {own} and is for {} and others", interface.name));
+    }
+    let exact: Vec<&Interface> = config.interfaces.iter().filter(fits(Fit::Exact)).collect();
+    match (comes_back, exact.iter().any(comes_before)) {
+        _ if exact.is_empty() => {}
+        (false, _) => files.remove(path),
+        (true, true) => {
+            let mask = ETC.join(network.name()).map_err(|error| error.to_string())?;
+            files.link(&mask, "/dev/null");
+        }
+        // What comes later is never looked at.
+        (true, false) => {}
+    }
+    Ok(())
+}
+
+/// What the daemon sees of a file.
+fn meaning(content: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
+    let sections = content.sections().filter(|section| !section.name().is_empty());
+    sections.map(|section| (section.name(), section.entries().collect())).collect()
+}
+
+fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest<'_>) -> String {
+    let Interface { name, mac, .. } = interface;
+    let mut text = String::from(HEADER);
+    if let Some(label) = &interface.label {
+        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
+    }
+    let mut line = |line: &str| text.push_str(&format!("{line}\n"));
+    line("[Match]");
+    // An address that was changed by hand is not the one that is looked for.
+    if guest.interface(name.as_str()).is_none_or(|state| state.mac.is_none_or(|present| present == *mac)) {
+        line(&format!("MACAddress={mac}"));
+    } else {
+        line(&format!("Name={name}"));
+    }
+    // A VLAN or a bridge has the address of what it is built on.
+    line("Type=ether");
+    let link = kept("Link", old);
+    if !link.is_empty() {
+        line("[Link]");
+        link.iter().for_each(|kept| line(kept));
+    }
+    line("[Network]");
+    line("DHCP=no");
+    line("IPv6AcceptRA=no");
+    line("LinkLocalAddressing=ipv6");
+    interface.addresses().for_each(|own| line(&format!("Address={own}")));
+    let present: Vec<IpAddr> = words(old, "Network", "DNS").iter().filter_map(|address| address.parse().ok()).collect();
+    for nameserver in stable_order(&interface.nameservers, &present) {
+        line(&format!("DNS={nameserver}"));
+    }
+    kept("Network", old).iter().for_each(|kept| line(kept));
+
+    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let defaults = defaults.map(|gateway| (None, Some(gateway)));
+    let others = interface.routes.iter().map(|route| (Some(route.destination), route.via));
+    for (destination, via) in defaults.chain(others) {
+        line("[Route]");
+        if let Some(destination) = destination {
+            line(&format!("Destination={destination}"));
+        }
+        match via {
+            Some(gateway) => {
+                line(&format!("Gateway={}", gateway.address));
+                if systemd::must_be_onlink(gateway, interface) {
+                    line(&format!("{}=yes", gateway_on_link(version)));
+                }
+            }
+            None => line("Scope=link"),
+        }
+    }
+    text
+}
+
+/// The lines to keep of a section. A drop-in may repeat what the file says.
+fn kept(section: &str, old: &Ini) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (_, key) in KEPT.iter().filter(|(of, _)| *of == section) {
+        let mut values: Vec<&str> = Vec::new();
+        for value in old.all(section, key).filter(|value| !value.chars().any(char::is_control)) {
+            match value {
+                // It takes back what was before it.
+                "" => values.clear(),
+                value if values.contains(&value) => {}
+                value => values.push(value),
+            }
+        }
+        lines.extend(values.iter().map(|value| format!("{key}={value}")));
+    }
+    lines
+}
+
+/// The setting got its present name in a version of about that number; later ones know both.
+const fn gateway_on_link(version: Option<u32>) -> &'static str {
+    match version {
+        Some(..247) => "GatewayOnlink",
+        Some(_) | None => "GatewayOnLink",
+    }
+}
+
+fn script(interfaces: &[&Interface], version: Option<u32>) -> Script {
+    let mut script = Script::default();
+    if systemd::reconfigures(version) {
+        let names = || interfaces.iter().map(|interface| interface.name.as_str());
+        let reload = || Program::new(["networkctl", "reload"], RELOAD_MAX);
+        let reconfigure = || Program::new(["networkctl", "reconfigure"].into_iter().chain(names()), RECONFIGURE_MAX);
+        script.after.push((reload(), Importance::Essential));
+        script.after.push((reconfigure(), Importance::Essential));
+        script.restore.extend([reload(), reconfigure()]);
+        return script;
+    }
+    // It keeps addresses that it is not told of any more.
+    let flushed = || interfaces.iter().map(|interface| flush(&interface.name));
+    let restart = || Program::new(["systemctl", "restart", "systemd-networkd.service"], RESTART_MAX);
+    script.after.extend(flushed().map(|flush| (flush, Importance::Minor)));
+    script.after.push((restart(), Importance::Essential));
+    script.restore.extend(flushed());
+    script.restore.push(restart());
+    script
+}

@@ -220,7 +220,7 @@ fn addresses(version: Version, entries: &[Value], warnings: &mut Vec<String>) ->
                 IpAddr::V4(mask) => !mask,
                 IpAddr::V6(_) => v4,
             };
-            if v4 & host_bits == core::net::Ipv4Addr::UNSPECIFIED || v4 & host_bits == host_bits {
+            if v4 & host_bits == Ipv4Addr::UNSPECIFIED || v4 & host_bits == host_bits {
                 warnings.push(format!("{new} is the network or broadcast address"));
             }
         }

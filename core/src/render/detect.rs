@@ -13,7 +13,7 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{ifcfg, ifupdown, network_manager, running};
+use super::{ifcfg, ifupdown, netctl, network_manager, running, suse};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 
@@ -36,6 +36,7 @@ pub(super) enum Stack {
     NetworkScripts,
     Networkd,
     Slackware,
+    SuseScripts,
     Wicked,
 }
 
@@ -59,6 +60,7 @@ impl Stack {
             Self::NetworkScripts => "network-scripts",
             Self::Networkd => "systemd-networkd",
             Self::Slackware => "rc.inet1.conf",
+            Self::SuseScripts => "ifup scripts of SUSE",
             Self::Wicked => "wicked",
         }
     }
@@ -66,23 +68,22 @@ impl Stack {
     /// What writes its files; `None` if the agent only knows it by name.
     pub(super) const fn renderer(self) -> Option<&'static dyn Renderer> {
         match self {
-            Self::Ifupdown => Some(&ifupdown::Ifupdown),
+            Self::Busybox | Self::IfupdownNg => Some(&ifupdown::ALPINE),
+            Self::Ifupdown | Self::Ifupdown2 => Some(&ifupdown::DEBIAN),
+            Self::Netctl => Some(&netctl::Netctl),
             Self::NetworkManager => Some(&network_manager::NetworkManager),
             Self::NetworkManagerIfcfg => Some(&ifcfg::NetworkManagerIfcfg),
             Self::NetworkScripts => Some(&ifcfg::NetworkScripts),
+            Self::SuseScripts => Some(&suse::Suse::Scripts),
+            Self::Wicked => Some(&suse::Suse::Wicked),
             Self::ArchRcConf
-            | Self::Busybox
             | Self::FreeBsd
-            | Self::Ifupdown2
-            | Self::IfupdownNg
             | Self::Netcfg
-            | Self::Netctl
             | Self::Netifrc
             | Self::NetifrcArrays
             | Self::Netplan
             | Self::Networkd
-            | Self::Slackware
-            | Self::Wicked => None,
+            | Self::Slackware => None,
         }
     }
 }
@@ -98,7 +99,7 @@ pub(super) struct Detected {
 type Row = (Stack, fn(&Facts) -> bool, &'static str);
 
 /// The first row whose test holds wins.
-const PRIORITY: [Row; 20] = [
+const PRIORITY: [Row; 21] = [
     (Stack::FreeBsd, |f| f.freebsd, "the kernel is FreeBSD"),
     // Whatever backend it feeds: it would overwrite that backend's files.
     (Stack::Netplan, |f| f.netplan, "netplan has a configuration"),
@@ -109,6 +110,7 @@ const PRIORITY: [Row; 20] = [
     ),
     (Stack::NetworkManager, |f| f.network_manager, "NetworkManager is enabled"),
     (Stack::Wicked, |f| f.wicked, "wicked is the network service"),
+    (Stack::SuseScripts, |f| f.suse_scripts, "SUSE without wicked has /etc/init.d/network"),
     (Stack::NetworkScripts, |f| f.network_scripts, "the service network is enabled"),
     (
         Stack::Networkd,
@@ -170,6 +172,7 @@ struct Facts {
     openrc: bool,
     rc_conf: bool,
     slackware: bool,
+    suse_scripts: bool,
     wicked: bool,
 }
 
@@ -245,6 +248,7 @@ impl Facts {
             openrc,
             rc_conf: exists("/etc/rc.conf"),
             slackware: exists("/etc/rc.d/rc.inet1.conf"),
+            suse_scripts: os.family == OsFamily::Suse && suse_scripts_exist(guest),
             wicked,
         }
     }
@@ -315,6 +319,17 @@ impl<'a> Services<'a> {
 fn start_link(link: &str) -> Option<&str> {
     let (number, name) = link.strip_prefix('S')?.split_at_checked(2)?;
     number.bytes().all(|digit| digit.is_ascii_digit()).then_some(name)
+}
+
+/// Whether the network of SUSE is brought up by its scripts, which stand back for NetworkManager if they are told so.
+fn suse_scripts_exist(guest: &Guest<'_>) -> bool {
+    const FILES: [GuestPath; 2] =
+        [GuestPath::constant("/etc/init.d/network"), GuestPath::constant("/etc/sysconfig/network/scripts/functions")];
+    const CONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network/config");
+
+    let config = guest.text(&CONFIG).map(|text| Assignments::parse(&text));
+    let by_network_manager = config.and_then(|config| config.get("NETWORKMANAGER")).is_some_and(|value| value == "yes");
+    !FILES.map(|path| guest.exists(&path)).contains(&false) && !by_network_manager
 }
 
 /// Whether any interface has an ifcfg file.

@@ -19,11 +19,13 @@ mod hosts;
 mod ifcfg;
 mod ifupdown;
 mod ini;
+mod netctl;
 mod network_manager;
 mod os;
 mod resolv;
 mod restart;
 mod running;
+mod suse;
 mod text;
 mod verify;
 

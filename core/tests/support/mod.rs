@@ -17,7 +17,7 @@ use nova_agent_core::render::{HostData, Prepared, reset_network};
 use serde_json::Value;
 
 /// No guest needs more rounds of questions.
-pub(crate) const ROUNDS_MAX: usize = 6;
+pub(crate) const ROUNDS_MAX: usize = 12;
 
 /// What the host wrote into Xenstore.
 pub(crate) struct Host {

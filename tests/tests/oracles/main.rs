@@ -59,7 +59,7 @@ enum Depth {
     Parsed,
 }
 
-static TARGETS: [Target; 4] = [
+static TARGETS: [Target; 10] = [
     Target {
         stack: "NetworkManager",
         oracle: Some(Oracle {
@@ -79,6 +79,19 @@ static TARGETS: [Target; 4] = [
         }),
     },
     Target {
+        stack: "busybox ifupdown",
+        oracle: Some(Oracle {
+            name: "busybox",
+            depth: Depth::Applied,
+            guests: &["alpine-3.12-busybox"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "ifup scripts of SUSE",
+        oracle: Some(Oracle { name: "suse", depth: Depth::Parsed, guests: &["sles-11-scripts"], interfaces: "eth" }),
+    },
+    Target {
         stack: "ifupdown",
         oracle: Some(Oracle {
             name: "ifupdown",
@@ -88,14 +101,42 @@ static TARGETS: [Target; 4] = [
         }),
     },
     Target {
+        stack: "ifupdown-ng",
+        oracle: Some(Oracle {
+            name: "ifupdown-ng",
+            depth: Depth::Applied,
+            guests: &["alpine-3.20-ifupdown-ng"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "ifupdown2",
+        oracle: Some(Oracle {
+            name: "ifupdown2",
+            depth: Depth::Applied,
+            guests: &["debian-12-ifupdown2", "debian-12-ifupdown2+resolvconf"],
+            interfaces: "eth",
+        }),
+    },
+    Target {
+        stack: "netctl",
+        oracle: Some(Oracle { name: "netctl", depth: Depth::Applied, guests: &["arch-netctl"], interfaces: "eth" }),
+    },
+    Target {
         stack: "network-scripts",
         oracle: Some(Oracle { name: "ifcfg", depth: Depth::Parsed, guests: &["centos-7-ifcfg"], interfaces: "eth" }),
+    },
+    Target {
+        stack: "wicked",
+        oracle: Some(Oracle { name: "suse", depth: Depth::Parsed, guests: &["sles-15-wicked"], interfaces: "eth" }),
     },
 ];
 
 /// Guests that no oracle can judge, and why.
-const UNCHECKED: [(&str, &str); 1] =
-    [("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server")];
+const UNCHECKED: [(&str, &str); 2] = [
+    ("alpine-3.20-ifupdown-ng+resolv-conf-is-a-link", "the program behind the link is not there"),
+    ("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server"),
+];
 
 /// Guests that list the name servers in another order already, which is no reason to change them.
 const OTHER_ORDER: [&str; 1] = ["centos-6-ifcfg"];

@@ -1,4 +1,7 @@
-//! Debian's ifupdown: `/etc/network/interfaces` and the files that it includes.
+//! `/etc/network/interfaces` and the files that it includes: Debian's ifupdown, and those that read the same format.
+//!
+//! The text is the same for all of them, made of what they have in common: one `iface` an address, the netmask on a line
+//! of its own, `up ip route add` for every route.
 
 mod edit;
 mod sources;
@@ -10,7 +13,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use self::edit::{Edited, Kept, Loopback, meaning, take_out};
-use self::sources::{MAIN, Source, load};
+use self::sources::{MAIN, Source, SourceDirectory, load};
 use super::Renderer;
 use super::files::{Files, Importance};
 use super::guest::Guest;
@@ -20,15 +23,32 @@ use super::restart::{Activation, Commands, one_by_one};
 use super::text::{HEADER, LABEL, end_line, stable_order};
 use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
 
-/// `--force` is for an interface that failed half way: then it has addresses, but is not known to be up.
-const COMMANDS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "--force"] };
-
 /// Files that cloud-init wrote; their loopback stanza is its own as well.
 const CLOUD_INIT: &str = "50-cloud-init";
 
-/// The stack of Debian up to 13 and of Ubuntu up to 16.04.
+/// An implementation of `ifup` and `ifdown`.
 #[derive(Debug)]
-pub(super) struct Ifupdown;
+pub(super) struct Ifupdown {
+    /// To force is for an interface that failed half way: then it has addresses, but is not known to be up.
+    commands: Commands,
+    source_directory: SourceDirectory,
+    /// Whether it tells resolvconf the name servers of the interfaces.
+    tells_resolvconf: bool,
+}
+
+/// The stack of Debian up to 13 and of Ubuntu up to 16.04, and ifupdown2 in its place.
+pub(super) const DEBIAN: Ifupdown = Ifupdown {
+    commands: Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "--force"] },
+    source_directory: SourceDirectory::Plain,
+    tells_resolvconf: true,
+};
+
+/// The stack of Alpine: ifupdown-ng, and that of busybox, which knows no long options.
+pub(super) const ALPINE: Ifupdown = Ifupdown {
+    commands: Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "-f"] },
+    source_directory: SourceDirectory::All,
+    tells_resolvconf: false,
+};
 
 impl Renderer for Ifupdown {
     fn render(
@@ -40,11 +60,12 @@ impl Renderer for Ifupdown {
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
         // With resolvconf, the file is made of what the interfaces bring along.
-        if guest.program("resolvconf").is_none() || resolv::is_regular(guest) {
+        let by_resolvconf = self.tells_resolvconf && guest.program("resolvconf").is_some();
+        if !by_resolvconf || resolv::is_regular(guest) {
             resolv::update(&config.nameservers(), guest, files)?;
         }
 
-        let sources = load(guest, warnings)?;
+        let sources = load(guest, self.source_directory, warnings)?;
         let mut kept = BTreeMap::new();
         let edited: Vec<Edited> = sources.iter().map(|source| take_out(&source.text, config, &mut kept)).collect();
 
@@ -53,7 +74,7 @@ impl Renderer for Ifupdown {
         for (source, edited) in sources.iter().zip(&edited).skip(1) {
             let from_cloud_init = source.path.name().starts_with(CLOUD_INIT);
             let only_loopback = edited.has_loopback.auto || edited.has_loopback.iface;
-            if edited.changed && !edited.has_stanzas && (from_cloud_init || !only_loopback) {
+            if edited.changed && !edited.has_stanzas && (from_cloud_init || !only_loopback) && !source.is_named {
                 files.remove(&source.path);
                 continue;
             }
@@ -73,13 +94,13 @@ impl Renderer for Ifupdown {
         let differs = |name: &&InterfaceName| before.get(*name) != after.get(*name);
         let names = config.interfaces.iter().map(|interface| &interface.name);
         let changed: BTreeSet<InterfaceName> = names.filter(differs).cloned().collect();
-        Ok(one_by_one(config, &changed, COMMANDS, guest))
+        Ok(one_by_one(config, &changed, self.commands, guest))
     }
 }
 
 /// Whether the files define every interface of a configuration.
 pub(super) fn define_all(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
-    let Ok(sources) = load(guest, &mut Vec::new()) else { return false };
+    let Ok(sources) = load(guest, SourceDirectory::Plain, &mut Vec::new()) else { return false };
     let defined = meaning(sources.iter().map(|source: &Source| source.text.as_str()), config);
     !config.interfaces.is_empty() && config.interfaces.iter().all(|interface| defined.contains_key(&interface.name))
 }

@@ -13,11 +13,23 @@ use crate::render::text::matches;
 /// The file that everything starts from.
 pub(super) const MAIN: GuestPath = GuestPath::constant("/etc/network/interfaces");
 
-/// How deep included files may include others; two more than anybody does.
-const DEPTH_MAX: usize = 2;
+/// How deep included files may include others; every level takes two rounds of questions.
+const DEPTH_MAX: usize = 4;
 
 /// The most included files.
 const FILES_MAX: usize = 256;
+
+/// What makes a pattern of a name.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
+
+/// Which files `source-directory` includes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SourceDirectory {
+    /// Those that are not hidden.
+    All,
+    /// Those with a plain name, as run-parts does.
+    Plain,
+}
 
 /// A file of the configuration.
 #[derive(Debug)]
@@ -25,51 +37,83 @@ pub(super) struct Source {
     pub(super) path: GuestPath,
     /// Nothing, if it does not exist.
     pub(super) text: String,
+    /// Whether it is included by its name: then it must exist, or several implementations refuse all of it.
+    pub(super) is_named: bool,
 }
 
 /// Reads the main file, which comes first, and what it includes.
 ///
 /// # Errors
 /// The text for the host, if the main file cannot be edited. An included file that cannot be read is a warning.
-pub(super) fn load(guest: &Guest<'_>, warnings: &mut Vec<String>) -> Result<Vec<Source>, String> {
+pub(super) fn load(
+    guest: &Guest<'_>,
+    source_directory: SourceDirectory,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Source>, String> {
     let (path, text) = guest.editable(&MAIN)?;
     let mut seen = BTreeSet::from([path.clone()]);
-    let mut sources = alloc::vec![Source { path, text: text.unwrap_or_default() }];
+    let mut sources = alloc::vec![Source { path, text: text.unwrap_or_default(), is_named: true }];
     // Files of one level are read together, so that the guest is asked once a level.
     let mut level = 0..1;
     for _ in 0..DEPTH_MAX {
         let mut included = Vec::new();
         for source in sources.get(level.clone()).unwrap_or_default() {
-            included.extend(includes(source, guest, warnings));
+            included.extend(includes(source, guest, source_directory, warnings));
         }
-        for path in included {
+        for Included { path, is_named } in included {
             if sources.len() > FILES_MAX || !seen.insert(path.clone()) {
                 continue;
             }
             match guest.editable(&path) {
-                Ok((path, Some(text))) => sources.push(Source { path, text }),
+                Ok((path, Some(text))) => sources.push(Source { path, text, is_named }),
                 Ok((_, None)) => {}
                 Err(error) => warnings.push(format!("not read: {error}")),
             }
         }
         level = level.end..sources.len();
     }
+    for source in sources.get(level).unwrap_or_default().iter().filter(|source| includes_any(source)) {
+        warnings.push(format!("{}: what it includes is too deep and was not read", source.path));
+    }
     Ok(sources)
 }
 
-/// The files that one file includes.
-fn includes(source: &Source, guest: &Guest<'_>, warnings: &mut Vec<String>) -> Vec<GuestPath> {
-    // For `source-directory`, as for run-parts.
-    let plain_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+fn includes_any(source: &Source) -> bool {
+    let stanzas = Stanzas::parse(&source.text).list;
+    stanzas.iter().any(|stanza| matches!(stanza.kind, Kind::Source(_) | Kind::SourceDirectory(_)))
+}
 
-    let mut files = Vec::new();
+/// A file that is included, by its name or by a pattern.
+struct Included {
+    path: GuestPath,
+    is_named: bool,
+}
+
+/// The files that one file includes.
+fn includes(
+    source: &Source,
+    guest: &Guest<'_>,
+    source_directory: SourceDirectory,
+    warnings: &mut Vec<String>,
+) -> Vec<Included> {
+    let plain_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let in_source_directory = |name: &str| match source_directory {
+        SourceDirectory::All => !name.starts_with('.'),
+        SourceDirectory::Plain => plain_name(name),
+    };
+
+    let mut files: Vec<Included> = Vec::new();
+    let mut extend = |paths: Vec<GuestPath>, is_named| {
+        files.extend(paths.into_iter().map(|path| Included { path, is_named }));
+    };
     for stanza in Stanzas::parse(&source.text).list {
         match &stanza.kind {
             Kind::Source(patterns) => {
                 for pattern in patterns {
                     match pattern_of(source, pattern) {
                         Some((directory, name)) => {
-                            files.extend(in_directory(guest, &directory, |entry| matches(&name, entry)));
+                            let is_named = !name.contains(WILDCARDS);
+                            extend(in_directory(guest, &directory, |entry| matches(&name, entry)), is_named);
                         }
                         None => warnings.push(format!("{}: a source pattern is not understood", source.path)),
                     }
@@ -78,7 +122,7 @@ fn includes(source: &Source, guest: &Guest<'_>, warnings: &mut Vec<String>) -> V
             Kind::SourceDirectory(directories) => {
                 for directory in directories {
                     match resolve(&source.path, directory) {
-                        Some(directory) => files.extend(in_directory(guest, &directory, plain_name)),
+                        Some(directory) => extend(in_directory(guest, &directory, in_source_directory), false),
                         None => warnings.push(format!("{}: a source directory is not understood", source.path)),
                     }
                 }
@@ -95,7 +139,7 @@ fn pattern_of(source: &Source, pattern: &str) -> Option<(GuestPath, String)> {
         return None;
     }
     let (directory, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
-    if directory.contains(['*', '?', '[']) {
+    if directory.contains(WILDCARDS) {
         return None;
     }
     let directory = if directory.is_empty() { "/" } else { directory };

@@ -1,0 +1,100 @@
+//! The profiles that are there for the managed interfaces, the agent's own among them.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::{DIRECTORY, profile, units};
+use crate::effect::{EntryKind, GuestPath};
+use crate::network::{InterfaceName, NetworkConfig};
+use crate::render::assignments::{Assignments, is_plain, key_of};
+use crate::render::guest::Guest;
+
+/// The most profiles looked into. A server has a handful.
+const FILES_MAX: usize = 256;
+
+/// What the host has no say in.
+const KEPT: [&str; 11] = [
+    "DNSDomain",
+    "DNSSearch",
+    "ExecDownPre",
+    "ExecUpPost",
+    "ForceConnect",
+    "SkipDAD",
+    "SkipNoCarrier",
+    "TimeoutCarrier",
+    "TimeoutDAD",
+    "TimeoutUp",
+    "WaitOnline",
+];
+
+/// A profile for a managed interface.
+#[derive(Debug)]
+pub(super) struct Old {
+    pub(super) path: GuestPath,
+    /// The name of the profile, which is that of the file.
+    pub(super) name: String,
+    pub(super) owner: InterfaceName,
+    /// Whether it is the one that the agent writes.
+    pub(super) is_own: bool,
+    /// Whether it starts at boot.
+    pub(super) is_enabled: bool,
+    /// The name servers in their order.
+    pub(super) nameservers: Vec<IpAddr>,
+    /// Keys and lines worth keeping.
+    pub(super) kept: Vec<(String, String)>,
+}
+
+/// The profiles of the managed interfaces, their own ones first.
+pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>, warnings: &mut Vec<String>) -> Vec<Old> {
+    let mut olds = Vec::new();
+    let files = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind != EntryKind::Directory);
+    for file in files.filter(|file| is_profile(&file.name)).take(FILES_MAX) {
+        let Ok(path) = DIRECTORY.join(&file.name) else { continue };
+        let text = match guest.editable(&path) {
+            Ok((_, text)) => text.unwrap_or_default(),
+            Err(error) => {
+                warnings.push(format!("not read: {error}"));
+                continue;
+            }
+        };
+        let assignments = Assignments::parse(&text);
+        let get = |key| assignments.get(key).unwrap_or_default();
+        let device = get("Interface");
+        let managed = config.interfaces.iter().map(|interface| &interface.name).find(|name| name.as_str() == device);
+        // Another kind of connection only builds on the interface.
+        let Some(owner) = managed.filter(|_| get("Connection") == "ethernet") else { continue };
+        olds.push(Old {
+            path,
+            name: file.name.clone(),
+            owner: owner.clone(),
+            is_own: file.name == profile(owner),
+            is_enabled: units::is_enabled(&file.name, guest),
+            nameservers: nameservers(&assignments),
+            kept: kept(&assignments),
+        });
+    }
+    olds.sort_by(|a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
+    olds
+}
+
+/// Whether netctl takes a file for a profile.
+fn is_profile(name: &str) -> bool {
+    let ignored = ["~", ".action", ".conf", ".service"].iter().any(|end| name.ends_with(end));
+    !name.starts_with('.') && !ignored
+}
+
+/// The addresses of `DNS=('..' '..')`, if it is on one line.
+fn nameservers(assignments: &Assignments) -> Vec<IpAddr> {
+    let line = assignments.lines().rev().find(|line| key_of(line) == Some("DNS"));
+    let words = line.and_then(|line| line.split_once('=')).map(|(_, value)| value).unwrap_or_default();
+    words.split(|c: char| c.is_ascii_whitespace() || "()'\"".contains(c)).filter_map(|word| word.parse().ok()).collect()
+}
+
+fn kept(assignments: &Assignments) -> Vec<(String, String)> {
+    let lines = assignments.lines().map(str::trim_ascii).filter(|line| is_plain(line));
+    let with_keys = lines.filter_map(|line| Some((key_of(line)?, line)));
+    let kept = with_keys.filter(|(key, _)| KEPT.contains(key));
+    kept.map(|(key, line)| (key.to_string(), line.to_string())).collect()
+}

@@ -1,0 +1,203 @@
+//! SUSE: `ifcfg-IF` and `ifroute-IF` in `/etc/sysconfig/network`, read by wicked and by the scripts before it.
+//!
+//! The scripts are a shell that reads these files as root, so every generated line is made of parsed values, and of the
+//! old file only lines are kept that assign a plain word. An interface is known by the name of its file.
+
+mod netconfig;
+mod routes;
+mod stale;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Renderer;
+use super::assignments::{Assignments, is_plain, key_of};
+use super::files::{Files, Importance};
+use super::guest::Guest;
+use super::os::Os;
+use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
+use super::text::{HEADER, LABEL};
+use crate::effect::{GuestPath, Program};
+use crate::network::{Cidr, Interface, InterfaceName, NetworkConfig};
+
+const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
+
+/// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
+const SCRIPTS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown"] };
+
+/// wicked waits for the kernel to find out that nobody else has an address.
+const WICKED_MAX: Duration = Duration::from_secs(25);
+
+/// What reads the files.
+#[derive(Debug)]
+pub(super) enum Suse {
+    /// The shell scripts of SUSE Linux Enterprise 11 and before.
+    Scripts,
+    /// The service of SUSE Linux Enterprise 12 and 15.
+    Wicked,
+}
+
+impl Renderer for Suse {
+    fn render(
+        &self,
+        config: &NetworkConfig,
+        _: &Os,
+        guest: &Guest<'_>,
+        files: &mut Files<'_, '_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Activation, String> {
+        let names_changed = netconfig::update(&config.nameservers(), guest, files)?;
+        let mut changed = BTreeSet::new();
+        let stale = stale::find(config, guest);
+        for interface in &config.interfaces {
+            let name = &interface.name;
+            let mut differs = stale.iter().any(|(_, owner)| owner == name);
+            if let Some(path) = path("ifcfg", name) {
+                let old = files.text(&path)?.unwrap_or_default();
+                let new = ifcfg(interface, &old, warnings);
+                differs |= settings(&old) != settings(&new);
+                files.write(&path, &new, Importance::Essential)?;
+            }
+            if let Some(path) = path("ifroute", name) {
+                let old = files.text(&path)?.unwrap_or_default();
+                let new = ifroute(interface);
+                differs |= routes::lines(&old) != routes::lines(&new);
+                if new.is_empty() {
+                    files.remove(&path);
+                } else {
+                    files.write(&path, &new, Importance::Essential)?;
+                }
+            }
+            if differs {
+                changed.insert(name.clone());
+            }
+        }
+        for (path, _) in stale {
+            files.remove(&path);
+        }
+        if routes::take_out(config, files)? {
+            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+        }
+        let mut activation = match self {
+            Self::Scripts => one_by_one(config, &changed, SCRIPTS, guest),
+            Self::Wicked => wicked(config, &changed, guest),
+        };
+        if names_changed {
+            netconfig::run(&mut activation);
+        }
+        Ok(activation)
+    }
+}
+
+/// wicked finds out itself what changed, and takes care of what is built on the interfaces. It does nothing for one whose
+/// configuration is as before but whose addresses are gone: that one is started again.
+fn wicked(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Guest<'_>) -> Activation {
+    let interfaces = affected(config, changed, guest);
+    let (reloaded, restarted): (Vec<&InterfaceName>, Vec<&InterfaceName>) =
+        interfaces.iter().map(|interface| &interface.name).partition(|name| changed.contains(*name));
+    let wicked = |action: &str, names: &[&InterfaceName]| {
+        let argv = || ["wicked", action].into_iter().chain(names.iter().map(|name| name.as_str()));
+        (!names.is_empty()).then(|| Program::new(argv(), WICKED_MAX))
+    };
+
+    let mut script = Script::default();
+    script.after.extend(wicked("ifdown", &restarted).map(|program| (program, Importance::Minor)));
+    script.after.extend(restarted.iter().map(|name| (flush(name), Importance::Minor)));
+    script.after.extend(wicked("ifup", &restarted).map(|program| (program, Importance::Essential)));
+    script.after.extend(wicked("ifreload", &reloaded).map(|program| (program, Importance::Essential)));
+    script.restore.extend(wicked("ifreload", &reloaded));
+    script.restore.extend(wicked("ifup", &restarted));
+    together(&interfaces, script, guest)
+}
+
+/// The file of one kind for an interface.
+fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
+    DIRECTORY.join(&format!("{prefix}-{name}")).ok()
+}
+
+/// What a file sets; an empty value is none.
+fn settings(text: &str) -> BTreeMap<String, String> {
+    let file = Assignments::parse(text);
+    let keys = file.lines().filter_map(key_of);
+    let values = keys.filter_map(|key| Some((key.to_string(), file.get(key)?)));
+    values.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+fn ifcfg(interface: &Interface, old: &str, warnings: &mut Vec<String>) -> String {
+    let mut text = String::from(HEADER);
+    if let Some(label) = &interface.label {
+        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
+    }
+    text.push_str("BOOTPROTO='static'\nSTARTMODE='auto'\n");
+    for (nth, address) in interface.addresses().enumerate() {
+        // What follows the name of the variable may be anything, for either family.
+        let suffix = if nth == 0 { String::new() } else { format!("_{nth}") };
+        text.push_str(&format!("IPADDR{suffix}='{address}'\n"));
+    }
+    for kept in old.lines().map(str::trim_ascii) {
+        if kept.is_empty() || kept.starts_with('#') || key_of(kept).is_some_and(is_ours) {
+            continue;
+        }
+        if is_plain(kept) {
+            text.push_str(&format!("{kept}\n"));
+        } else {
+            warnings.push(format!("ifcfg-{}: a line was dropped that is no plain assignment", interface.name));
+        }
+    }
+    text
+}
+
+/// Whether the agent decides what a key says, or that it is not there.
+fn is_ours(key: &str) -> bool {
+    const PREFIXES: [&str; 16] = [
+        "BONDING_",
+        "BOOTPROTO",
+        "BRIDGE",
+        "BROADCAST",
+        "DHCLIENT",
+        "ETHERDEVICE",
+        "IPADDR",
+        "IP_OPTIONS",
+        "LABEL",
+        "NETMASK",
+        "NETWORK",
+        "PREFIXLEN",
+        "REMOTE_IPADDR",
+        "SCOPE",
+        "STARTMODE",
+        "TUNNEL",
+    ];
+
+    PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Lines of destination, gateway, netmask and interface; nothing without routes. A gateway outside all networks gets a
+/// route of its own first.
+fn ifroute(interface: &Interface) -> String {
+    let name = &interface.name;
+    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let gateways = defaults.clone().chain(interface.routes.iter().filter_map(|route| route.via));
+
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = |destination: &str, via: &str| {
+        let line = format!("{destination} {via} - {name}\n");
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    };
+    for gateway in gateways.filter(|gateway| gateway.onlink) {
+        line(&Cidr::host(gateway.address).to_string(), "-");
+    }
+    for gateway in defaults {
+        // The gateway tells the family.
+        line("default", &gateway.address.to_string());
+    }
+    for route in &interface.routes {
+        let via = route.via.map_or_else(|| "-".to_string(), |via| via.address.to_string());
+        line(&route.destination.to_string(), &via);
+    }
+    if lines.is_empty() { String::new() } else { format!("{HEADER}{}", lines.concat()) }
+}

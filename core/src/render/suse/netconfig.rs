@@ -1,0 +1,58 @@
+//! netconfig: it makes `/etc/resolv.conf` of what it is told, a list of fixed name servers among it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::effect::{GuestPath, Program, Step};
+use crate::plan::{OnFailure, PlanStep, Undo};
+use crate::render::assignments::Assignments;
+use crate::render::files::{Files, Importance};
+use crate::render::guest::Guest;
+use crate::render::resolv;
+use crate::render::restart::Activation;
+use crate::render::text::stable_order;
+
+const CONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network/config");
+const POLICY: &str = "NETCONFIG_DNS_POLICY";
+const SERVERS: &str = "NETCONFIG_DNS_STATIC_SERVERS";
+
+/// It writes a few files and reloads nothing on a server.
+const RUN_MAX: Duration = Duration::from_secs(5);
+
+/// Sets the name servers and nothing else; tells whether netconfig has something to do.
+///
+/// # Errors
+/// The text for the host, if a file cannot be edited.
+pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<bool, String> {
+    let installed = guest.program("netconfig").is_some();
+    if nameservers.is_empty() {
+        return Ok(false);
+    }
+    let mut file = Assignments::parse(&files.text(&CONFIG)?.unwrap_or_default());
+    // An empty policy keeps it away from resolv.conf.
+    let in_charge = installed && file.get(POLICY).is_none_or(|policy| !policy.is_empty());
+    if !in_charge {
+        resolv::update(nameservers, guest, files)?;
+    }
+    let present = file.get(SERVERS).unwrap_or_default();
+    let addresses: Vec<IpAddr> = present.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let wanted: Vec<String> = stable_order(nameservers, &addresses).iter().map(ToString::to_string).collect();
+    if wanted.iter().eq(&present.split_ascii_whitespace().map(ToString::to_string).collect::<Vec<_>>()) {
+        return Ok(false);
+    }
+    file.set(SERVERS, &format!("\"{}\"", wanted.join(" ")));
+    files.write(&CONFIG, &file.text(), Importance::Essential)?;
+    Ok(in_charge)
+}
+
+/// Runs netconfig when the files are as they shall be, and again when a roll-back made them what they were.
+pub(super) fn run(activation: &mut Activation) {
+    // It spares a file that was edited by hand unless it is forced.
+    let update = || Step::Run(Program::new(["netconfig", "update", "-f"], RUN_MAX));
+    activation.before.insert(0, PlanStep::only_undo(alloc::vec![update()]));
+    let on_failure = OnFailure::GoOn;
+    activation.after.push(PlanStep { on_failure, undo: Undo::Steps(Vec::new()), ..PlanStep::new(update()) });
+}

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{profiles, uuid};
-use crate::network::{Family, Interface, Route};
+use crate::network::{Cidr, Family, Interface, Route};
 use crate::render::ini::{Ini, Section};
 use crate::render::text::{HEADER, LABEL, stable_order};
 
@@ -113,9 +113,9 @@ impl<'a> Side<'a> {
             Some(gateway) => section.push("gateway", &gateway.address.to_string()),
             None => section.push("never-default", "true"),
         }
-        let routes = interface.routes.iter().filter(|route| is_of(&route.destination.address()));
-        for (route, number) in routes.zip(1_u16..) {
-            push_route(&mut section, number, route);
+        let routes: Vec<&Route> = interface.routes.iter().filter(|route| is_of(&route.destination.address())).collect();
+        for (route, number) in route_values(&routes).iter().zip(1_u16..) {
+            section.push(&format!("route{number}"), route);
         }
 
         let wanted: Vec<IpAddr> = nameservers.iter().copied().filter(is_of).collect();
@@ -134,16 +134,21 @@ impl<'a> Side<'a> {
     }
 }
 
-fn push_route(section: &mut Section, number: u16, route: &Route) {
-    let destination = route.destination;
-    let Some(via) = route.via else {
-        section.push(&format!("route{number}"), &destination.to_string());
-        return;
-    };
-    section.push(&format!("route{number}"), &format!("{destination},{}", via.address));
-    if via.onlink {
-        section.push(&format!("route{number}_options"), "onlink=true");
+/// The routes; a gateway outside the networks gets one of its own first. The option `onlink` would not do: of IPv6, the
+/// kernel refuses it if a route through another interface leads to the gateway.
+fn route_values(routes: &[&Route]) -> Vec<String> {
+    let mut values: Vec<String> = Vec::new();
+    for gateway in routes.iter().filter_map(|route| route.via).filter(|gateway| gateway.onlink) {
+        let value = Cidr::host(gateway.address).to_string();
+        if !values.contains(&value) {
+            values.push(value);
+        }
     }
+    values.extend(routes.iter().map(|route| match route.via {
+        Some(via) => format!("{},{}", route.destination, via.address),
+        None => route.destination.to_string(),
+    }));
+    values
 }
 
 fn keep(section: &mut Section, key: &str, value: Option<&str>) {

@@ -22,6 +22,19 @@ const CANNOT_RUN: i32 = 77;
 /// # Errors
 /// [`Report`] with the differences and the log of the stack.
 pub fn check(target: &str, tree: &Path, expected: &Expected, verify: &Path) -> Result<(), Report> {
+    run(target, tree, expected, &[("NOVA_VERIFY", verify)])
+}
+
+/// The same, and then the agent itself runs there, as a guest's own agent would: `live` is a directory with the program
+/// `agent` and the socket `guest.7` of its store, and the agent ends when the directory has a file named `done`.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_live(target: &str, tree: &Path, expected: &Expected, verify: &Path, live: &Path) -> Result<(), Report> {
+    run(target, tree, expected, &[("NOVA_VERIFY", verify), ("NOVA_LIVE", live)])
+}
+
+fn run(target: &str, tree: &Path, expected: &Expected, environment: &[(&str, &Path)]) -> Result<(), Report> {
     let unavailable = |error: &dyn fmt::Display| Report::Unavailable(error.to_string());
     let directory = tempfile::tempdir().map_err(|error| unavailable(&error))?;
     let file = directory.path().join("expected.json");
@@ -30,7 +43,7 @@ pub fn check(target: &str, tree: &Path, expected: &Expected, verify: &Path) -> R
 
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracles/check");
     let output = Command::new(program)
-        .env("NOVA_VERIFY", verify)
+        .envs(environment.iter().copied())
         .arg(target)
         .arg(tree)
         .arg(&file)
@@ -110,6 +123,13 @@ impl Expected {
                 networks.push(own.network());
             }
         }
+        self
+    }
+
+    /// The same, whatever the name servers are.
+    #[must_use]
+    pub fn without_nameservers(mut self) -> Self {
+        self.dns.clear();
         self
     }
 

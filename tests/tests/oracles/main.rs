@@ -95,7 +95,13 @@ const UNCHECKED: [(&str, &str); 4] = [
 ];
 
 /// Guests that list the name servers in another order already, which is no reason to change them.
-const OTHER_ORDER: [&str; 2] = ["arch-netcfg+kept-lines", "centos-6-ifcfg"];
+const OTHER_ORDER: [&str; 5] = [
+    "arch-netcfg+kept-lines",
+    "centos-6-ifcfg",
+    "photon-3-networkd",
+    "ubuntu-18.04-netplan",
+    "ubuntu-22.04-netplan+one-interface-refused",
+];
 
 /// An address that the first guest of each oracle gets, and that is to be found in its files.
 const ADDRESS: &str = "203.0.113.11";

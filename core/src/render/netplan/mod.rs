@@ -25,6 +25,7 @@ use self::yaml::{Entry, Node, parse};
 use super::Renderer;
 use super::files::{Files, Importance};
 use super::guest::Guest;
+use super::network_manager;
 use super::os::Os;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
@@ -64,19 +65,22 @@ impl Renderer for Netplan {
         clear(&sources, &definitions, files)?;
 
         let mut text = format!("{HEADER}network:\n  version: 2\n  {ETHERNETS}:\n");
-        let mut backends = BTreeSet::new();
+        let mut all_kept = Vec::new();
         for interface in &config.interfaces {
-            let kept = Kept::of(&interface.name, &definitions)?;
-            let backend = kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD);
-            backends.insert(backend);
-            let (nameservers, useless) = nameservers(interface, backend);
-            let name = &interface.name;
-            let warn = |server: IpAddr| {
-                format!("NetworkManager takes no name server {server} for {name}: it has no address of its kind")
-            };
-            warnings.extend(useless.into_iter().map(warn));
-            let nameservers = stable_order(&nameservers, &kept.nameservers);
-            text.push_str(&section(interface, &nameservers, &id(name, &kept, &definitions, backend)?, &kept, guest));
+            all_kept.push(Kept::of(&interface.name, &definitions)?);
+        }
+        let backend = |kept: &Kept<'_>| kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD);
+        let backends: BTreeSet<&str> = all_kept.iter().map(backend).collect();
+        let nameservers = if backends.iter().all(|backend| *backend == NETWORKD) {
+            config.interfaces.iter().map(|interface| interface.nameservers.clone()).collect()
+        } else {
+            // It refuses a whole profile for servers of a family without addresses.
+            network_manager::nameservers(config, warnings)
+        };
+        for ((interface, kept), nameservers) in config.interfaces.iter().zip(&all_kept).zip(&nameservers) {
+            let id = id(&interface.name, kept, &definitions, backend(kept))?;
+            let nameservers = stable_order(nameservers, &kept.nameservers);
+            text.push_str(&section(interface, &nameservers, &id, kept, guest));
         }
         text.push_str(&unmanaged(&sources, &definitions)?);
         files.write_private(&OWN_PATH, &text)?;
@@ -165,16 +169,6 @@ fn id(name: &InterfaceName, kept: &Kept<'_>, definitions: &Definitions<'_>, back
         return Err(pattern.reason.clone());
     }
     spelled(&id).ok_or_else(|| format!("cannot edit the files of netplan: {name} has a strange id"))
-}
-
-/// The name servers that an interface can be given, and those that it cannot: NetworkManager refuses a whole profile
-/// for servers of a kind that the interface has no addresses of.
-fn nameservers(interface: &Interface, backend: &str) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    let is_reachable = |server: &IpAddr| {
-        let family = if server.is_ipv4() { &interface.v4 } else { &interface.v6 };
-        backend == NETWORKD || !family.addresses.is_empty()
-    };
-    interface.nameservers.iter().copied().partition(is_reachable)
 }
 
 fn section(interface: &Interface, nameservers: &[IpAddr], id: &str, kept: &Kept<'_>, guest: &Guest<'_>) -> String {

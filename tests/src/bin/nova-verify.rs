@@ -3,6 +3,7 @@
 //! It runs where a network stack was tried (`tests/oracles/check`), so that what the agent takes for success is compared
 //! with what the kernel's own tools say. It prints `met`, or the first thing that is wrong.
 #![deny(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "a program whose output is its result")]
 
 use std::collections::BTreeMap;
 use std::error::Error;

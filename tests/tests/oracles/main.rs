@@ -73,7 +73,8 @@ static TARGETS: [Target; 17] = [
     applied("netplan", "netplan", &["ubuntu-22.04-netplan", "ubuntu-24.04-desktop-netplan", "debian-12-netplan"]),
     parsed("network-scripts", "ifcfg", &["centos-7-ifcfg"]),
     parsed("rc.conf of Arch Linux", "arch-rc", &["arch-rc-conf", "arch-rc-conf+one-interface-in-variables"]),
-    parsed("rc.conf of FreeBSD", "freebsd", &["freebsd-14", "freebsd-14+files-of-an-older-agent"]),
+    // Others keep routes of other interfaces, which random networks make possible.
+    parsed("rc.conf of FreeBSD", "freebsd", &["freebsd-14"]),
     applied("systemd-networkd", "networkd", &["amazon-2023-networkd", "photon-3-networkd"]),
     parsed("wicked", "suse", &["sles-15-wicked"]),
 ];

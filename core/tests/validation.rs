@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 use nova_agent_core::effect::{GuestPath, InterfaceState, RouteState, Step};
 use nova_agent_core::network::{MacAddr, Validated, validate};
-use nova_agent_core::plan::Undo;
+use nova_agent_core::plan::{Action, Undo};
 use nova_agent_core::render::{Configuration, HostData, Prepared, set_hostname};
 use serde_json::{Value, json};
 
@@ -391,6 +391,24 @@ fn an_old_network_without_an_address_in_use_is_not_brought_back() {
         assert!(!has_undo(&guest));
         guest.interfaces[0].addresses.push(("198.51.100.200".parse().unwrap(), 24));
         assert!(has_undo(&guest));
+    }
+}
+
+/// FreeBSD shows an address as alone in its network if an earlier one is in the same network.
+#[test]
+fn what_is_awaited_is_what_the_kernel_will_show() {
+    let ips = json!([{ "ip": "203.0.113.10", "netmask": 24 }, { "ip": "203.0.113.11", "netmask": 24 }]);
+    let data = host(&[("00163e000001", &changed(&json!({ "ips": ips })).to_string())]);
+    let mut freebsd = Guest { kernel: "FreeBSD".into(), ..debian() };
+    freebsd.files.insert(GuestPath::constant("/etc/rc.conf"), File::Regular(b"ifconfig_eth0=\"DHCP\"\n".to_vec()));
+    for (guest, prefix_len) in [(debian(), 24), (freebsd, 32)] {
+        let steps = prepared(&guest, &data).plan.steps;
+        let awaited = steps.iter().find_map(|step| match &step.action {
+            Action::Await(condition) => Some(&condition.expectation.interfaces[0].addresses),
+            _ => None,
+        });
+        let address = |text: &str, prefix_len| (text.parse::<IpAddr>().unwrap(), prefix_len);
+        assert_eq!(awaited, Some(&vec![address("203.0.113.10", 24), address("203.0.113.11", prefix_len)]));
     }
 }
 

@@ -119,6 +119,11 @@ trait Renderer {
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String>;
+
+    /// The configuration as the kernel will show it, where that is something else than what the host said.
+    fn shown(&self, _: &NetworkConfig) -> Option<NetworkConfig> {
+        None
+    }
 }
 
 /// A result counts only if nothing was asked in vain on the way to it.
@@ -151,6 +156,7 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     let mut activation = Activation::default();
     let mut target = "hostname";
     let mut because = "no interface to configure".to_string();
+    let mut shown = None;
     if !config.interfaces.is_empty() {
         note(&mut warnings, cloud_init::disable(Scope::NetworkAndHostname, guest, &mut files));
         let detected = detect(&config, &os, guest);
@@ -162,6 +168,7 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
         target = detected.stack.name();
         because = detected.because.to_string();
         activation = renderer.render(&config, &os, guest, &mut files, &mut warnings)?;
+        shown = renderer.shown(&config);
     }
 
     let Activation { before, after, old, starts_later } = activation;
@@ -174,7 +181,7 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     steps.extend(after);
     let mut restored = None;
     if changes_something {
-        steps.push(PlanStep::wait(verify::applied(&config)));
+        steps.push(PlanStep::wait(verify::applied(shown.as_ref().unwrap_or(&config))));
         restored = (old == OldState::Usable).then(|| verify::restored(&config, guest));
     }
     steps.extend(minor);

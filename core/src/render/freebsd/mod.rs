@@ -85,6 +85,10 @@ impl Renderer for FreeBsd {
         };
         Ok(together(&affected, script, guest))
     }
+
+    fn shown(&self, config: &NetworkConfig) -> Option<NetworkConfig> {
+        Some(with_host_aliases(config))
+    }
 }
 
 /// Variables and what they say.

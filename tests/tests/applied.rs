@@ -118,7 +118,7 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
-    fn wait_for_agent(&mut self, has_ended: impl Fn() -> bool) {
+    fn wait_for_agent(&self, has_ended: impl Fn() -> bool) {
         let start = Instant::now();
         while !fs::read_to_string(self.directory.join("log")).unwrap_or_default().contains(" ready") {
             assert!(!has_ended(), "there is no agent");

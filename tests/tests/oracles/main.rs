@@ -110,6 +110,9 @@ const ADDRESS: &str = "203.0.113.11";
 /// Random cases for each stack, unless `NOVA_ORACLE_CASES` says otherwise.
 const CASES: usize = 200;
 
+/// Stacks whose files are written as those of another one, which has all cases; these have every fourth.
+const ALIKE: [&str; 2] = ["ifup scripts of SUSE", "ifupdown2"];
+
 /// Where they come from, unless `NOVA_ORACLE_SEED` says otherwise.
 const SEED: u64 = 0x6e6f_7661;
 
@@ -131,7 +134,10 @@ fn every_stack_makes_of_the_files_what_the_host_said() {
         let judged = fixtures[nth].iter().filter(|fixture| reason(fixture).is_none());
         judged.map(move |fixture| (nth, Job::Known { oracle, fixture }))
     });
-    let random = (0..cases).flat_map(|case| oracles().map(move |(nth, oracle)| (nth, Job::Random { oracle, case })));
+    let random = (0..cases).flat_map(|case| {
+        let tried = oracles().filter(move |(nth, _)| case % 4 == 0 || !ALIKE.contains(&TARGETS[*nth].stack));
+        tried.map(move |(nth, oracle)| (nth, Job::Random { oracle, case }))
+    });
     let jobs: Vec<(usize, Job<'_>)> = known.chain(random).collect();
 
     let next = AtomicUsize::new(0);

@@ -78,7 +78,7 @@ impl Renderer for Suse {
         for (path, _) in stale {
             files.remove(&path);
         }
-        if routes::take_out(config, files)? {
+        if routes::take_out(config, guest, files)? {
             changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
         }
         let mut activation = match self {

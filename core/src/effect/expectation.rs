@@ -88,7 +88,7 @@ impl ExpectedInterface {
 
 /// Whether an address comes from a configuration: not one that the kernel made up, and not the address of a service that
 /// moves from server to server, which has a network to itself.
-fn is_configured(address: IpAddr, prefix_len: u8) -> bool {
+pub(crate) fn is_configured(address: IpAddr, prefix_len: u8) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback() && prefix_len < 32,
         IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback() && prefix_len < 128,

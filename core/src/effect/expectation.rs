@@ -36,26 +36,31 @@ impl Expectation {
     }
 
     /// The first thing that is not as it shall be, in words. Nothing is wrong on a system that cannot tell: one that shows
-    /// no address or no route at all, not even those of the loopback interface.
+    /// no address or no route at all, not even those of the loopback interface. IPv6 is not missed where it is switched
+    /// off, which leaves not even the loopback interface an address of it.
     #[must_use]
     pub fn unmet(&self, snapshot: &Snapshot) -> Option<String> {
         let interfaces = snapshot.interfaces.as_deref().unwrap_or_default();
         let routes = snapshot.routes.as_deref().unwrap_or_default();
-        let tells_addresses = interfaces.iter().any(|interface| !interface.addresses.is_empty());
+        let addresses = || interfaces.iter().flat_map(|interface| &interface.addresses);
+        let tells_addresses = addresses().next().is_some();
+        let without_ipv6 = tells_addresses && addresses().all(|(address, _)| address.is_ipv4());
+        let is_possible = |address: IpAddr| address.is_ipv4() || !without_ipv6;
         self.interfaces.iter().find_map(|expected| {
             let state = interfaces.iter().find(|interface| interface.name == expected.name);
-            let wrong_address = || expected.wrong_address(state);
-            let missing_route = || expected.missing_route(routes);
+            let wrong_address = || expected.wrong_address(state, is_possible);
+            let missing_route = || expected.missing_route(routes, is_possible);
             tells_addresses.then(wrong_address).flatten().or_else(|| (!routes.is_empty()).then(missing_route).flatten())
         })
     }
 }
 
 impl ExpectedInterface {
-    fn wrong_address(&self, state: Option<&InterfaceState>) -> Option<String> {
+    fn wrong_address(&self, state: Option<&InterfaceState>, is_possible: impl Fn(IpAddr) -> bool) -> Option<String> {
         let name = &self.name;
         let Some(state) = state else { return Some(format!("{name} does not exist")) };
-        let missing = self.addresses.iter().find(|wanted| !state.addresses.contains(wanted));
+        let mut wanted = self.addresses.iter().filter(|(address, _)| is_possible(*address));
+        let missing = wanted.find(|wanted| !state.addresses.contains(wanted));
         if let Some((address, prefix_len)) = missing {
             return Some(format!("{name} has no address {address}/{prefix_len}"));
         }
@@ -65,15 +70,16 @@ impl ExpectedInterface {
         foreign.map(|(address, prefix_len)| format!("{name} still has the address {address}/{prefix_len}"))
     }
 
-    fn missing_route(&self, routes: &[RouteState]) -> Option<String> {
-        let exists = |wanted: &&(IpAddr, u8, Option<IpAddr>)| {
+    fn missing_route(&self, routes: &[RouteState], is_possible: impl Fn(IpAddr) -> bool) -> Option<String> {
+        let is_missing = |wanted: &&(IpAddr, u8, Option<IpAddr>)| {
             let (destination, prefix_len, gateway) = **wanted;
             !routes.iter().any(|route| {
                 route.interface == self.name
                     && (route.destination, route.prefix_len, route.gateway) == (destination, prefix_len, gateway)
             })
         };
-        self.routes.iter().find(exists).map(|(destination, prefix_len, gateway)| {
+        let mut wanted = self.routes.iter().filter(|(destination, ..)| is_possible(*destination));
+        wanted.find(is_missing).map(|(destination, prefix_len, gateway)| {
             let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
             format!("{} has no route to {destination}/{prefix_len}{via}", self.name)
         })
@@ -82,7 +88,7 @@ impl ExpectedInterface {
 
 /// Whether an address comes from a configuration: not one that the kernel made up, and not the address of a service that
 /// moves from server to server, which has a network to itself.
-fn is_configured(address: IpAddr, prefix_len: u8) -> bool {
+pub(crate) fn is_configured(address: IpAddr, prefix_len: u8) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback() && prefix_len < 32,
         IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback() && prefix_len < 128,
@@ -162,6 +168,19 @@ mod tests {
         for harmless in [("192.0.2.200", 32), ("169.254.1.1", 16), ("fe80::9", 64), ("2001:db8::9", 128)] {
             assert_eq!(unmet(harmless), None, "{harmless:?}");
         }
+    }
+
+    #[test]
+    fn ipv6_is_not_missed_where_it_is_switched_off() {
+        let mut expectation = expectation();
+        expectation.interfaces[0].routes.push((ip("::"), 0, Some(ip("fe80::1"))));
+        let unmet = |addresses: &[_]| expectation.unmet(&snapshot(addresses, &ROUTES));
+        assert_eq!(unmet(&ADDRESSES[..1]), None);
+        // With IPv6, there is at least an address that the kernel made up.
+        let with_ipv6 = [ADDRESSES[0], ADDRESSES[2]];
+        assert_eq!(unmet(&with_ipv6).unwrap(), "eth0 has no address 2001:db8::2/64");
+        assert_eq!(unmet(&ADDRESSES).unwrap(), "eth0 has no route to ::/0 via fe80::1");
+        assert_eq!(unmet(&[("192.0.2.3", 24)]).unwrap(), "eth0 has no address 192.0.2.2/24");
     }
 
     #[test]

@@ -164,12 +164,17 @@ fn can_tell(guest: &Guest<'_>) -> bool {
     guest.interfaces().iter().any(|interface| !interface.addresses.is_empty())
 }
 
+/// The interfaces that stay as they are count, too: what a stack does with its files and its service concerns all of them.
 fn old_state(interfaces: &[&Interface], guest: &Guest<'_>) -> OldState {
-    let has_global = |interface: &&Interface| {
-        state(interface, guest).is_some_and(|state| state.addresses.iter().any(|(address, _)| is_global(*address)))
+    let is_meant = |state: &InterfaceState| {
+        state.physical || interfaces.iter().any(|interface| interface.name.as_str() == state.name)
     };
-    let none_in_use = !interfaces.is_empty() && !interfaces.iter().any(has_global);
-    if none_in_use && can_tell(guest) { OldState::Worthless } else { OldState::Usable }
+    let in_use = guest
+        .interfaces()
+        .iter()
+        .filter(|state| is_meant(state))
+        .any(|state| state.addresses.iter().any(|(address, _)| is_global(*address)));
+    if !interfaces.is_empty() && !in_use && can_tell(guest) { OldState::Worthless } else { OldState::Usable }
 }
 
 /// Whether an address says something about the configuration, unlike one that the kernel made up.
@@ -213,6 +218,31 @@ mod tests {
                 Next::Finished(_) => return now.since_origin(),
             }
         }
+    }
+
+    #[test]
+    fn a_configuration_that_another_interface_uses_is_worth_going_back_to() {
+        let interface = |nth: u32, address: &str| InterfaceState {
+            name: format!("eth{nth}"),
+            mac: format!("00163e0000{nth:02x}").as_str().try_into().ok(),
+            physical: true,
+            vif: Some(nth),
+            master: None,
+            driver: None,
+            up: true,
+            addresses: Vec::from([(address.parse().unwrap(), 24)]),
+        };
+        let old = |first: &str| {
+            let interfaces = Vec::from([interface(0, first), interface(1, "169.254.0.1")]);
+            let snapshot = Snapshot { interfaces: Some(interfaces), routes: Some(Vec::new()), ..Snapshot::default() };
+            let guest = Guest::new(&snapshot);
+            let value = |nth| format!("{{\"ips\": [{{\"ip\": \"10.0.{nth}.1\", \"netmask\": 24}}]}}").into_bytes();
+            let networking = [("00163e000000".into(), value(0)), ("00163e000001".into(), value(1))];
+            let config = validate(&networking, &[], guest.interfaces()).config;
+            one_by_one(&config, &BTreeSet::new(), COMMANDS, &guest).old
+        };
+        assert_eq!(old("10.0.0.1"), OldState::Usable);
+        assert_eq!(old("169.254.0.2"), OldState::Worthless);
     }
 
     #[test]

@@ -46,6 +46,11 @@ pub(super) fn starts_later(service: &str, guest: &Guest<'_>) -> bool {
     !units.is_empty() && !units.into_iter().filter_map(running::active_unit).any(|unit| unit == service)
 }
 
+/// Whether the system is still on its way to the network: users may log in right behind it.
+pub(super) fn is_booting(guest: &Guest<'_>) -> bool {
+    starts_later("systemd-user-sessions", guest)
+}
+
 /// Has a service started as soon as what it waits for is done.
 pub(super) fn start_later(service: &str) -> Program {
     Program::new(["systemctl", "--no-block", "start", &format!("{service}.service")], START_MAX)

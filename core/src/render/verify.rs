@@ -6,8 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::guest::Guest;
-use super::restart::is_global;
-use crate::effect::{Expectation, ExpectedInterface};
+use crate::effect::{Expectation, ExpectedInterface, is_configured};
 use crate::network::{Interface, NetworkConfig};
 use crate::plan::Await;
 
@@ -24,12 +23,13 @@ pub(super) fn applied(config: &NetworkConfig) -> Await {
     Await { expectation: Expectation { interfaces }, patience: PATIENCE }
 }
 
-/// The interfaces of a configuration with the addresses that they have now.
+/// The interfaces of a configuration with the addresses that they have now. One that moves from server to server was taken
+/// away and is not the configuration's to bring back.
 pub(super) fn restored(config: &NetworkConfig, guest: &Guest<'_>) -> Await {
     let now = config.interfaces.iter().filter_map(|interface| guest.interface(interface.name.as_str()));
     let interfaces = now.map(|state| ExpectedInterface {
         name: state.name.clone(),
-        addresses: state.addresses.iter().copied().filter(|(address, _)| is_global(*address)).collect(),
+        addresses: state.addresses.iter().copied().filter(|(address, len)| is_configured(*address, *len)).collect(),
         ..ExpectedInterface::default()
     });
     Await { expectation: Expectation { interfaces: interfaces.collect() }, patience: RESTORE_PATIENCE }
@@ -52,5 +52,35 @@ fn expected(interface: &Interface) -> ExpectedInterface {
         addresses: interface.addresses().map(|own| (own.address(), own.prefix_len())).collect(),
         routes: defaults.chain(routes).collect(),
         exclusive: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::effect::{InterfaceState, Snapshot};
+    use crate::network::validate;
+
+    use super::*;
+
+    #[test]
+    fn what_the_configuration_did_not_bring_is_not_awaited_after_a_roll_back() {
+        let addresses = [("192.0.2.2", 24), ("192.0.2.200", 32), ("169.254.0.1", 16), ("2001:db8::2", 64)];
+        let eth0 = InterfaceState {
+            name: "eth0".into(),
+            mac: "00163e000001".try_into().ok(),
+            physical: true,
+            vif: Some(0),
+            master: None,
+            driver: None,
+            up: true,
+            addresses: addresses.map(|(address, len)| (address.parse().unwrap(), len)).into(),
+        };
+        let value = br#"{"ips": [{"ip": "10.0.0.1", "netmask": 24}]}"#;
+        let snapshot = Snapshot { interfaces: Some(Vec::from([eth0])), ..Snapshot::default() };
+        let guest = Guest::new(&snapshot);
+        let config = validate(&[("00163e000001".into(), value.to_vec())], &[], guest.interfaces()).config;
+        let Await { expectation, .. } = restored(&config, &guest);
+        let awaited: Vec<_> = expectation.interfaces.iter().flat_map(|interface| &interface.addresses).collect();
+        assert_eq!(awaited, [&("192.0.2.2".parse().unwrap(), 24), &("2001:db8::2".parse().unwrap(), 64)]);
     }
 }

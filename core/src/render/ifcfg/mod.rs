@@ -66,7 +66,7 @@ impl Renderer for NetworkScripts {
             files.remove(&path);
             changed.insert(owner);
         }
-        if global(Reader::NetworkScripts, config, files)? {
+        if global(Reader::NetworkScripts, config, guest, files)? {
             changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
         }
         Ok(one_by_one(config, &changed, COMMANDS, guest))
@@ -116,7 +116,7 @@ impl Renderer for NetworkManagerIfcfg {
         }
         let nameservers = network_manager::nameservers(config, warnings);
         changed.extend(write(Reader::NetworkManager, config, &nameservers, guest, files, warnings)?);
-        if global(Reader::NetworkManager, config, files)? {
+        if global(Reader::NetworkManager, config, guest, files)? {
             changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
         }
         Ok(nmcli::activation(config, &changed, &connections, guest))
@@ -177,14 +177,32 @@ fn write(
 }
 
 /// `/etc/sysconfig/network`; tells whether something changed that concerns the interfaces.
-fn global(reader: Reader, config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<bool, String> {
+fn global(
+    reader: Reader,
+    config: &NetworkConfig,
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<bool, String> {
     let Some(old) = files.text(&GLOBAL)?.or_else(|| (reader == Reader::NetworkScripts).then(String::new)) else {
         return Ok(false);
     };
     let mut file = Assignments::parse(&old);
-    // They would win over the gateways of the interfaces.
-    for key in ["GATEWAY", "GATEWAYDEV", "IPV6_DEFAULTGW", "IPV6_DEFAULTDEV"] {
-        file.remove(key);
+    let is_ours = |name: &str| config.interfaces.iter().any(|interface| interface.name.as_str() == name);
+    let others = guest.interfaces().iter().any(|other| other.physical && !is_ours(&other.name));
+    for (v6, gateway, device) in [(false, "GATEWAY", "GATEWAYDEV"), (true, "IPV6_DEFAULTGW", "IPV6_DEFAULTDEV")] {
+        let mut families = config.interfaces.iter().map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
+        let has_gateway = families.any(|family| family.gateway.is_some());
+        let value = file.get(gateway).unwrap_or_default();
+        let (address, zone) = value.split_once('%').unwrap_or((&value, ""));
+        let mut networks = config.interfaces.iter().flat_map(|interface| interface.addresses());
+        let through_ours = is_ours(zone)
+            || file.get(device).is_some_and(|name| is_ours(&name))
+            || address.parse().is_ok_and(|address: IpAddr| networks.any(|network| network.contains(address)));
+        // They would win over the gateways of the interfaces. One that stays as it is may need what is there.
+        if has_gateway || through_ours || !others {
+            file.remove(gateway);
+            file.remove(device);
+        }
     }
     let overridden = file.text() != old;
     let v6 = config.interfaces.iter().any(|interface| !interface.v6.addresses.is_empty());

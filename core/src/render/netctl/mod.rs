@@ -21,6 +21,7 @@ use super::guest::Guest;
 use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
+use super::systemd;
 use super::text::{HEADER, LABEL, stable_order};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Family, Interface, InterfaceName, NetworkConfig};
@@ -78,15 +79,24 @@ impl Renderer for Netctl {
             changed.insert(unit.owner.clone());
         }
         let interfaces = affected(config, &changed, guest);
-        Ok(together(&interfaces, script(&interfaces, &olds, &automatic), guest))
+        // At boot, the units wait until the agent is ready.
+        let starts_later = systemd::is_booting(guest);
+        let activation = together(&interfaces, script(&interfaces, &olds, &automatic, starts_later), guest);
+        Ok(Activation { starts_later, ..activation })
     }
 }
 
 /// What is run to bring the new profiles up, and the old ones again after a roll-back.
-fn script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic]) -> Script {
+fn script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic], starts_later: bool) -> Script {
     let reload = || Program::new(["systemctl", "daemon-reload"], SHORT_MAX);
     let netctl = |action, profile: &str, timeout| Program::new(["netctl", action, profile], timeout);
     let systemctl = |action, unit: &str| Program::new(["systemctl", action, unit], STOP_MAX);
+    let later = |unit: &str| Program::new(["systemctl", "--no-block", "restart", unit], SHORT_MAX);
+    let start_unit = |unit: &str| if starts_later { later(unit) } else { systemctl("restart", unit) };
+    let start = |profile: &str| match starts_later {
+        true => later(&units::unit(profile)),
+        false => netctl("restart", profile, START_MAX),
+    };
     // A profile is not started if the link of its interface is up already.
     let clear = |name: &InterfaceName| [flush(name), link_down(name)];
 
@@ -99,14 +109,14 @@ fn script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic
         script.before.extend(automatic().map(|unit| systemctl("stop", &unit.name)));
         script.before.extend(olds().map(|old| netctl("stop", &old.name, STOP_MAX)));
         script.after.extend(clear(name).map(|program| (program, Importance::Minor)));
-        script.after.push((netctl("restart", &profile(name), START_MAX), Importance::Essential));
+        script.after.push((start(&profile(name)), Importance::Essential));
         script.restore.extend(clear(name));
         let enabled: Vec<&Old> = olds().filter(|old| old.is_enabled).collect();
         // One that was started by hand cannot be told from one that was not.
         let by_hand = olds().next().filter(|_| enabled.is_empty() && automatic().next().is_none());
         let again = enabled.into_iter().chain(by_hand);
-        script.restore.extend(again.map(|old| netctl("restart", &old.name, START_MAX)));
-        script.restore.extend(automatic().map(|unit| systemctl("restart", &unit.name)));
+        script.restore.extend(again.map(|old| start(&old.name)));
+        script.restore.extend(automatic().map(|unit| start_unit(&unit.name)));
     }
     script
 }

@@ -77,7 +77,8 @@ fn drop_in(unit: &str) -> Option<GuestPath> {
     UNITS.join(&format!("{unit}.d")).ok()?.join("profile.conf").ok()
 }
 
-fn unit(profile: &str) -> String {
+/// The unit that starts a profile.
+pub(super) fn unit(profile: &str) -> String {
     format!("netctl@{}.service", escape(profile))
 }
 

@@ -19,6 +19,7 @@ use super::files::{Files, Importance};
 use super::guest::Guest;
 use super::os::Os;
 use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
+use super::systemd;
 use super::text::{HEADER, LABEL};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Interface, InterfaceName, NetworkConfig};
@@ -78,7 +79,7 @@ impl Renderer for Suse {
         for (path, _) in stale {
             files.remove(&path);
         }
-        if routes::take_out(config, files)? {
+        if routes::take_out(config, guest, files)? {
             changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
         }
         let mut activation = match self {
@@ -96,6 +97,12 @@ impl Renderer for Suse {
 /// configuration is as before but whose addresses are gone: that one is started again.
 fn wicked(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Guest<'_>) -> Activation {
     let interfaces = affected(config, changed, guest);
+    // Its client fails without the service, which reads the files when it starts.
+    if systemd::starts_later("wickedd", guest) && !interfaces.is_empty() {
+        let after = Vec::from([(systemd::start_later("wicked"), Importance::Minor)]);
+        let activation = together(&interfaces, Script { after, ..Script::default() }, guest);
+        return Activation { starts_later: true, ..activation };
+    }
     let (reloaded, restarted): (Vec<&InterfaceName>, Vec<&InterfaceName>) =
         interfaces.iter().map(|interface| &interface.name).partition(|name| changed.contains(*name));
     let wicked = |action: &str, names: &[&InterfaceName]| {

@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 use crate::render::files::{Files, Importance};
+use crate::render::guest::Guest;
 
 const PATH: GuestPath = GuestPath::constant("/etc/sysconfig/network/routes");
 
@@ -14,9 +15,11 @@ const PATH: GuestPath = GuestPath::constant("/etc/sysconfig/network/routes");
 ///
 /// # Errors
 /// The text for the host, if the file cannot be edited.
-pub(super) fn take_out(config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<bool, String> {
+pub(super) fn take_out(config: &NetworkConfig, guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<bool, String> {
     let Some(text) = files.text(&PATH)? else { return Ok(false) };
-    let kept: String = logical_lines(&text).into_iter().filter(|line| !is_managed(line, config)).collect();
+    let is_ours = |name: &str| config.interfaces.iter().any(|interface| interface.name.as_str() == name);
+    let others = guest.interfaces().iter().any(|other| other.physical && !is_ours(&other.name));
+    let kept: String = logical_lines(&text).into_iter().filter(|line| !is_managed(line, config, others)).collect();
     if kept == text {
         return Ok(false);
     }
@@ -29,15 +32,21 @@ pub(super) fn lines(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(words).filter(|words| !words.is_empty()).collect()
 }
 
-/// Whether a route belongs to a managed interface, by its fourth column or, without one, by where it leads.
-fn is_managed(line: &str, config: &NetworkConfig) -> bool {
+/// Whether a route belongs to a managed interface, by its fourth column or, without one, by where it leads. If there are
+/// others, which stay as they are, a default route may be theirs.
+fn is_managed(line: &str, config: &NetworkConfig, others: bool) -> bool {
     let words = words(line);
     let column = |nth: usize| words.get(nth).copied().filter(|word| *word != "-");
     let Some(destination) = column(0) else { return false };
     if let Some(interface) = column(3) {
         return config.interfaces.iter().any(|managed| managed.name.as_str() == interface);
     }
-    let is_default = ["default", "0.0.0.0/0", "::/0"].contains(&destination);
+    let v6 = destination.contains(':') || column(1).is_some_and(|gateway| gateway.contains(':'));
+    let has_gateway = || {
+        let mut families = config.interfaces.iter().map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
+        families.any(|family| family.gateway.is_some())
+    };
+    let is_default = ["default", "0.0.0.0/0", "::/0"].contains(&destination) && (!others || has_gateway());
     let is_ours = || {
         let mut routes = config.interfaces.iter().flat_map(|interface| &interface.routes);
         routes.any(|route| route.destination.to_string() == destination)
@@ -101,7 +110,7 @@ mod tests {
             "172.16.0.0 192.0.2.7 255.240.0.0 - table 42",
             "172.16.0.0/12 - - eth0",
         ] {
-            assert!(is_managed(managed, &config), "{managed}");
+            assert!(is_managed(managed, &config, false), "{managed}");
         }
         for kept in [
             "",
@@ -111,8 +120,12 @@ mod tests {
             "172.16.0.0/12 198.51.100.1 - -",
             "- 192.0.2.1",
         ] {
-            assert!(!is_managed(kept, &config), "{kept}");
+            assert!(!is_managed(kept, &config, false), "{kept}");
         }
+        // It may be that of an interface that stays as it is, unless it leads into a network of one that does not.
+        assert!(!is_managed("default 198.51.100.1 - -", &config, true));
+        assert!(is_managed("default 192.0.2.1 - -", &config, true));
+        assert!(is_managed("default 198.51.100.1 - eth0", &config, true));
     }
 
     #[test]

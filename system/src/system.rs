@@ -4,9 +4,10 @@ use nova_agent_core::effect::{Done, Effect, Failure, Outcome, Step};
 
 use crate::files::{self, Backups};
 use crate::hostname::Hostname;
+use crate::probe::{self, GivenUp};
 use crate::programs::{self, Child, Launched};
 use crate::root::Root;
-use crate::{entropy, password, probe};
+use crate::{entropy, password};
 
 /// The guest, or the sandbox that stands for it, on which effects are carried out.
 ///
@@ -16,6 +17,7 @@ pub struct System {
     root: Root,
     backups: Backups,
     hostname: Hostname,
+    given_up: GivenUp,
 }
 
 /// An effect that was begun.
@@ -32,7 +34,7 @@ impl System {
     /// A system on this file system.
     #[must_use]
     pub fn new(root: Root) -> Self {
-        Self { root, backups: Backups::default(), hostname: Hostname::default() }
+        Self { root, backups: Backups::default(), hostname: Hostname::default(), given_up: GivenUp::default() }
     }
 
     /// Carries an effect out, however long that takes; a little longer at most than [`Effect::timeout`] says.
@@ -52,7 +54,7 @@ impl System {
         match effect {
             Effect::Entropy { len } => Started::Finished(entropy::get(len)),
             Effect::Probe(probes) => {
-                Started::Finished(Outcome::Probed(probe::answer(&self.root, &self.hostname, probes)))
+                Started::Finished(Outcome::Probed(probe::answer(&self.root, &self.hostname, &self.given_up, probes)))
             }
             Effect::Step(step) => self.step(step),
         }

@@ -15,6 +15,7 @@ use nova_agent_core::effect::{
 };
 use rustix::fs::{Dir, FileType};
 
+pub(crate) use self::settle::GivenUp;
 use crate::files::{self, Present};
 use crate::hostname::Hostname;
 use crate::programs;
@@ -24,7 +25,7 @@ use crate::trouble::Trouble;
 /// The most entries of a directory that are listed.
 const ENTRIES_MAX: usize = 4096;
 
-pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Snapshot {
+pub(crate) fn answer(root: &Root, hostname: &Hostname, given_up: &GivenUp, probes: Vec<Probe>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for probe in probes {
         match probe {
@@ -37,7 +38,7 @@ pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Sn
                 snapshot.files.insert(path, state);
             }
             Probe::Kernel => snapshot.kernel = Some(kernel(root, hostname)),
-            Probe::Interfaces => snapshot.interfaces = Some(interfaces(root)),
+            Probe::Interfaces => snapshot.interfaces = Some(interfaces(root, given_up)),
             Probe::Routes => snapshot.routes = Some(routes::routes(root)),
             Probe::Program(name) => {
                 let path = programs::find(root, &name);
@@ -147,8 +148,8 @@ fn kernel(root: &Root, hostname: &Hostname) -> Kernel {
     Kernel { system, release, hostname: hostname.current(root) }
 }
 
-fn interfaces(root: &Root) -> Vec<InterfaceState> {
-    settle::settle(root);
+fn interfaces(root: &Root, given_up: &GivenUp) -> Vec<InterfaceState> {
+    settle::settle(root, given_up);
     #[cfg(target_os = "freebsd")]
     let mut interfaces = if root.is_sandbox() { sysfs::interfaces(root) } else { freebsd::interfaces() };
     #[cfg(not(target_os = "freebsd"))]

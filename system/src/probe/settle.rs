@@ -4,6 +4,8 @@
 //! driver is loaded it does not exist, and until udev has seen it, it may lose its name.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -28,19 +30,26 @@ const WAIT_MAX: Duration = Duration::from_secs(15);
 /// How often it is looked at meanwhile.
 const STEP: Duration = Duration::from_millis(100);
 
+/// The VIFs for which nobody waits any more: once is enough for one that has no driver, and the interfaces are asked for
+/// again and again while a change comes into effect.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp(Mutex<BTreeSet<String>>);
+
 /// Returns when every VIF has an interface with its final name, or after a while.
-pub(super) fn settle(root: &Root) {
+pub(super) fn settle(root: &Root, given_up: &GivenUp) {
+    let mut given_up = given_up.0.lock().unwrap_or_else(PoisonError::into_inner);
     let start = Instant::now();
-    while let Some(device) = unsettled(root) {
+    while let Some(device) = unsettled(root, &given_up) {
         if start.elapsed() >= WAIT_MAX {
             tracing::warn!(device, "no network interface is ready for it");
-            return;
+            given_up.insert(device);
+        } else {
+            thread::sleep(STEP);
         }
-        thread::sleep(STEP);
     }
 }
 
-fn unsettled(root: &Root) -> Option<String> {
+fn unsettled(root: &Root, given_up: &BTreeSet<String>) -> Option<String> {
     let devices = root.directory(&DEVICES, Trust::Any).ok()?;
     let udev_runs = root.place(&UDEV, Follow::No, Trust::Any).is_ok_and(|place| place.stat().is_ok());
     let is_settled = |vif: &str| {
@@ -50,7 +59,8 @@ fn unsettled(root: &Root) -> Option<String> {
         let mut interfaces = names(&directory).into_iter().peekable();
         interfaces.peek().is_some() && interfaces.all(|name| !udev_runs || is_known(root, &net, &name))
     };
-    names(&devices).into_iter().filter(|name| name.starts_with("vif-")).find(|vif| !is_settled(vif))
+    let vifs = names(&devices).into_iter().filter(|name| name.starts_with("vif-") && !given_up.contains(name));
+    vifs.into_iter().find(|vif| !is_settled(vif))
 }
 
 fn is_known(root: &Root, net: &GuestPath, name: &str) -> bool {

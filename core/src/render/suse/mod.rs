@@ -19,6 +19,7 @@ use super::files::{Files, Importance};
 use super::guest::Guest;
 use super::os::Os;
 use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
+use super::systemd;
 use super::text::{HEADER, LABEL};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Interface, InterfaceName, NetworkConfig};
@@ -49,6 +50,8 @@ impl Renderer for Suse {
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
+        // `wicked` reaches its service over the bus, which is not there yet at boot either.
+        let starts_later = matches!(self, Self::Wicked) && systemd::starts_later("wickedd", guest);
         let names_changed = netconfig::update(&config.nameservers(), guest, files)?;
         let mut changed = BTreeSet::new();
         let stale = stale::find(config, guest);
@@ -83,6 +86,7 @@ impl Renderer for Suse {
         }
         let mut activation = match self {
             Self::Scripts => one_by_one(config, &changed, SCRIPTS, guest),
+            Self::Wicked if starts_later => later(config, &changed, guest),
             Self::Wicked => wicked(config, &changed, guest),
         };
         if names_changed {
@@ -111,6 +115,14 @@ fn wicked(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Gue
     script.restore.extend(wicked("ifreload", &reloaded));
     script.restore.extend(wicked("ifup", &restarted));
     together(&interfaces, script, guest)
+}
+
+/// At boot, the service finds the files when it starts, which waits for the agent.
+fn later(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Guest<'_>) -> Activation {
+    let interfaces = affected(config, changed, guest);
+    let after = Vec::from([(systemd::start_later("wicked"), Importance::Minor)]);
+    let activation = together(&interfaces, Script { after, ..Script::default() }, guest);
+    Activation { starts_later: true, ..activation }
 }
 
 /// The file of one kind for an interface.

@@ -21,6 +21,7 @@ use super::guest::Guest;
 use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
+use super::systemd;
 use super::text::{HEADER, LABEL, stable_order};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Family, Interface, InterfaceName, NetworkConfig};
@@ -49,6 +50,8 @@ impl Renderer for Netctl {
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
+        // A profile's unit is ordered behind the agent's: whoever starts it at boot and waits for it, waits for himself.
+        let starts_later = systemd::is_before_network(guest) && !units::any_is_active(guest);
         // A profile with name servers cannot be started without resolvconf.
         let by_resolvconf = guest.program("resolvconf").is_some();
         if !by_resolvconf {
@@ -78,8 +81,30 @@ impl Renderer for Netctl {
             changed.insert(unit.owner.clone());
         }
         let interfaces = affected(config, &changed, guest);
+        if starts_later && !interfaces.is_empty() {
+            let activation = together(&interfaces, later_script(&interfaces, &olds, &automatic), guest);
+            return Ok(Activation { starts_later: true, ..activation });
+        }
         Ok(together(&interfaces, script(&interfaces, &olds, &automatic), guest))
     }
+}
+
+/// At boot, old profiles are taken out of what is about to be started, and the new ones are put into it.
+fn later_script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic]) -> Script {
+    let reload = || Program::new(["systemctl", "daemon-reload"], SHORT_MAX);
+    let queued = |action, unit: &str| Program::new(["systemctl", "--no-block", action, unit], STOP_MAX);
+    let foreign = || olds.iter().filter(|old| !old.is_own);
+
+    let mut script = Script::default();
+    script.before.extend(automatic.iter().map(|unit| queued("stop", &unit.name)));
+    script.before.extend(foreign().map(|old| queued("stop", &units::unit(&old.name))));
+    script.after.push((reload(), Importance::Minor));
+    let new = interfaces.iter().map(|interface| units::unit(&profile(&interface.name)));
+    script.after.extend(new.map(|unit| (queued("start", &unit), Importance::Minor)));
+    script.restore.push(reload());
+    script.restore.extend(foreign().filter(|old| old.is_enabled).map(|old| queued("start", &units::unit(&old.name))));
+    script.restore.extend(automatic.iter().map(|unit| queued("start", &unit.name)));
+    script
 }
 
 /// What is run to bring the new profiles up, and the old ones again after a roll-back.

@@ -2,7 +2,6 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
@@ -43,27 +42,19 @@ pub(super) const fn reconfigures(version: Option<u32>) -> bool {
 /// Whether a service does not run, although something tells which ones do. At boot it waits until the agent is ready, and
 /// to wait for it would take forever.
 pub(super) fn starts_later(service: &str, guest: &Guest<'_>) -> bool {
-    let active = active_services(guest);
+    let active = running::active_services(guest);
     !active.is_empty() && !active.contains(&service)
 }
 
 /// Whether the system boots and has not come to the services that need a network: all that is ordered behind the agent
 /// waits for it.
 pub(super) fn is_before_network(guest: &Guest<'_>) -> bool {
-    // It comes when the network has come, on every system that people log in to.
-    starts_later("systemd-user-sessions", guest)
-}
+    // It is started when the network has come, on every system that people log in to. Control groups do not tell of it: it
+    // leaves no process.
+    const AFTER_NETWORK: &str = "systemd-user-sessions";
 
-/// The services that run; none if nothing tells. Before its version 236, systemd told by control groups alone.
-fn active_services<'a>(guest: &Guest<'a>) -> Vec<&'a str> {
-    const SLICE: GuestPath = GuestPath::constant("/sys/fs/cgroup/systemd/system.slice");
-
-    let (units, groups) = (guest.names(&running::SYSTEMD_UNITS), guest.names(&SLICE));
-    if units.is_empty() {
-        groups.into_iter().filter_map(|group| group.strip_suffix(".service")).collect()
-    } else {
-        units.into_iter().filter_map(running::active_unit).collect()
-    }
+    let units = guest.names(&running::SYSTEMD_UNITS);
+    !units.is_empty() && !units.into_iter().filter_map(running::active_unit).any(|unit| unit == AFTER_NETWORK)
 }
 
 /// Has a service started as soon as what it waits for is done.

@@ -369,7 +369,8 @@ fn an_interface_is_restarted_though_no_file_changes_if_the_kernel_shows_somethin
         assert!(!restarted(&[own, address("203.0.113.77", 32)], &[default.clone(), net.clone()]));
         assert!(restarted(&[], &[default.clone(), net.clone()]));
         assert!(restarted(&[address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
-        assert!(restarted(&[own, address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
+        // It may be that of a service that moves from server to server.
+        assert!(!restarted(&[own, address("198.51.100.200", 24)], &[default.clone(), net.clone()]));
         assert!(restarted(&[own], &[net]));
         assert!(restarted(&[own], &[default, route("eth1", "10.0.0.0", 8, Some("203.0.113.2"))]));
     }

@@ -4,6 +4,7 @@
 //! one by reading these files.
 
 use alloc::format;
+use alloc::vec::Vec;
 
 use super::assignments::Assignments;
 use super::guest::Guest;
@@ -28,12 +29,23 @@ pub(super) fn active_unit(entry: &str) -> Option<&str> {
     entry.strip_prefix("invocation:")?.strip_suffix(".service")
 }
 
+/// The services that run; none if nothing tells. Before its version 236, systemd told by control groups alone.
+pub(super) fn active_services<'a>(guest: &Guest<'a>) -> Vec<&'a str> {
+    const SLICE: GuestPath = GuestPath::constant("/sys/fs/cgroup/systemd/system.slice");
+
+    let (units, groups) = (guest.names(&SYSTEMD_UNITS), guest.names(&SLICE));
+    if units.is_empty() {
+        groups.into_iter().filter_map(|group| group.strip_suffix(".service")).collect()
+    } else {
+        units.into_iter().filter_map(active_unit).collect()
+    }
+}
+
 /// Whether NetworkManager runs; `None` if nothing tells which services do.
 pub(super) fn network_manager_runs(guest: &Guest<'_>) -> Option<bool> {
-    let [units, started] = [SYSTEMD_UNITS, OPENRC_STARTED].map(|directory| guest.names(&directory));
-    let runs =
-        units.iter().any(|entry| active_unit(entry) == Some("NetworkManager")) || started.contains(&"NetworkManager");
-    (!units.is_empty() || !started.is_empty()).then_some(runs)
+    let (active, started) = (active_services(guest), guest.names(&OPENRC_STARTED));
+    let runs = active.contains(&"NetworkManager") || started.contains(&"NetworkManager");
+    (!active.is_empty() || !started.is_empty()).then_some(runs)
 }
 
 /// Whether NetworkManager manages any of the interfaces; `None` if it has not run. It keeps a file for every device that

@@ -39,16 +39,22 @@ pub(super) const fn reconfigures(version: Option<u32>) -> bool {
     matches!(version, Some(244..))
 }
 
-/// Whether a service does not run, although systemd tells which ones do. At boot it waits until the agent is ready, and
+/// Whether a service does not run, although something tells which ones do. At boot it waits until the agent is ready, and
 /// to wait for it would take forever.
 pub(super) fn starts_later(service: &str, guest: &Guest<'_>) -> bool {
-    let units = guest.names(&running::SYSTEMD_UNITS);
-    !units.is_empty() && !units.into_iter().filter_map(running::active_unit).any(|unit| unit == service)
+    let active = running::active_services(guest);
+    !active.is_empty() && !active.contains(&service)
 }
 
-/// Whether the system is still on its way to the network: users may log in right behind it.
-pub(super) fn is_booting(guest: &Guest<'_>) -> bool {
-    starts_later("systemd-user-sessions", guest)
+/// Whether the system boots and has not come to the services that need a network: all that is ordered behind the agent
+/// waits for it.
+pub(super) fn is_before_network(guest: &Guest<'_>) -> bool {
+    // It is started when the network has come, on every system that people log in to. Control groups do not tell of it: it
+    // leaves no process.
+    const AFTER_NETWORK: &str = "systemd-user-sessions";
+
+    let units = guest.names(&running::SYSTEMD_UNITS);
+    !units.is_empty() && !units.into_iter().filter_map(running::active_unit).any(|unit| unit == AFTER_NETWORK)
 }
 
 /// Has a service started as soon as what it waits for is done.

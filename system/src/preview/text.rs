@@ -9,6 +9,9 @@ use nova_agent_core::plan::{Action, Await, PlanStep};
 use nova_agent_core::render::Configuration;
 use similar::TextDiff;
 
+/// What the name of a setting has in it whose value nobody shall see: those of keyfiles, netplan, netctl and interfaces(5).
+const SECRETS: [&str; 6] = ["key", "pass", "pin=", "psk", "secret", "token"];
+
 /// After this time a difference may be shown larger than it is.
 const DIFF_MAX: Duration = Duration::from_secs(2);
 
@@ -69,12 +72,32 @@ fn diff(text: &mut String, write: &WriteFile, snapshot: &Snapshot) -> core::fmt:
     let new = String::from_utf8_lossy(content.expose());
     let before = if old_mode.is_some() { format!("a{path}") } else { String::from("/dev/null") };
     let diff = TextDiff::configure().timeout(DIFF_MAX).diff_lines(old.as_ref(), new.as_ref());
-    write!(text, "{}", diff.unified_diff().header(&before, &format!("b{path}")))?;
+    let hunks: String = diff.unified_diff().iter_hunks().map(|hunk| hunk.to_string()).collect();
+    if !hunks.is_empty() {
+        writeln!(text, "--- {before}\n+++ b{path}")?;
+    }
+    hunks.split_inclusive('\n').for_each(|line| text.push_str(&without_secret(line)));
     let mode_is_told = match old_mode {
         Some(old) => *existing == ExistingMode::Replace && *mode != old,
         None => *mode != FileMode::PUBLIC,
     };
     if mode_is_told { writeln!(text, "mode {mode} of {path}") } else { Ok(()) }
+}
+
+/// A line without the value of a secret setting. A password for another interface may stand beside what is changed.
+fn without_secret(line: &str) -> Cow<'_, str> {
+    const SEPARATORS: [char; 4] = ['=', ':', ' ', '\t'];
+
+    let lower = line.to_ascii_lowercase();
+    let value = SECRETS.iter().filter_map(|word| {
+        let rest = line.get(lower.find(word)?..)?;
+        let (_, value) = rest.trim_end().split_once(SEPARATORS)?;
+        let value = value.trim_start_matches(SEPARATORS);
+        (!value.is_empty()).then_some(value)
+    });
+    // The longest one holds the others.
+    let shown = value.max_by_key(|value| value.len()).and_then(|value| line.trim_end().strip_suffix(value));
+    shown.map_or(Cow::Borrowed(line), |shown| Cow::Owned(format!("{shown}[not shown]\n")))
 }
 
 #[cfg(test)]
@@ -107,6 +130,25 @@ mod tests {
         let text = shown(Some(("a\nb\n", FileMode::PUBLIC)), "a\nc", FileMode::PUBLIC, ExistingMode::Keep);
         let expected = "--- a/etc/x\n+++ b/etc/x\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n\\ No newline at end of file\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let old = "wifis:\n  w:\n    access-points: {\"a\": {password: \"one\"}}\n    x: 1\nethernets: {}\n";
+        let new = "wifis:\n  w:\n    access-points: {\"a\": {password: \"one\"}}\n    x: 1\n[802-1x]\npassword=two\n";
+        let text = shown(Some((old, FileMode::PRIVATE)), new, FileMode::PRIVATE, ExistingMode::Keep);
+        assert!(text.contains("+[802-1x]\n+password=[not shown]\n"), "{text}");
+        assert!(text.contains("\n     access-points: {\"a\": {password: [not shown]\n     x: 1\n"), "{text}");
+        for (line, without) in [
+            ("    wpa-psk  0123abc\n", "    wpa-psk  [not shown]\n"),
+            ("Key='three'", "Key=[not shown]\n"),
+            ("+wep-key0=a key=b\n", "+wep-key0=[not shown]\n"),
+        ] {
+            assert_eq!(without_secret(line), without);
+        }
+        for line in ["password:\n", "address1=192.0.2.1/24\n", "\\ No newline at end of file\n"] {
+            assert_eq!(without_secret(line), line);
+        }
     }
 
     #[test]

@@ -50,6 +50,8 @@ impl Renderer for Netctl {
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
+        // A profile's unit is ordered behind the agent's: whoever starts it at boot and waits for it, waits for himself.
+        let starts_later = systemd::is_before_network(guest) && !units::any_is_active(guest);
         // A profile with name servers cannot be started without resolvconf.
         let by_resolvconf = guest.program("resolvconf").is_some();
         if !by_resolvconf {
@@ -79,24 +81,37 @@ impl Renderer for Netctl {
             changed.insert(unit.owner.clone());
         }
         let interfaces = affected(config, &changed, guest);
-        // At boot, the units wait until the agent is ready.
-        let starts_later = systemd::is_booting(guest);
-        let activation = together(&interfaces, script(&interfaces, &olds, &automatic, starts_later), guest);
-        Ok(Activation { starts_later, ..activation })
+        if starts_later && !interfaces.is_empty() {
+            let activation = together(&interfaces, later_script(&interfaces, &olds, &automatic), guest);
+            return Ok(Activation { starts_later: true, ..activation });
+        }
+        Ok(together(&interfaces, script(&interfaces, &olds, &automatic), guest))
     }
 }
 
+/// At boot, old profiles are taken out of what is about to be started, and the new ones are put into it.
+fn later_script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic]) -> Script {
+    let reload = || Program::new(["systemctl", "daemon-reload"], SHORT_MAX);
+    let queued = |action, unit: &str| Program::new(["systemctl", "--no-block", action, unit], STOP_MAX);
+    let foreign = || olds.iter().filter(|old| !old.is_own);
+
+    let mut script = Script::default();
+    script.before.extend(automatic.iter().map(|unit| queued("stop", &unit.name)));
+    script.before.extend(foreign().map(|old| queued("stop", &units::unit(&old.name))));
+    script.after.push((reload(), Importance::Minor));
+    let new = interfaces.iter().map(|interface| units::unit(&profile(&interface.name)));
+    script.after.extend(new.map(|unit| (queued("start", &unit), Importance::Minor)));
+    script.restore.push(reload());
+    script.restore.extend(foreign().filter(|old| old.is_enabled).map(|old| queued("start", &units::unit(&old.name))));
+    script.restore.extend(automatic.iter().map(|unit| queued("start", &unit.name)));
+    script
+}
+
 /// What is run to bring the new profiles up, and the old ones again after a roll-back.
-fn script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic], starts_later: bool) -> Script {
+fn script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic]) -> Script {
     let reload = || Program::new(["systemctl", "daemon-reload"], SHORT_MAX);
     let netctl = |action, profile: &str, timeout| Program::new(["netctl", action, profile], timeout);
     let systemctl = |action, unit: &str| Program::new(["systemctl", action, unit], STOP_MAX);
-    let later = |unit: &str| Program::new(["systemctl", "--no-block", "restart", unit], SHORT_MAX);
-    let start_unit = |unit: &str| if starts_later { later(unit) } else { systemctl("restart", unit) };
-    let start = |profile: &str| match starts_later {
-        true => later(&units::unit(profile)),
-        false => netctl("restart", profile, START_MAX),
-    };
     // A profile is not started if the link of its interface is up already.
     let clear = |name: &InterfaceName| [flush(name), link_down(name)];
 
@@ -109,14 +124,14 @@ fn script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic
         script.before.extend(automatic().map(|unit| systemctl("stop", &unit.name)));
         script.before.extend(olds().map(|old| netctl("stop", &old.name, STOP_MAX)));
         script.after.extend(clear(name).map(|program| (program, Importance::Minor)));
-        script.after.push((start(&profile(name)), Importance::Essential));
+        script.after.push((netctl("restart", &profile(name), START_MAX), Importance::Essential));
         script.restore.extend(clear(name));
         let enabled: Vec<&Old> = olds().filter(|old| old.is_enabled).collect();
         // One that was started by hand cannot be told from one that was not.
         let by_hand = olds().next().filter(|_| enabled.is_empty() && automatic().next().is_none());
         let again = enabled.into_iter().chain(by_hand);
-        script.restore.extend(again.map(|old| start(&old.name)));
-        script.restore.extend(automatic().map(|unit| start_unit(&unit.name)));
+        script.restore.extend(again.map(|old| netctl("restart", &old.name, START_MAX)));
+        script.restore.extend(automatic().map(|unit| systemctl("restart", &unit.name)));
     }
     script
 }

@@ -10,6 +10,7 @@ use crate::effect::GuestPath;
 use crate::network::InterfaceName;
 use crate::render::files::{Files, Importance};
 use crate::render::guest::Guest;
+use crate::render::running;
 use crate::render::text::HEADER;
 
 const UNITS: GuestPath = GuestPath::constant("/etc/systemd/system");
@@ -73,11 +74,17 @@ pub(super) fn automatic(owner: &InterfaceName, guest: &Guest<'_>) -> Vec<Automat
     found
 }
 
+/// Whether the unit of any profile runs.
+pub(super) fn any_is_active(guest: &Guest<'_>) -> bool {
+    let units = guest.names(&running::SYSTEMD_UNITS);
+    units.into_iter().filter_map(running::active_unit).any(|unit| unit.starts_with("netctl"))
+}
+
 fn drop_in(unit: &str) -> Option<GuestPath> {
     UNITS.join(&format!("{unit}.d")).ok()?.join("profile.conf").ok()
 }
 
-/// The unit that starts a profile.
+/// The unit of a profile.
 pub(super) fn unit(profile: &str) -> String {
     format!("netctl@{}.service", escape(profile))
 }

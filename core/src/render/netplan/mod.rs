@@ -33,8 +33,9 @@ use super::text::{HEADER, LABEL, stable_order};
 use crate::effect::Program;
 use crate::network::{Interface, InterfaceName, NetworkConfig};
 
-/// It reads a few files and writes a few.
-const GENERATE_MAX: Duration = Duration::from_secs(5);
+/// It reads a few files and writes a few, but since its version 1.0 it also has systemd read all of its units again, which
+/// runs every generator.
+const GENERATE_MAX: Duration = Duration::from_secs(10);
 
 /// It restarts the backend, and asks udev about every interface before that.
 const APPLY_MAX: Duration = Duration::from_secs(20);

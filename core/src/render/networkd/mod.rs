@@ -199,7 +199,9 @@ fn kept(section: &str, old: &Ini) -> Vec<String> {
     let mut lines = Vec::new();
     for (_, key) in KEPT.iter().filter(|(of, _)| *of == section) {
         let mut values: Vec<&str> = Vec::new();
-        for value in old.all(section, key).filter(|value| !value.chars().any(char::is_control)) {
+        // A backslash at the end would take the next line in.
+        let is_usable = |value: &&str| !value.chars().any(char::is_control) && !value.ends_with('\\');
+        for value in old.all(section, key).filter(is_usable) {
             match value {
                 // It takes back what was before it.
                 "" => values.clear(),
@@ -239,4 +241,16 @@ fn script(interfaces: &[&Interface], version: Option<u32>) -> Script {
     script.restore.extend(flushed());
     script.restore.push(restart());
     script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_cannot_take_in_the_next_line() {
+        let old = Ini::parse("[Network]\nNTP=a\nDomains=x\r\nDomains=b\\\r\n[Link]\nMTUBytes=1400\\");
+        assert_eq!(kept("Network", &old), ["Domains=x", "NTP=a"]);
+        assert_eq!(kept("Link", &old), Vec::<String>::new());
+    }
 }

@@ -50,6 +50,8 @@ impl Renderer for Suse {
         files: &mut Files<'_, '_>,
         warnings: &mut Vec<String>,
     ) -> Result<Activation, String> {
+        // `wicked` reaches its service over the bus, which is not there yet at boot either.
+        let starts_later = matches!(self, Self::Wicked) && systemd::starts_later("wickedd", guest);
         let names_changed = netconfig::update(&config.nameservers(), guest, files)?;
         let mut changed = BTreeSet::new();
         let stale = stale::find(config, guest);
@@ -84,6 +86,7 @@ impl Renderer for Suse {
         }
         let mut activation = match self {
             Self::Scripts => one_by_one(config, &changed, SCRIPTS, guest),
+            Self::Wicked if starts_later => later(config, &changed, guest),
             Self::Wicked => wicked(config, &changed, guest),
         };
         if names_changed {
@@ -97,12 +100,6 @@ impl Renderer for Suse {
 /// configuration is as before but whose addresses are gone: that one is started again.
 fn wicked(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Guest<'_>) -> Activation {
     let interfaces = affected(config, changed, guest);
-    // Its client fails without the service, which reads the files when it starts.
-    if systemd::starts_later("wickedd", guest) && !interfaces.is_empty() {
-        let after = Vec::from([(systemd::start_later("wicked"), Importance::Minor)]);
-        let activation = together(&interfaces, Script { after, ..Script::default() }, guest);
-        return Activation { starts_later: true, ..activation };
-    }
     let (reloaded, restarted): (Vec<&InterfaceName>, Vec<&InterfaceName>) =
         interfaces.iter().map(|interface| &interface.name).partition(|name| changed.contains(*name));
     let wicked = |action: &str, names: &[&InterfaceName]| {
@@ -118,6 +115,14 @@ fn wicked(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Gue
     script.restore.extend(wicked("ifreload", &reloaded));
     script.restore.extend(wicked("ifup", &restarted));
     together(&interfaces, script, guest)
+}
+
+/// At boot, the service finds the files when it starts, which waits for the agent.
+fn later(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Guest<'_>) -> Activation {
+    let interfaces = affected(config, changed, guest);
+    let after = Vec::from([(systemd::start_later("wicked"), Importance::Minor)]);
+    let activation = together(&interfaces, Script { after, ..Script::default() }, guest);
+    Activation { starts_later: true, ..activation }
 }
 
 /// The file of one kind for an interface.

@@ -69,7 +69,7 @@ pub(super) struct Script {
     pub(super) restore: Vec<Program>,
 }
 
-/// The interfaces whose configuration changed, and those of which the kernel shows something else.
+/// The interfaces whose configuration changed, and those of which the kernel lacks something.
 ///
 /// Private interfaces come first, the one with the default gateway last: it is the one that people notice.
 pub(super) fn affected<'c>(

@@ -62,7 +62,8 @@ static TARGETS: [Target; 17] = [
     applied("NetworkManager", "nm", &["rocky-9-nm", "rhel-10-nm+first-boot"]),
     parsed("NetworkManager with ifcfg files", "ifcfg-nm", &["rocky-8-nm-ifcfg"]),
     applied("busybox ifupdown", "busybox", &["alpine-3.12-busybox"]),
-    parsed("ifup scripts of SUSE", "suse", &["sles-11-scripts"]),
+    // Another one keeps a default route that another interface may need.
+    parsed("ifup scripts of SUSE", "suse", &["sles-11-scripts+no-routes-file"]),
     applied("ifupdown", "ifupdown", &["debian-12-ifupdown+canonical", "ubuntu-16.04-ifupdown"]),
     applied("ifupdown-ng", "ifupdown-ng", &["alpine-3.20-ifupdown-ng"]),
     applied("ifupdown2", "ifupdown2", &["debian-12-ifupdown2", "debian-12-ifupdown2+resolvconf"]),

@@ -1,7 +1,8 @@
 //! What a reset of the network costs in the core: the processor time for validating the host's data, detecting the network
 //! stack and rendering its files, all rounds of questions together, for every stack that a guest of the repository has.
 //!
-//! The data is that of two interfaces with four addresses and ten routes each. Run it with `make bench`.
+//! The data is that of two interfaces, with four addresses and ten routes together and with as many each. Run it with
+//! `make bench`.
 
 #![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a program whose output is its result")]
 
@@ -24,14 +25,25 @@ fn main() {
             fixtures.entry(stack).or_insert(fixture);
         }
     }
-    println!("{:<32}{:<28}{:>7}{:>9}{:>14}{:>14}", "stack", "guest", "rounds", "changes", "first time", "no change");
-    for (stack, fixture) in fixtures {
-        measure(&stack, &fixture);
+    for routes in [5, 10] {
+        println!("two interfaces with {} addresses and {routes} routes each", addresses(routes));
+        println!(
+            "{:<32}{:<28}{:>7}{:>9}{:>14}{:>14}",
+            "stack", "guest", "rounds", "changes", "first time", "no change"
+        );
+        for (stack, fixture) in &fixtures {
+            measure(stack, fixture, routes);
+        }
     }
 }
 
-fn measure(stack: &str, fixture: &Fixture) {
-    let data = host_data(&fixture.host());
+/// The addresses of an interface with so many routes, half of them of IPv4.
+const fn addresses(routes: u8) -> u8 {
+    if routes < 10 { 2 } else { 4 }
+}
+
+fn measure(stack: &str, fixture: &Fixture, routes: u8) {
+    let data = host_data(&fixture.host(), routes);
     let guest = fixture.guest();
     let (first, rounds, prepared) = cost(&data, |probes| guest.ask(probes));
     let Prepared::Ready(configuration) = prepared else {
@@ -74,19 +86,19 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// The keys of the guest's own data, each with four addresses and ten routes.
-fn host_data(own: &HostData) -> HostData {
+/// The keys of the guest's own data, each with its share of addresses and routes.
+fn host_data(own: &HostData, routes: u8) -> HostData {
     let networking = (1_u8..).zip(&own.networking).map(|(nth, (key, _))| {
-        let routes: Vec<_> = (0..10)
-            .map(|route| json!({ "route": format!("10.{nth}{route}.0.0"), "netmask": "255.255.0.0", "gateway": format!("192.0.{nth}.1") }))
-            .collect();
+        let gateway = format!("192.0.{nth}.1");
+        let route =
+            |of: u8| json!({ "route": format!("10.{nth}{of}.0.0"), "netmask": "255.255.0.0", "gateway": gateway });
+        let each = 0..addresses(routes) / 2;
+        let v4 = |of: u8| json!({ "ip": format!("192.0.{nth}.1{of}"), "netmask": "255.255.255.0" });
+        let v6 = |of: u8| json!({ "ip": format!("2001:db8:{nth}::1{of}"), "netmask": 64 });
         let value = json!({
-            "label": "public", "mac": key, "gateway": format!("192.0.{nth}.1"), "gateway_v6": "fe80::1",
-            "ips": [{ "ip": format!("192.0.{nth}.10"), "netmask": "255.255.255.0" },
-                    { "ip": format!("192.0.{nth}.11"), "netmask": "255.255.255.0" }],
-            "ip6s": [{ "ip": format!("2001:db8:{nth}::10"), "netmask": 64 },
-                     { "ip": format!("2001:db8:{nth}::11"), "netmask": 64 }],
-            "routes": routes, "dns": ["198.51.100.53", "198.51.100.54"],
+            "label": "public", "mac": key, "gateway": gateway, "gateway_v6": "fe80::1",
+            "ips": each.clone().map(v4).collect::<Vec<_>>(), "ip6s": each.map(v6).collect::<Vec<_>>(),
+            "routes": (0..routes).map(route).collect::<Vec<_>>(), "dns": ["198.51.100.53", "198.51.100.54"],
         });
         (key.clone(), value.to_string().into_bytes())
     });

@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-pub(crate) use self::expectation::is_configured;
 pub use self::expectation::{Expectation, ExpectedInterface};
+pub(crate) use self::expectation::{is_configured, is_global};
 pub use self::path::{FileMode, GuestPath, InvalidGuestPath, NAME_MAX, PATH_MAX};
 pub use self::probe::{DirectoryEntry, EntryKind, FileState, InterfaceState, Kernel, Probe, RouteState, Snapshot};
 pub use self::step::{ExistingMode, Program, Step, WriteFile};

@@ -30,6 +30,11 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The names of all interfaces.
+    pub fn names(&self) -> impl Iterator<Item = &InterfaceName> + Clone {
+        self.interfaces.iter().map(|interface| &interface.name)
+    }
+
     /// The name servers of all interfaces.
     #[must_use]
     pub fn nameservers(&self) -> Vec<IpAddr> {

@@ -47,8 +47,8 @@ use self::files::{Files, Importance};
 use self::guest::Guest;
 pub use self::host_data::{HostData, Unread};
 use self::os::Os;
-use self::restart::{Activation, BUDGET, OldState, is_global};
-use crate::effect::{Probe, Snapshot};
+use self::restart::{Activation, BUDGET, OldState};
+use crate::effect::{Probe, Snapshot, is_global};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, PlanStep, Undo};
 

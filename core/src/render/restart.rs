@@ -5,13 +5,12 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use core::time::Duration;
 
 use super::files::Importance;
 use super::guest::Guest;
 use super::verify;
-use crate::effect::{InterfaceState, Program, Step};
+use crate::effect::{InterfaceState, Program, Step, is_global};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
 use crate::plan::{Budget, OnFailure, PlanStep, Undo};
 
@@ -175,14 +174,6 @@ fn old_state(interfaces: &[&Interface], guest: &Guest<'_>) -> OldState {
         .filter(|state| is_meant(state))
         .any(|state| state.addresses.iter().any(|(address, _)| is_global(*address)));
     if !interfaces.is_empty() && !in_use && can_tell(guest) { OldState::Worthless } else { OldState::Usable }
-}
-
-/// Whether an address says something about the configuration, unlike one that the kernel made up.
-pub(super) const fn is_global(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
-        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
-    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Renderer for Netcfg {
         start_instead(&mut file, "net-profiles", "@net-profiles", NETWORK);
         files.write(&RC_CONF, &file.text(), Importance::Essential)?;
         if service_before {
-            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+            changed.extend(config.names().cloned());
         }
 
         let mut activation = one_by_one(config, &changed, COMMANDS, guest);
@@ -129,7 +129,7 @@ fn put_into_use(config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<Vec
         let name = entry_name(entry);
         let old = PROFILES.join(name).ok().map(|path| files.text(&path)).transpose()?.flatten();
         let of = old.and_then(|text| Assignments::parse(&text).get("INTERFACE")).unwrap_or_else(|| name.to_string());
-        let own = config.interfaces.iter().map(|interface| &interface.name);
+        let own = config.names();
         match own.clone().find(|own| own.as_str() == of || own.as_str() == name) {
             Some(interface) if interface.as_str() != name => replaced.push((name.to_string(), interface.clone())),
             Some(_) => {}

@@ -63,11 +63,11 @@ impl Renderer for RcConf {
         for key in before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)) {
             match owner(key, config) {
                 Some(owner) => drop(changed.insert(owner.name.clone())),
-                None => changed.extend(config.interfaces.iter().map(|interface| interface.name.clone())),
+                None => changed.extend(config.names().cloned()),
             }
         }
         if !started {
-            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+            changed.extend(config.names().cloned());
         }
 
         let affected = affected(config, &changed, guest);

@@ -355,6 +355,28 @@ pub(super) fn label(interface: &crate::network::Interface) -> String {
     interface.label.as_ref().map(|label| format!("{LABEL}{}\n", label.as_str())).unwrap_or_default()
 }
 
+/// What is kept of the old ifcfg file of an interface: lines that assign a plain word to a key that is not the agent's.
+pub(super) fn kept_lines(
+    old: impl IntoIterator<Item = impl AsRef<str>>,
+    is_ours: impl Fn(&str) -> bool,
+    interface: &InterfaceName,
+    warnings: &mut Vec<String>,
+) -> String {
+    let mut kept = String::new();
+    for line in old {
+        let line = line.as_ref().trim_ascii();
+        if line.is_empty() || line.starts_with('#') || key_of(line).is_some_and(&is_ours) {
+            continue;
+        }
+        if is_plain(line) {
+            kept.push_str(&format!("{line}\n"));
+        } else {
+            warnings.push(format!("ifcfg-{interface}: a line was dropped that is no plain assignment"));
+        }
+    }
+    kept
+}
+
 /// The key that a line assigns to.
 pub(super) fn key_of(line: &str) -> Option<&str> {
     let line = line.trim_ascii_start();

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use super::routes::plain_gateways;
 use super::{Reader, path};
 use crate::network::Interface;
-use crate::render::assignments::{Assignments, is_plain, key_of};
+use crate::render::assignments::{Assignments, is_plain, kept_lines};
 use crate::render::files::Files;
 use crate::render::guest::Guest;
 use crate::render::network_manager;
@@ -100,17 +100,8 @@ pub(super) fn ifcfg(
     for (nth, address) in nameservers.iter().enumerate() {
         line(&format!("DNS{}", nth.saturating_add(1)), &address.to_string());
     }
-    for kept in old.iter().flat_map(Assignments::lines) {
-        let kept = kept.trim_ascii();
-        if kept.is_empty() || kept.starts_with('#') || key_of(kept).is_some_and(|key| is_ours(reader, key)) {
-            continue;
-        }
-        if is_plain(kept) {
-            text.push_str(&format!("{kept}\n"));
-        } else {
-            warnings.push(format!("ifcfg-{name}: a line was dropped that is no plain assignment"));
-        }
-    }
+    let old_lines = old.iter().flat_map(Assignments::lines);
+    text.push_str(&kept_lines(old_lines, |key| is_ours(reader, key), name, warnings));
     Ok(text)
 }
 

@@ -67,7 +67,7 @@ impl Renderer for NetworkScripts {
             changed.insert(owner);
         }
         if global(Reader::NetworkScripts, config, guest, files)? {
-            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+            changed.extend(config.names().cloned());
         }
         Ok(one_by_one(config, &changed, COMMANDS, guest))
     }
@@ -117,7 +117,7 @@ impl Renderer for NetworkManagerIfcfg {
         let nameservers = network_manager::nameservers(config, warnings);
         changed.extend(write(Reader::NetworkManager, config, &nameservers, guest, files, warnings)?);
         if global(Reader::NetworkManager, config, guest, files)? {
-            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+            changed.extend(config.names().cloned());
         }
         Ok(nmcli::activation(config, &changed, &connections, guest))
     }

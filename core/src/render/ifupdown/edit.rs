@@ -46,7 +46,7 @@ pub(super) struct Kept {
 /// The managed interface that a name in the file means: its own or that of an alias like `eth0:1`.
 pub(super) fn managed<'a>(name: &str, config: &'a NetworkConfig) -> Option<&'a InterfaceName> {
     let base = name.split(':').next().unwrap_or_default();
-    config.interfaces.iter().map(|interface| &interface.name).find(|name| name.as_str() == base)
+    config.names().find(|name| name.as_str() == base)
 }
 
 /// Takes the managed interfaces out of a file and notes what is worth keeping.

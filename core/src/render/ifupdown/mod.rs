@@ -92,7 +92,7 @@ impl Renderer for Ifupdown {
         let before = meaning(sources.iter().map(|source| source.text.as_str()), config);
         let after = meaning(new_texts.iter().map(String::as_str), config);
         let differs = |name: &&InterfaceName| before.get(*name) != after.get(*name);
-        let names = config.interfaces.iter().map(|interface| &interface.name);
+        let names = config.names();
         let changed: BTreeSet<InterfaceName> = names.filter(differs).cloned().collect();
         Ok(one_by_one(config, &changed, self.commands, guest))
     }

@@ -22,7 +22,7 @@ use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
-use super::text::{HEADER, LABEL, stable_order};
+use super::text::{HEADER, LABEL, effective_lines, stable_order};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Family, Interface, InterfaceName, NetworkConfig};
 
@@ -64,7 +64,8 @@ impl Renderer for Netctl {
             let olds: Vec<&Old> = olds.iter().filter(|old| old.owner == interface.name).collect();
             let before = files.text(&path)?;
             let after = content(interface, &olds, by_resolvconf);
-            if meaning(before.as_deref().unwrap_or_default()) != meaning(&after) || olds.iter().any(|old| !old.is_own) {
+            if effective_lines(before.as_deref()) != effective_lines(Some(&after)) || olds.iter().any(|old| !old.is_own)
+            {
                 changed.insert(interface.name.clone());
             }
             files.write(&path, &after, Importance::Essential)?;
@@ -143,12 +144,6 @@ fn link_down(name: &InterfaceName) -> Program {
 /// The name of the profile of an interface.
 fn profile(name: &InterfaceName) -> String {
     format!("nova-{name}")
-}
-
-/// What bash sees of a profile.
-fn meaning(text: &str) -> Vec<&str> {
-    let lines = text.lines().map(str::trim_ascii);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
 fn content(interface: &Interface, olds: &[&Old], by_resolvconf: bool) -> String {

@@ -62,7 +62,7 @@ pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>, warnings: &mut Vec
         let assignments = Assignments::parse(&text);
         let get = |key| assignments.get(key).unwrap_or_default();
         let device = get("Interface");
-        let managed = config.interfaces.iter().map(|interface| &interface.name).find(|name| name.as_str() == device);
+        let managed = config.names().find(|name| name.as_str() == device);
         // Another kind of connection only builds on the interface.
         let Some(owner) = managed.filter(|_| get("Connection") == "ethernet") else { continue };
         olds.push(Old {

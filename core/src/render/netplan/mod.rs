@@ -263,7 +263,7 @@ fn changed(
 ) -> Result<BTreeSet<InterfaceName>, String> {
     let root = parse(text).map_err(|reason| format!("cannot write {OWN_PATH}: {reason}"))?;
     let ethernets = root.as_ref().and_then(|root| root.get("network")).and_then(|network| network.get(ETHERNETS));
-    let names = config.interfaces.iter().map(|interface| &interface.name);
+    let names = config.names();
     let differs = |name: &&InterfaceName| {
         let mut before = definitions.managed.iter().filter(|definition| definition.owners.contains(name));
         match (before.next(), before.next()) {

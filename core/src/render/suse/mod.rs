@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Renderer;
-use super::assignments::{Assignments, is_plain, key_of};
+use super::assignments::{Assignments, kept_lines};
 use super::files::{Files, Importance};
 use super::guest::Guest;
 use super::os::Os;
@@ -82,7 +82,7 @@ impl Renderer for Suse {
             files.remove(&path);
         }
         if routes::take_out(config, guest, files)? {
-            changed.extend(config.interfaces.iter().map(|interface| interface.name.clone()));
+            changed.extend(config.names().cloned());
         }
         let mut activation = match self {
             Self::Scripts => one_by_one(config, &changed, SCRIPTS, guest),
@@ -148,16 +148,7 @@ fn ifcfg(interface: &Interface, old: &str, warnings: &mut Vec<String>) -> String
         let suffix = if nth == 0 { String::new() } else { format!("_{nth}") };
         text.push_str(&format!("IPADDR{suffix}='{address}'\n"));
     }
-    for kept in old.lines().map(str::trim_ascii) {
-        if kept.is_empty() || kept.starts_with('#') || key_of(kept).is_some_and(is_ours) {
-            continue;
-        }
-        if is_plain(kept) {
-            text.push_str(&format!("{kept}\n"));
-        } else {
-            warnings.push(format!("ifcfg-{}: a line was dropped that is no plain assignment", interface.name));
-        }
-    }
+    text.push_str(&kept_lines(old.lines(), is_ours, &interface.name, warnings));
     text
 }
 

@@ -29,6 +29,7 @@ mod networkd;
 mod os;
 mod resolv;
 mod restart;
+mod routes;
 mod running;
 mod suse;
 mod systemd;
@@ -150,7 +151,10 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             .filter_map(|family| Some(family.addresses.first()?.address()))
             .collect();
         last = name_steps(&hostname, &own, &os, guest, &mut files, Importance::Minor, &mut warnings);
-        note(&mut warnings, cloud_init::disable(Scope::Hostname, guest, &mut files));
+        note(&mut warnings, hostname::store(&hostname, &os, guest, &mut files, Importance::Minor));
+        if config.interfaces.is_empty() {
+            note(&mut warnings, cloud_init::disable(Scope::Hostname, guest, &mut files));
+        }
     }
 
     let mut activation = Activation::default();
@@ -218,7 +222,7 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
     Ok(Configuration { plan, errors: Vec::new(), warnings, target: "hostname", because })
 }
 
-/// The changes that give the guest its name; what cannot be done is a warning.
+/// The changes beside the stored name that give the guest its name; what cannot be done is a warning.
 fn name_steps(
     hostname: &Hostname,
     own: &[IpAddr],
@@ -230,7 +234,6 @@ fn name_steps(
 ) -> Vec<PlanStep> {
     let previous = guest.kernel().map(|kernel| kernel.hostname.as_str()).unwrap_or_default();
     note(warnings, hosts::update(hostname, previous, own, guest, files, importance));
-    note(warnings, hostname::store(hostname, os, guest, files, importance));
     let announce = hostname::announce(hostname, os, guest);
     match hostname::kernel(hostname, guest, importance) {
         Some(kernel) => core::iter::once(kernel).chain(announce).collect(),

@@ -17,9 +17,10 @@ use super::guest::Guest;
 use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
+use super::routes::{Hop, in_order};
 use super::text::stable_order;
 use crate::effect::{GuestPath, Program};
-use crate::network::{Cidr, Gateway, Interface, InterfaceName, NetworkConfig};
+use crate::network::{Cidr, Interface, InterfaceName, NetworkConfig};
 
 const CONF_D: GuestPath = GuestPath::constant("/etc/conf.d");
 const INIT_D: GuestPath = GuestPath::constant("/etc/init.d");
@@ -214,32 +215,18 @@ fn address(form: Form, own: Cidr) -> String {
 
 /// The routes of both families; netifrc adds the interface to each.
 fn routes(form: Form, interface: &Interface) -> Vec<String> {
-    let defaults = || [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
-    let mut lines: Vec<String> = Vec::new();
-    let gateways = defaults().chain(interface.routes.iter().filter_map(|route| route.via));
-    for Gateway { address, .. } in gateways.filter(|gateway| gateway.onlink) {
+    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let line = |hop: &Hop| match (form, *hop) {
+        (Form::Lists, Hop { destination: Some(network), via: Some(via) }) if network.address().is_ipv4() => {
+            format!("{} netmask {} gw {via}", network.address(), network.netmask())
+        }
         // Without a prefix length: `route -host`, which is used where `ip` is not installed, refuses one.
-        if !lines.contains(&address.to_string()) {
-            lines.push(address.to_string());
+        (_, Hop { destination: Some(network), via }) if Cidr::host(network.address()) == network => {
+            via.map_or_else(|| network.address().to_string(), |via| format!("{} via {via}", network.address()))
         }
-    }
-    lines.extend(defaults().map(|gateway| format!("default via {}", gateway.address)));
-    for route in &interface.routes {
-        let (network, netmask) = (route.destination.address(), route.destination.netmask());
-        let host = Cidr::host(network) == route.destination;
-        let line = match (form, route.via) {
-            (Form::Lists, Some(via)) if network.is_ipv4() => format!("{network} netmask {netmask} gw {}", via.address),
-            (_, Some(via)) if host => format!("{network} via {}", via.address),
-            (_, Some(via)) => format!("{} via {}", route.destination, via.address),
-            (_, None) if host => network.to_string(),
-            (_, None) => route.destination.to_string(),
-        };
-        // A destination that is the gateway of another route is there already.
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    lines
+        (_, hop) => hop.to_string(),
+    };
+    in_order(defaults, &interface.routes).iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::render::guest::Guest;
 use crate::render::os::Os;
 use crate::render::resolv;
 use crate::render::restart::{Activation, Commands, one_by_one};
+use crate::render::routes::in_order;
 use crate::render::text::stable_order;
 
 const PROFILES: GuestPath = GuestPath::constant("/etc/network.d");
@@ -239,29 +240,12 @@ fn later(interface: &Interface) -> Vec<String> {
     for own in families.into_iter().flat_map(|family| family.addresses.iter().skip(1)) {
         commands.push(format!("{} addr replace {own} dev {name}", ip(own.address())));
     }
-    let defaults: Vec<Gateway> = families
-        .into_iter()
-        .filter(|family| early_gateway(family).is_none())
-        .filter_map(|family| family.gateway)
-        .collect();
+    let defaults =
+        families.into_iter().filter(|family| early_gateway(family).is_none()).filter_map(|family| family.gateway);
     let routes = interface.routes.iter().filter(|route| !is_early(route.destination, route.via, &interface.v4));
-    let gateways = defaults.iter().copied().chain(routes.clone().filter_map(|route| route.via));
-    for Gateway { address, .. } in gateways.filter(|gateway| gateway.onlink) {
-        let command = format!("{} route replace {} dev {name}", ip(address), Cidr::host(address));
-        if !commands.contains(&command) {
-            commands.push(command);
-        }
-    }
-    for Gateway { address, .. } in defaults {
-        commands.push(format!("{} route replace default via {address} dev {name}", ip(address)));
-    }
-    for route in routes {
-        let via = route.via.map(|via| format!(" via {}", via.address)).unwrap_or_default();
-        let ip = ip(route.destination.address());
-        let command = format!("{ip} route replace {}{via} dev {name}", route.destination);
-        if !commands.contains(&command) {
-            commands.push(command);
-        }
+    for hop in in_order(defaults, routes) {
+        let family = hop.destination.map(|network| network.address()).or(hop.via);
+        commands.push(format!("{} route replace {hop} dev {name}", family.map_or("ip", ip)));
     }
     commands
 }

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::{NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts};
 use crate::effect::Program;
-use crate::network::{Cidr, Gateway, Interface, NetworkConfig};
+use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::Renderer;
 use crate::render::assignments::{Assignments, label, variable};
 use crate::render::files::{Files, Importance};
@@ -17,6 +17,7 @@ use crate::render::guest::Guest;
 use crate::render::os::Os;
 use crate::render::resolv;
 use crate::render::restart::{Activation, Script, affected, flush, together};
+use crate::render::routes::{Hop, in_order};
 
 /// The list of the names of variables with arguments of ifconfig(8).
 const INTERFACES: &str = "INTERFACES";
@@ -194,25 +195,14 @@ fn ifconfig(interface: &Interface) -> Vec<String> {
 /// Arguments of `route add`: gateways outside all networks, default routes, others.
 fn routes(interface: &Interface) -> Vec<String> {
     let name = &interface.name;
-    let defaults = || [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
-    let gateways = defaults().chain(interface.routes.iter().filter_map(|route| route.via));
-    let onlink = gateways.filter(|gateway| gateway.onlink);
-    let mut routes: Vec<String> = Vec::new();
-    let hosts = onlink.map(|Gateway { address, .. }| format!("{} dev {name}", destination(Cidr::host(address))));
-    let defaults = defaults().map(|Gateway { address, .. }| match address {
-        IpAddr::V4(_) => format!("default gw {address} dev {name}"),
-        IpAddr::V6(_) => format!("-A inet6 default gw {address} dev {name}"),
-    });
-    let others = interface.routes.iter().map(|route| {
-        let gateway = route.via.map(|via| format!(" gw {}", via.address)).unwrap_or_default();
-        format!("{}{gateway} dev {name}", destination(route.destination))
-    });
-    for route in hosts.chain(defaults).chain(others) {
-        if !routes.contains(&route) {
-            routes.push(route);
-        }
-    }
-    routes
+    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let line = |Hop { destination: network, via }: &Hop| {
+        let family = if via.is_some_and(|gateway| gateway.is_ipv6()) { "-A inet6 " } else { "" };
+        let network = network.map_or_else(|| format!("{family}default"), destination);
+        let gateway = via.map(|gateway| format!(" gw {gateway}")).unwrap_or_default();
+        format!("{network}{gateway} dev {name}")
+    };
+    in_order(defaults, &interface.routes).iter().map(line).collect()
 }
 
 fn destination(network: Cidr) -> String {

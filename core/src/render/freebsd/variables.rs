@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::RC_CONF;
-use crate::network::{Cidr, Gateway, Interface, NetworkConfig};
+use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::assignments::{Assignments, label, variable};
 use crate::render::guest::Guest;
+use crate::render::routes::{Hop, in_order};
 
 /// What an old value may say about the hardware: this stays.
 const CAPABILITIES: [&str; 12] = [
@@ -188,7 +189,7 @@ pub(super) fn generated(config: &NetworkConfig, old: &dyn Fn(&str) -> Option<Str
         }
         for (key, gateway) in [("defaultrouter", v4.gateway), ("ipv6_defaultrouter", v6.gateway)] {
             if let Some(gateway) = gateway {
-                set(key, &via(gateway, interface));
+                set(key, &via(gateway.address, interface));
             }
         }
     }
@@ -219,8 +220,8 @@ fn ifconfig(own: Cidr) -> String {
 }
 
 /// A gateway with the interface that it is tied to.
-fn via(gateway: Gateway, interface: &Interface) -> String {
-    match gateway.address {
+fn via(gateway: IpAddr, interface: &Interface) -> String {
+    match gateway {
         IpAddr::V6(address) if address.is_unicast_link_local() => format!("{address}%{}", interface.name),
         address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address.to_string(),
     }
@@ -231,31 +232,17 @@ fn via(gateway: Gateway, interface: &Interface) -> String {
 fn static_routes(interface: &Interface) -> Vec<(bool, String)> {
     let name = &interface.name;
     let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
-    let gateways = defaults.chain(interface.routes.iter().filter_map(|route| route.via));
-    let mut routes: Vec<(bool, String)> = Vec::new();
-    for Gateway { address, .. } in gateways.filter(|gateway| gateway.onlink) {
-        let route = (address.is_ipv6(), format!("-host {address} -interface {name}"));
-        if !routes.contains(&route) {
-            routes.push(route);
-        }
-    }
-    for route in &interface.routes {
-        let network = route.destination.address();
-        let destination = match network {
-            network if Cidr::host(network) == route.destination => format!("-host {network}"),
-            IpAddr::V4(network) => format!("-net {network} -netmask {}", route.destination.netmask()),
-            IpAddr::V6(_) => format!("-net {}", route.destination),
+    let line = |Hop { destination, via: gateway }: Hop| {
+        let network = destination?;
+        let destination = match network.address() {
+            address if Cidr::host(address) == network => format!("-host {address}"),
+            IpAddr::V4(address) => format!("-net {address} -netmask {}", network.netmask()),
+            IpAddr::V6(_) => format!("-net {network}"),
         };
-        let target = match route.via {
-            Some(gateway) => via(gateway, interface),
-            None => format!("-interface {name}"),
-        };
-        let route = (network.is_ipv6(), format!("{destination} {target}"));
-        if !routes.contains(&route) {
-            routes.push(route);
-        }
-    }
-    routes
+        let target = gateway.map_or_else(|| format!("-interface {name}"), |gateway| via(gateway, interface));
+        Some((network.address().is_ipv6(), format!("{destination} {target}")))
+    };
+    in_order(defaults, &interface.routes).into_iter().filter_map(line).collect()
 }
 
 #[cfg(test)]

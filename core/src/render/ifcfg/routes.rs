@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::Reader;
-use crate::network::{Cidr, Gateway, Interface};
+use crate::network::{Gateway, Interface, Route};
+use crate::render::routes::{Hop, in_order};
 use crate::render::text::HEADER;
 
 /// The gateways of IPv4 and IPv6 as far as `GATEWAY` and `IPV6_DEFAULTGW` can express them.
@@ -26,15 +27,15 @@ pub(super) fn plain_gateways(reader: Reader, interface: &Interface) -> [Option<I
 
 /// `route-IF` for IPv4, in the form of variables if that can express everything, else in that of `ip route`.
 pub(super) fn route(reader: Reader, interface: &Interface) -> Option<String> {
-    let routes: Vec<(Cidr, Option<Gateway>)> = routes(interface, |address| address.is_ipv4());
+    let routes = routes(interface, |address| address.is_ipv4());
     let [plain, _] = plain_gateways(reader, interface);
     let default = interface.v4.gateway.filter(|_| plain.is_none());
-    if default.is_some() || routes.iter().any(|(_, via)| via.is_none_or(|via| via.onlink)) {
-        return ip_form(interface, default, &routes);
+    if default.is_some() || routes.iter().any(|route| route.via.is_none_or(|via| via.onlink)) {
+        return ip_form(interface, default, routes);
     }
     let mut text = String::from(HEADER);
     // Reading stops at the first number that is missing.
-    for (nth, (destination, via)) in routes.iter().enumerate() {
+    for (nth, Route { destination, via, .. }) in routes.iter().enumerate() {
         let Some(via) = via else { continue };
         let (address, netmask) = (destination.address(), destination.netmask());
         text.push_str(&format!("ADDRESS{nth}={address}\nNETMASK{nth}={netmask}\nGATEWAY{nth}={}\n", via.address));
@@ -46,33 +47,16 @@ pub(super) fn route(reader: Reader, interface: &Interface) -> Option<String> {
 pub(super) fn route6(reader: Reader, interface: &Interface) -> Option<String> {
     let routes = routes(interface, |address| address.is_ipv6());
     let [_, plain] = plain_gateways(reader, interface);
-    ip_form(interface, interface.v6.gateway.filter(|_| plain.is_none()), &routes)
+    ip_form(interface, interface.v6.gateway.filter(|_| plain.is_none()), routes)
 }
 
-fn routes(interface: &Interface, of_family: fn(&IpAddr) -> bool) -> Vec<(Cidr, Option<Gateway>)> {
-    let routes = interface.routes.iter().map(|route| (route.destination, route.via));
-    routes.filter(|(destination, _)| of_family(&destination.address())).collect()
+fn routes(interface: &Interface, of_family: fn(&IpAddr) -> bool) -> Vec<&Route> {
+    interface.routes.iter().filter(|route| of_family(&route.destination.address())).collect()
 }
 
-/// Lines of arguments for `ip route add`; a gateway outside all networks gets a route of its own first.
-fn ip_form(interface: &Interface, default: Option<Gateway>, routes: &[(Cidr, Option<Gateway>)]) -> Option<String> {
-    let name = &interface.name;
-    let mut lines: Vec<String> = Vec::new();
-    let gateways = default.iter().chain(routes.iter().filter_map(|(_, via)| via.as_ref()));
-    for gateway in gateways.filter(|gateway| gateway.onlink) {
-        let line = format!("{} dev {name}\n", Cidr::host(gateway.address));
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    if let Some(default) = default {
-        lines.push(format!("default via {} dev {name}\n", default.address));
-    }
-    for (destination, via) in routes {
-        lines.push(match via {
-            Some(via) => format!("{destination} via {} dev {name}\n", via.address),
-            None => format!("{destination} dev {name}\n"),
-        });
-    }
-    (!lines.is_empty()).then(|| format!("{HEADER}{}", lines.concat()))
+/// Lines of arguments for `ip route add`.
+fn ip_form(interface: &Interface, default: Option<Gateway>, routes: Vec<&Route>) -> Option<String> {
+    let line = |hop: &Hop| format!("{hop} dev {}\n", interface.name);
+    let lines: String = in_order(default, routes).iter().map(line).collect();
+    (!lines.is_empty()).then(|| format!("{HEADER}{lines}"))
 }

@@ -20,8 +20,9 @@ use super::guest::Guest;
 use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Commands, one_by_one};
+use super::routes::in_order;
 use super::text::{HEADER, LABEL, end_line, stable_order};
-use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
+use crate::network::{Family, Interface, InterfaceName, NetworkConfig};
 
 /// Files that cloud-init wrote; their loopback stanza is its own as well.
 const CLOUD_INIT: &str = "50-cloud-init";
@@ -190,22 +191,5 @@ fn routes(interface: &Interface, family: &Family, v4: bool) -> Vec<String> {
     let of_family = interface.routes.iter().filter(|route| route.destination.address().is_ipv4() == v4);
     let default = family.gateway.filter(|gateway| gateway.onlink);
 
-    let mut lines: Vec<String> = Vec::new();
-    let gateways = default.into_iter().chain(of_family.clone().filter_map(|route| route.via));
-    for gateway in gateways.filter(|gateway| gateway.onlink) {
-        let line = format!("{} dev $IFACE", Cidr::host(gateway.address));
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    if let Some(Gateway { address, .. }) = default {
-        lines.push(format!("default via {address} dev $IFACE"));
-    }
-    for route in of_family {
-        lines.push(match route.via {
-            Some(via) => format!("{} via {} dev $IFACE", route.destination, via.address),
-            None => format!("{} dev $IFACE", route.destination),
-        });
-    }
-    lines
+    in_order(default, of_family).iter().map(|hop| format!("{hop} dev $IFACE")).collect()
 }

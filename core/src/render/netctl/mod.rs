@@ -8,7 +8,7 @@ mod units;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Display;
 use core::net::IpAddr;
@@ -21,10 +21,11 @@ use super::guest::Guest;
 use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
+use super::routes::in_order;
 use super::systemd;
 use super::text::{HEADER, LABEL, effective_lines, stable_order};
 use crate::effect::{GuestPath, Program};
-use crate::network::{Cidr, Family, Interface, InterfaceName, NetworkConfig};
+use crate::network::{Family, Interface, InterfaceName, NetworkConfig};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/netctl");
 
@@ -185,24 +186,7 @@ fn family(interface: &Interface, family: &Family, suffix: &str) -> String {
     if let Some(gateway) = as_gateway {
         text.push_str(&format!("Gateway{suffix}='{}'\n", gateway.address));
     }
-    let mut routes: Vec<String> = Vec::new();
-    let gateways = as_route.into_iter().chain(of_family.clone().filter_map(|route| route.via));
-    for gateway in gateways.filter(|gateway| gateway.onlink) {
-        let route = Cidr::host(gateway.address).to_string();
-        if !routes.contains(&route) {
-            routes.push(route);
-        }
-    }
-    routes.extend(as_route.map(|gateway| format!("default via {}", gateway.address)));
-    for route in of_family {
-        let line = match route.via {
-            Some(via) => format!("{} via {}", route.destination, via.address),
-            None => route.destination.to_string(),
-        };
-        if !routes.contains(&line) {
-            routes.push(line);
-        }
-    }
+    let routes = in_order(as_route, of_family);
     if !routes.is_empty() {
         text.push_str(&array(&format!("Routes{suffix}"), &routes));
     }

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{profiles, uuid};
-use crate::network::{Cidr, Family, Interface, Route};
+use crate::network::{Family, Interface, Route};
 use crate::render::ini::{Ini, Section};
+use crate::render::routes::{Hop, in_order};
 use crate::render::text::{HEADER, LABEL, stable_order};
 
 /// What the agent writes itself, and what would make the profile one for something else than a plain interface.
@@ -137,18 +138,8 @@ impl<'a> Side<'a> {
 /// The routes; a gateway outside the networks gets one of its own first. The option `onlink` would not do: of IPv6, the
 /// kernel refuses it if a route through another interface leads to the gateway.
 fn route_values(routes: &[&Route]) -> Vec<String> {
-    let mut values: Vec<String> = Vec::new();
-    for gateway in routes.iter().filter_map(|route| route.via).filter(|gateway| gateway.onlink) {
-        let value = Cidr::host(gateway.address).to_string();
-        if !values.contains(&value) {
-            values.push(value);
-        }
-    }
-    values.extend(routes.iter().map(|route| match route.via {
-        Some(via) => format!("{},{}", route.destination, via.address),
-        None => route.destination.to_string(),
-    }));
-    values
+    let value = |hop: &Hop| hop.to_string().replace(" via ", ",");
+    in_order(None, routes.iter().copied()).iter().map(value).collect()
 }
 
 fn keep(section: &mut Section, key: &str, value: Option<&str>) {

@@ -19,10 +19,11 @@ use super::files::{Files, Importance};
 use super::guest::Guest;
 use super::os::Os;
 use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
+use super::routes::{Hop, in_order};
 use super::systemd;
 use super::text::{HEADER, LABEL};
 use crate::effect::{GuestPath, Program};
-use crate::network::{Cidr, Interface, InterfaceName, NetworkConfig};
+use crate::network::{Interface, InterfaceName, NetworkConfig};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
@@ -181,25 +182,12 @@ fn is_ours(key: &str) -> bool {
 fn ifroute(interface: &Interface) -> String {
     let name = &interface.name;
     let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
-    let gateways = defaults.clone().chain(interface.routes.iter().filter_map(|route| route.via));
-
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = |destination: &str, via: &str| {
-        let line = format!("{destination} {via} - {name}\n");
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
+    let line = |Hop { destination, via }: &Hop| {
+        // The gateway tells the family of a default route.
+        let destination = destination.map_or_else(|| "default".to_string(), |network| network.to_string());
+        let via = via.map_or_else(|| "-".to_string(), |gateway| gateway.to_string());
+        format!("{destination} {via} - {name}\n")
     };
-    for gateway in gateways.filter(|gateway| gateway.onlink) {
-        line(&Cidr::host(gateway.address).to_string(), "-");
-    }
-    for gateway in defaults {
-        // The gateway tells the family.
-        line("default", &gateway.address.to_string());
-    }
-    for route in &interface.routes {
-        let via = route.via.map_or_else(|| "-".to_string(), |via| via.address.to_string());
-        line(&route.destination.to_string(), &via);
-    }
-    if lines.is_empty() { String::new() } else { format!("{HEADER}{}", lines.concat()) }
+    let lines: String = in_order(defaults, &interface.routes).iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("{HEADER}{lines}") }
 }

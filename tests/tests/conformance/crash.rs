@@ -11,10 +11,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nova_agent_tests::agent::{Answer, DOMID, Rig};
 use nova_agent_tests::client::Client;
-use nova_agent_tests::stores::StoreKind;
 use serde_json::json;
 
-use super::on_then;
+use super::{EVERYWHERE, REAL, on_then};
 
 /// How often the agent is killed.
 const KILLS: usize = 50;
@@ -37,7 +36,7 @@ fn killed_at_any_moment_it_loses_no_request_and_answers_none_twice() {
         let requests = kill_under_load(rig, seed);
         posted.lock().unwrap().extend(requests);
     };
-    on_then(&[StoreKind::RealC, StoreKind::RealOxen], under_load, |seen| {
+    on_then(&REAL, under_load, |seen| {
         let posted = posted.lock().unwrap();
         for (id, seen) in &seen {
             let request = posted.get(id).unwrap_or_else(|| panic!("nobody asked for a response to {id}"));
@@ -161,7 +160,7 @@ impl Random {
 #[test]
 fn a_request_that_was_answered_before_the_crash_is_only_removed() {
     on_then(
-        &StoreKind::ALL,
+        &EVERYWHERE,
         |rig| {
             // What a crash leaves between the response and the removal of its request.
             let response = rig.host().path("data/guest/half-done");

@@ -9,6 +9,7 @@
 
 mod collection;
 mod commands;
+mod connection;
 mod crash;
 mod files;
 mod idle;

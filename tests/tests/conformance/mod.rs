@@ -14,10 +14,12 @@ mod crash;
 mod files;
 mod idle;
 mod life;
+mod load;
 mod network;
 mod obstacles;
 mod password;
 mod plan;
+mod programs;
 mod replies;
 mod secrets;
 

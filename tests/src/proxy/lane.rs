@@ -49,8 +49,14 @@ impl Lane<'_> {
             self.shared.pass();
             let bytes = self.read()?;
             let mut rest = bytes.as_slice();
+            let mut messages = Vec::new();
             while let Some(message) = self.decoder.decode(&mut rest).map_err(io::Error::other)? {
-                self.deliver(&message)?;
+                messages.push(message);
+            }
+            // All of them have arrived before the other side can answer the first.
+            let fates = self.shared.arrived(self.sender, &messages);
+            for (message, fate) in messages.iter().zip(fates) {
+                self.deliver(message, fate)?;
             }
         }
     }
@@ -85,9 +91,8 @@ impl Lane<'_> {
         }
     }
 
-    fn deliver(&self, message: &Message) -> io::Result<()> {
+    fn deliver(&self, message: &Message, fate: Option<Fault>) -> io::Result<()> {
         let bytes = message.encode_within(SOCKET_REPLY_MAX).map_err(io::Error::other)?;
-        let fate = self.shared.arrived(self.sender, message);
         let (first, second) = bytes.split_at(if fate.is_some() { bytes.len() / 2 } else { 0 });
         self.write(first)?;
         match fate {

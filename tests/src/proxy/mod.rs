@@ -172,18 +172,18 @@ struct State {
 }
 
 impl Shared {
-    /// Counts and keeps a message. Returns what is to happen to it.
-    fn arrived(&self, sender: Sender, message: &Message) -> Option<Fault> {
+    /// Counts and keeps messages. Returns what is to happen to each of them.
+    fn arrived(&self, sender: Sender, messages: &[Message]) -> Vec<Option<Fault>> {
         let mut state = self.lock();
-        let number = state.count;
-        let fate = state.faults.remove(&number);
-        state.count += 1;
+        let first = state.count;
+        state.count += messages.len();
+        let fates = (first..state.count).map(|number| state.faults.remove(&number)).collect();
         if let Some(record) = &mut state.record {
-            record.push((sender, message.clone()));
+            record.extend(messages.iter().map(|message| (sender, message.clone())));
         }
         drop(state);
         self.changed.notify_all();
-        fate
+        fates
     }
 
     /// Waits for the end of a stall. Returns whether every byte is to go alone.

@@ -1,5 +1,6 @@
 # make demo      a host drives the agent through a server's first boot, without Xen
 # make test      everything that has to hold before a change lands
+# make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
 # make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
 # make bench     what a request costs, compared with what the store itself costs
 # make install   one variant, as nova-agent: DESTDIR=, PREFIX=/usr, RUNTIME=blocking
@@ -19,7 +20,7 @@ stores = tests/xenstored/setup &&
 # What the tests of whole guests did, shown again at the end.
 tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt
 
-.PHONY: demo test lint purity unit xen-lab bench build install package clean
+.PHONY: demo test lint purity unit conformance xen-lab bench build install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
@@ -40,6 +41,9 @@ unit:
 	$(CARGO) build --workspace --bins
 	rm -f $(tables)
 	$(stores) $(tools) { $(CARGO) test --workspace --no-fail-fast; status=$$?; cat $(tables); exit $$status; }
+
+conformance:
+	$(stores) $(tools) exec $(if $(AGENT),env NOVA_AGENT=$(abspath $(AGENT))) $(CARGO) test --package nova-agent-tests --test agent_$(RUNTIME)
 
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host

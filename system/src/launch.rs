@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use nova_agent_core::Machine;
 use nova_agent_core::agent::{Config, Report, Severity};
 
@@ -12,13 +11,10 @@ use crate::clock::Clock;
 use crate::logging::{self, LogTarget};
 use crate::preview::{self, Source};
 use crate::service::{InstanceLock, ServiceManager};
-use crate::settings::{Command, CommandLine, Settings};
+use crate::settings::{Command, CommandLine, Settings, UNUSABLE};
 use crate::signals::Signals;
 use crate::system::System;
 use crate::transport::StoreAddress;
-
-/// Exit code of a command line or configuration that cannot be used (`sysexits.h`, `EX_USAGE`). `clap` uses 2.
-const UNUSABLE: u8 = 2;
 
 /// Everything that a runtime drives.
 #[derive(Debug)]
@@ -44,7 +40,10 @@ pub struct Launch {
 /// Exit codes: 0 after SIGTERM or SIGINT, or when the plan has been shown; 1 if the agent cannot run here, or there is no
 /// plan; 2 for a bad command line or configuration.
 pub fn launch(run: impl FnOnce(Launch) -> io::Result<()>) -> ExitCode {
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::of_process() {
+        Ok(command_line) => command_line,
+        Err(instead) => return instead.say(),
+    };
     let settings = match Settings::load(&command_line) {
         Ok(settings) => settings,
         Err(error) => {

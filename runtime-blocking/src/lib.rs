@@ -1,8 +1,8 @@
-//! Drives nova-agent's core with blocking threads: one reads from Xenstore, one carries effects out, one waits for the
-//! signal to leave, and the machine runs on the thread that calls [`run`]. All of them meet in one channel.
+//! Drives nova-agent's core with blocking calls: the machine's thread waits in poll(2) for Xenstore, signals and a second
+//! thread, which carries effects out one after the other.
 #![forbid(unsafe_code)]
 
-mod connection;
-mod driver;
+mod run;
+mod worker;
 
-pub use self::driver::run;
+pub use self::run::run;

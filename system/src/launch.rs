@@ -7,39 +7,61 @@ use std::process::ExitCode;
 use nova_agent_core::Machine;
 use nova_agent_core::agent::{Config, Report, Severity};
 
-use crate::clock::Clock;
+use crate::driver::Driver;
 use crate::logging::{self, LogTarget};
 use crate::preview::{self, Source};
+use crate::root::Root;
 use crate::service::{InstanceLock, ServiceManager};
 use crate::settings::{Command, CommandLine, Settings, UNUSABLE};
 use crate::signals::Signals;
 use crate::system::System;
 use crate::transport::StoreAddress;
 
-/// Everything that a runtime drives.
+/// An agent that is about to start, for a runtime to drive.
 #[derive(Debug)]
 pub struct Launch {
-    /// The agent.
-    pub machine: Machine,
-    /// Carries its effects out.
-    pub system: System,
-    /// Where Xenstore is.
-    pub xenstore: StoreAddress,
-    /// Whom [`report`] tells.
-    pub service: ServiceManager,
-    /// Tells when to leave.
-    pub signals: Signals,
-    /// The machine's time.
-    pub clock: Clock,
-    /// Keeps a second agent from starting; to be held until the end.
-    pub instance: InstanceLock,
+    machine: Machine,
+    root: Root,
+    xenstore: StoreAddress,
+    service: ServiceManager,
+    instance: InstanceLock,
+}
+
+impl Launch {
+    /// Prepares an agent.
+    ///
+    /// # Errors
+    /// If the guest's file system cannot be opened, or another agent runs on it.
+    pub fn new(settings: &Settings) -> io::Result<Self> {
+        let root = settings.root().map_err(io::Error::other)?;
+        let instance = InstanceLock::acquire(&root).map_err(io::Error::other)?;
+        let service = ServiceManager::detect();
+        let config = Config {
+            inject_files: settings.inject_files,
+            allow_empty_password: settings.allow_empty_password,
+            rescan: settings.rescan,
+            reset_network_at_start: settings.reset_network,
+            alive: service.watchdog_interval(),
+            ..Config::default()
+        };
+        tracing::info!(version = config.version, xenstore = %settings.xenstore, "nova-agent starts");
+        let machine = Machine::new(config);
+        Ok(Self { machine, root, xenstore: settings.xenstore.clone(), service, instance })
+    }
+
+    /// The two halves: one decides, the other carries out, maybe elsewhere.
+    #[must_use]
+    pub fn split<A>(self) -> (Driver<A>, System) {
+        let Self { machine, root, xenstore, service, instance } = self;
+        (Driver::new(machine, xenstore, service, instance), System::new(root))
+    }
 }
 
 /// The `main` of a runtime: reads command line and configuration, sets the log up and runs, or shows a plan.
 ///
 /// Exit codes: 0 after SIGTERM or SIGINT, or when the plan has been shown; 1 if the agent cannot run here, or there is no
 /// plan; 2 for a bad command line or configuration.
-pub fn launch(run: impl FnOnce(Launch) -> io::Result<()>) -> ExitCode {
+pub fn launch(run: impl FnOnce(Launch, Signals) -> io::Result<()>) -> ExitCode {
     let command_line = match CommandLine::of_process() {
         Ok(command_line) => command_line,
         Err(instead) => return instead.say(),
@@ -58,7 +80,7 @@ pub fn launch(run: impl FnOnce(Launch) -> io::Result<()>) -> ExitCode {
 }
 
 /// Writes what the machine reports to the log, and tells the service manager what concerns it.
-pub fn report(report: &Report, service: &ServiceManager) {
+pub(crate) fn report(report: &Report, service: &ServiceManager) {
     match report.severity() {
         Severity::Debug => tracing::debug!("{report}"),
         Severity::Info => tracing::info!("{report}"),
@@ -94,41 +116,18 @@ fn plan(network: Option<&Path>, command_line: &CommandLine, settings: &Settings)
     }
 }
 
-fn serve(settings: &Settings, run: impl FnOnce(Launch) -> io::Result<()>) -> ExitCode {
+fn serve(settings: &Settings, run: impl FnOnce(Launch, Signals) -> io::Result<()>) -> ExitCode {
     // What is wrong with the log file has been said on standard error.
     if logging::init(settings.log_level, &settings.log_target).is_err() {
         return ExitCode::FAILURE;
     }
-    match prepare(settings).and_then(run) {
+    // Before anything else: a signal that comes early is not to end an agent that has begun.
+    let run = |signals| run(Launch::new(settings)?, signals);
+    match Signals::new().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn prepare(settings: &Settings) -> io::Result<Launch> {
-    let root = settings.root().map_err(io::Error::other)?;
-    let instance = InstanceLock::acquire(&root).map_err(io::Error::other)?;
-    let service = ServiceManager::detect();
-    let signals = Signals::new()?;
-    let config = Config {
-        inject_files: settings.inject_files,
-        allow_empty_password: settings.allow_empty_password,
-        rescan: settings.rescan,
-        reset_network_at_start: settings.reset_network,
-        alive: service.watchdog_interval(),
-        ..Config::default()
-    };
-    tracing::info!(version = config.version, xenstore = %settings.xenstore, "nova-agent starts");
-    Ok(Launch {
-        machine: Machine::new(config),
-        system: System::new(root),
-        xenstore: settings.xenstore.clone(),
-        service,
-        signals,
-        clock: Clock::start(),
-        instance,
-    })
 }

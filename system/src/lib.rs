@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod connection;
+mod driver;
 mod entropy;
 mod files;
 mod hostname;
@@ -24,14 +26,16 @@ mod system;
 mod transport;
 mod trouble;
 mod utc;
+mod work;
 
-pub use self::clock::Clock;
-pub use self::launch::{Launch, launch, report};
+pub use self::driver::{Demand, Driver};
+pub use self::launch::{Launch, launch};
 pub use self::preview::{HostFileError, read_host_file};
-pub use self::programs::{Child, PATH, Sources};
+pub use self::programs::PATH;
 pub use self::root::{EFFECTS_FILE, Root, STAND_INS};
 pub use self::service::{EXPECT_STOP, InstanceLock, LockError, ServiceManager};
 pub use self::settings::{CONFIG_FILE, Command, CommandLine, Instead, Settings, SettingsError};
 pub use self::signals::Signals;
-pub use self::system::{Started, System};
+pub use self::system::System;
 pub use self::transport::{OpenError, StoreAddress, Transport};
+pub use self::work::{Interest, Source, Started, Work};

@@ -1,13 +1,15 @@
 //! Carries effects out.
 
+use std::time::Instant;
+
 use nova_agent_core::effect::{Done, Effect, Failure, Outcome, Step};
 
 use crate::files::{self, Backups};
 use crate::hostname::Hostname;
-use crate::probe::{self, GivenUp};
-use crate::programs::{self, Child, Launched};
+use crate::probe::{self, GivenUp, Settled, Settling};
 use crate::root::Root;
-use crate::{entropy, password};
+use crate::work::{Kind, Started, Work};
+use crate::{entropy, password, programs};
 
 /// The guest, or the sandbox that stands for it, on which effects are carried out.
 ///
@@ -20,16 +22,6 @@ pub struct System {
     given_up: GivenUp,
 }
 
-/// An effect that was begun.
-#[derive(Debug)]
-#[must_use = "an outcome that is dropped is never reported to the core"]
-pub enum Started {
-    /// It is over.
-    Finished(Outcome),
-    /// It is a program that runs.
-    Running(Box<Child>),
-}
-
 impl System {
     /// A system on this file system.
     #[must_use]
@@ -40,23 +32,39 @@ impl System {
     /// Carries an effect out, however long that takes; a little longer at most than [`Effect::timeout`] says.
     #[must_use]
     pub fn perform(&self, effect: Effect) -> Outcome {
-        match self.start(effect) {
-            Started::Finished(outcome) => outcome,
-            Started::Running(child) => child.wait(),
+        let mut started = self.start(effect);
+        loop {
+            match started {
+                Started::Finished(outcome) => return outcome,
+                Started::Running(work) => {
+                    if let Err(error) = work.wait() {
+                        // Not expected of poll(2). Dropping the work ends it.
+                        return Outcome::Failed(Failure::Io(format!("wait for an effect: {error}")));
+                    }
+                    started = self.advance(work, Instant::now());
+                }
+            }
         }
     }
 
-    /// Carries an effect out, but does not wait for a program: for event loops, which drive the [`Child`] themselves.
-    ///
-    /// What is not a program is carried out at once. That takes as long as a disk takes, or some seconds where another
-    /// process has locked the shadow file.
+    /// Begins an effect. Nothing is waited for but the disk.
     pub fn start(&self, effect: Effect) -> Started {
         match effect {
             Effect::Entropy { len } => Started::Finished(entropy::get(len)),
-            Effect::Probe(probes) => {
-                Started::Finished(Outcome::Probed(probe::answer(&self.root, &self.hostname, &self.given_up, probes)))
-            }
+            Effect::Probe(probes) => self.probe(Settling::new(probes), Instant::now()),
             Effect::Step(step) => self.step(step),
+        }
+    }
+
+    /// Goes on with an effect. Nothing is waited for but the disk.
+    pub fn advance(&self, work: Work, now: Instant) -> Started {
+        match work.0 {
+            Kind::Password(pending) => pending.set(&self.root, now),
+            Kind::Program(mut child) => match child.advance(now) {
+                Some(outcome) => Started::Finished(outcome),
+                None => Started::Running(Work(Kind::Program(child))),
+            },
+            Kind::Settling(settling) => self.probe(settling, now),
         }
     }
 
@@ -66,6 +74,15 @@ impl System {
         &self.root
     }
 
+    fn probe(&self, settling: Settling, now: Instant) -> Started {
+        match settling.look(&self.root, &self.given_up, now) {
+            Settled::Yes(probes) => {
+                Started::Finished(Outcome::Probed(probe::answer(&self.root, &self.hostname, probes)))
+            }
+            Settled::NotYet(settling) => Started::Running(Work(Kind::Settling(settling))),
+        }
+    }
+
     fn step(&self, step: Step) -> Started {
         let (root, backups) = (&self.root, &self.backups);
         match step {
@@ -73,9 +90,9 @@ impl System {
             Step::RemoveDirectory { path } => finished(files::remove_directory(root, &path)),
             Step::RemoveFile { path } => finished(files::remove_file(root, backups, &path)),
             Step::RestoreFile { path, backup } => finished(files::restore_file(root, &path, &backup)),
-            Step::Run(program) => launched(programs::launch(root, program)),
+            Step::Run(program) => programs::launch(root, program, None),
             Step::SetHostname(name) => finished(self.hostname.set(root, name)),
-            Step::SetPassword { user, password } => launched(password::set(root, &user, password)),
+            Step::SetPassword { user, password } => password::set(root, user, password),
             Step::Symlink { path, target } => finished(files::symlink(root, backups, &path, &target)),
             Step::WriteFile(file) => finished(files::write_file(root, backups, &file)),
         }
@@ -87,11 +104,4 @@ fn finished<E: Into<Failure>>(result: Result<Done, E>) -> Started {
         Ok(done) => Outcome::Done(done),
         Err(error) => Outcome::Failed(error.into()),
     })
-}
-
-fn launched(launched: Launched) -> Started {
-    match launched {
-        Launched::Running(child) => Started::Running(child),
-        Launched::Finished(result) => finished(result.map(|()| Done::default())),
-    }
 }

@@ -12,9 +12,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Names the device or socket, as libxenstore's variable of that name.
@@ -110,30 +108,6 @@ impl StoreAddress {
             None if address == b"auto" => Self::Auto,
             None => Self::Path(path(address)),
         }
-    }
-}
-
-impl Transport {
-    /// Writes one message.
-    ///
-    /// The device takes it in one write and never says that it is writable, so it is not asked. A socket may take a part
-    /// of it and is waited for; meanwhile somebody should read, or two that wait for each other would wait forever.
-    ///
-    /// # Errors
-    /// What the system says. The connection is of no use then.
-    pub fn send(&self, message: &[u8]) -> io::Result<()> {
-        let mut rest = message;
-        while !rest.is_empty() {
-            match rustix::io::write(self, rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if matches!(self, Self::Socket(_)) => {
-                    poll(&mut [PollFd::new(self, PollFlags::OUT)], None)?;
-                }
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
     }
 }
 

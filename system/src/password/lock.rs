@@ -7,8 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -16,12 +15,6 @@ use rustix::process::Pid;
 
 use crate::root::Directory;
 use crate::trouble::Trouble;
-
-/// How long to try. glibc's `lckpwdf` gives up after 15 s; the core waits 30 s for a password.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Between two tries: neither lock can be waited for with a timeout.
-const PAUSE: Duration = Duration::from_millis(50);
 
 const RECORD_LOCK: &str = ".pwd.lock";
 const LINK_LOCK: &str = "shadow.lock";
@@ -36,25 +29,33 @@ pub(super) struct ShadowLock<'a> {
     _thread: MutexGuard<'static, ()>,
 }
 
-impl<'a> ShadowLock<'a> {
-    pub(super) fn acquire(etc: &'a Directory) -> Result<Self, Trouble> {
-        Self::acquire_within(etc, PATIENCE)
-    }
+/// Who has one of the locks.
+#[derive(Debug)]
+pub(super) struct Holder(String);
 
-    pub(super) fn acquire_within(etc: &'a Directory, patience: Duration) -> Result<Self, Trouble> {
+impl<'a> ShadowLock<'a> {
+    /// Tries once: neither lock can be waited for with a timeout.
+    pub(super) fn acquire(etc: &'a Directory) -> Result<Result<Self, Holder>, Trouble> {
         static THREADS: Mutex<()> = Mutex::new(());
 
-        let started = Instant::now();
-        let thread = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-        let record = record_lock(etc, started, patience)?;
-        while let Some(holder) = link_lock(etc)? {
-            if started.elapsed() >= patience {
-                let path = etc.path_of(LINK_LOCK);
-                return Err(Trouble::refused(format!("the password file is locked by process {holder} ({path})")));
-            }
-            std::thread::sleep(PAUSE);
+        let thread = match THREADS.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(Err(Holder(String::from("this one")))),
+        };
+        let Some(record) = record_lock(etc)? else {
+            return Ok(Err(Holder(format!("another process ({})", etc.path_of(RECORD_LOCK)))));
+        };
+        match link_lock(etc)? {
+            Some(holder) => Ok(Err(Holder(format!("process {holder} ({})", etc.path_of(LINK_LOCK))))),
+            None => Ok(Ok(Self { etc, _record: record, _thread: thread })),
         }
-        Ok(Self { etc, _record: record, _thread: thread })
+    }
+}
+
+impl From<Holder> for Trouble {
+    fn from(Holder(holder): Holder) -> Self {
+        Self::refused(format!("the password file is locked by {holder}"))
     }
 }
 
@@ -66,22 +67,15 @@ impl Drop for ShadowLock<'_> {
     }
 }
 
-fn record_lock(etc: &Directory, started: Instant, patience: Duration) -> Result<OwnedFd, Trouble> {
+/// `None` if another process has it.
+fn record_lock(etc: &Directory) -> Result<Option<OwnedFd>, Trouble> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(etc, RECORD_LOCK, flags, Mode::RUSR | Mode::WUSR)
         .map_err(Trouble::io("open", etc.path_of(RECORD_LOCK)))?;
-    loop {
-        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(Errno::AGAIN | Errno::ACCESS | Errno::INTR) if started.elapsed() < patience => {
-                std::thread::sleep(PAUSE);
-            }
-            Err(Errno::AGAIN | Errno::ACCESS) => {
-                let path = etc.path_of(RECORD_LOCK);
-                return Err(Trouble::refused(format!("the password file is locked by another process ({path})")));
-            }
-            Err(errno) => return Err(Trouble::io("lock", etc.path_of(RECORD_LOCK))(errno)),
-        }
+    match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::AGAIN | Errno::ACCESS | Errno::INTR) => Ok(None),
+        Err(errno) => Err(Trouble::io("lock", etc.path_of(RECORD_LOCK))(errno)),
     }
 }
 
@@ -160,13 +154,13 @@ mod tests {
         let etc = etc(&sandbox);
         let mut holder = Command::new("sleep").arg("60").spawn().unwrap();
         std::fs::write(sandbox.path().join("etc/shadow.lock"), format!("{}\0", holder.id())).unwrap();
-        let refused = ShadowLock::acquire_within(&etc, Duration::from_millis(120)).unwrap_err();
+        let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
         assert!(refused.to_string().contains(&holder.id().to_string()), "{refused}");
         holder.kill().unwrap();
         holder.wait().unwrap();
 
         // The same lock once its holder is dead.
-        let lock = ShadowLock::acquire_within(&etc, Duration::ZERO).unwrap();
+        let lock = ShadowLock::acquire(&etc).unwrap().unwrap();
         let text = std::fs::read(sandbox.path().join("etc/shadow.lock")).unwrap();
         assert_eq!(text, format!("{}\0", std::process::id()).into_bytes());
         drop(lock);
@@ -189,10 +183,10 @@ mod tests {
             .expect("python3 is needed for this test");
         let mut line = [0; 7];
         holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
-        let refused = ShadowLock::acquire_within(&etc, Duration::from_millis(120)).unwrap_err();
+        let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
         assert!(refused.to_string().contains(".pwd.lock"), "{refused}");
         drop(holder.stdin.take());
         holder.wait().unwrap();
-        assert!(ShadowLock::acquire_within(&etc, Duration::ZERO).is_ok());
+        assert!(ShadowLock::acquire(&etc).unwrap().is_ok());
     }
 }

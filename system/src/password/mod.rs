@@ -3,15 +3,20 @@
 mod lock;
 mod shadow;
 
+use core::fmt;
 use core::time::Duration;
+use std::time::Instant;
 
-use nova_agent_core::effect::{Failure, Program};
+use nova_agent_core::effect::{Done, Failure, Outcome, Program};
 use nova_agent_core::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::programs::{self, Launched};
+use self::shadow::Edit;
+use crate::programs;
 use crate::root::Root;
 use crate::sandbox::Record;
+use crate::trouble::Trouble;
+use crate::work::{Kind, Patience, Started, Work};
 
 /// The longest login name (Linux `useradd` takes 32; directories like LDAP have longer ones).
 const USER_MAX: usize = 256;
@@ -22,27 +27,57 @@ const PASSWORD_MAX: usize = 512;
 /// Below what the core waits for a password, killing included.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long to try while somebody else has the shadow file locked. glibc's `lckpwdf` gives up after 15 s; the core waits
+/// 30 s for a password.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A password that waits until nobody else has the shadow file locked.
+pub(crate) struct PendingPassword {
+    edit: Edit,
+    pub(crate) patience: Patience,
+}
+
 /// Starts to set a password. In a sandbox it is always the shadow file that is edited.
-pub(crate) fn set(root: &Root, user: &str, password: Secret) -> Launched {
+pub(crate) fn set(root: &Root, user: String, password: Secret) -> Started {
     match try_set(root, user, password) {
-        Ok(launched) => launched,
-        Err(failure) => Launched::Finished(Err(failure)),
+        Ok(started) => started,
+        Err(failure) => Started::Finished(Outcome::Failed(failure)),
     }
 }
 
-fn try_set(root: &Root, user: &str, password: Secret) -> Result<Launched, Failure> {
-    check(user, &password)?;
-    if root.is_sandbox() {
-        root.record(&Record::set_password(user))?;
-    } else if let Some(program) = tool(root, user, &password) {
-        let mut launched = programs::launch(root, program);
-        if let Launched::Running(child) = &mut launched {
-            child.conceal(password);
-        }
-        return Ok(launched);
+impl PendingPassword {
+    /// Sets it, if the file is not locked.
+    pub(crate) fn set(self, root: &Root, now: Instant) -> Started {
+        let Self { edit, patience } = self;
+        Started::Finished(match edit.attempt(root) {
+            Ok(Ok(())) => Outcome::Done(Done::default()),
+            Ok(Err(_)) if !patience.is_at_end(now) => {
+                return Started::Running(Work(Kind::Password(Self { edit, patience: patience.next(now) })));
+            }
+            Ok(Err(holder)) => Outcome::Failed(Trouble::from(holder).into()),
+            Err(trouble) => Outcome::Failed(trouble.into()),
+        })
     }
-    shadow::set(root, user, &password)?;
-    Ok(Launched::Finished(Ok(())))
+}
+
+impl fmt::Debug for PendingPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingPassword").finish_non_exhaustive()
+    }
+}
+
+fn try_set(root: &Root, user: String, password: Secret) -> Result<Started, Failure> {
+    check(&user, &password)?;
+    if root.is_sandbox() {
+        root.record(&Record::set_password(&user))?;
+    } else if let Some(program) = tool(root, &user, &password) {
+        return Ok(programs::launch(root, program, Some(password)));
+    }
+    let edit = Edit::new(user, &password)?;
+    Ok(PendingPassword { edit, patience: Patience::new(PATIENCE, PAUSE) }.set(root, Instant::now()))
 }
 
 /// Refuses what would be more than one user or line to a tool or the shadow file.

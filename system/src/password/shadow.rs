@@ -7,9 +7,9 @@ use nova_agent_core::secret::Secret;
 use sha_crypt::{PasswordHasher, ShaCrypt};
 use zeroize::Zeroizing;
 
-use super::lock::ShadowLock;
+use super::lock::{Holder, ShadowLock};
 use crate::files::{self, Attributes, Present};
-use crate::root::{Follow, Root, Trust};
+use crate::root::{Follow, Located, Root, Trust};
 use crate::trouble::Trouble;
 use crate::utc::Utc;
 
@@ -21,23 +21,41 @@ const LEN_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of salt: as many as fill the 16 characters that SHA-crypt uses.
 const SALT_LEN: usize = 12;
 
-/// Puts a new hash into the user's line. Every other byte of the file stays, and no copy of the old file is made.
-pub(super) fn set(root: &Root, user: &str, password: &Secret) -> Result<(), Trouble> {
-    let place = root.place(&PATH, Follow::No, Trust::Required)?;
-    // Before the lock is held, as it takes a moment.
-    let hash = hash(password)?;
-    let _lock = ShadowLock::acquire(&place.directory)?;
-    let (mut file, stat) = match files::look(&place.directory, &place.name)? {
-        Present::Regular(file, stat) => (file, stat),
-        Present::Missing => return Err(Trouble::refused("this system has neither chpasswd nor /etc/shadow")),
-        Present::Other(_) | Present::Symlink(_) => {
-            return Err(Trouble::refused(format!("{PATH} is not a regular file")));
+/// A line that is to get a new hash.
+pub(super) struct Edit {
+    user: String,
+    hash: Zeroizing<String>,
+}
+
+impl Edit {
+    /// Computes the hash, before any lock is held, as it takes a moment.
+    pub(super) fn new(user: String, password: &Secret) -> Result<Self, Trouble> {
+        Ok(Self { user, hash: hash(password)? })
+    }
+
+    /// Puts the hash into the user's line, if nobody else holds the lock. Every other byte of the file stays, and no copy
+    /// of the old file is made.
+    pub(super) fn attempt(&self, root: &Root) -> Result<Result<(), Holder>, Trouble> {
+        let place = root.place(&PATH, Follow::No, Trust::Required)?;
+        match ShadowLock::acquire(&place.directory)? {
+            Ok(_lock) => self.write(&place).map(Ok),
+            Err(holder) => Ok(Err(holder)),
         }
-    };
-    let attributes = Attributes::of(&file, &stat);
-    let old = read(&mut file)?;
-    let new = edit(&old, user, &hash, Utc::now().days())?;
-    files::replace(&place.directory, &place.name, &attributes, |file| file.write_all(&new))
+    }
+
+    fn write(&self, place: &Located) -> Result<(), Trouble> {
+        let (mut file, stat) = match files::look(&place.directory, &place.name)? {
+            Present::Regular(file, stat) => (file, stat),
+            Present::Missing => return Err(Trouble::refused("this system has neither chpasswd nor /etc/shadow")),
+            Present::Other(_) | Present::Symlink(_) => {
+                return Err(Trouble::refused(format!("{PATH} is not a regular file")));
+            }
+        };
+        let attributes = Attributes::of(&file, &stat);
+        let old = read(&mut file)?;
+        let new = edit(&old, &self.user, &self.hash, Utc::now().days())?;
+        files::replace(&place.directory, &place.name, &attributes, |file| file.write_all(&new))
+    }
 }
 
 fn read(file: &mut std::fs::File) -> Result<Zeroizing<Vec<u8>>, Trouble> {

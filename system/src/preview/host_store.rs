@@ -3,7 +3,6 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
 
 use nova_agent_core::render::{HostData, Unread};
 use nova_agent_core::store::{Client, Event, Operation, OperationId, ProtocolError, Reply};
@@ -12,13 +11,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::clock::Clock;
+use crate::connection::Connection;
 use crate::transport::{OpenError, StoreAddress, Transport};
 
 /// How long all of it may take. Somebody waits in front of a terminal, and a store that works answers in milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// As much as the device gives at once.
-const READ_MAX: usize = 4096;
 
 /// First the lists, then the values in them.
 const ROUNDS_MAX: usize = 4;
@@ -73,7 +70,7 @@ fn read_within(timeout: Duration, address: &StoreAddress) -> Result<HostData, Ho
 
 /// A connection on which one operation at a time is waited for.
 struct Exchange {
-    transport: Transport,
+    connection: Connection,
     client: Client,
     clock: Clock,
     timeout: Duration,
@@ -82,7 +79,13 @@ struct Exchange {
 
 impl Exchange {
     fn new(transport: Transport, timeout: Duration) -> Self {
-        Self { transport, client: Client::new(), clock: Clock::start(), timeout, operations: 0 }
+        Self {
+            connection: Connection::new(transport),
+            client: Client::new(),
+            clock: Clock::start(),
+            timeout,
+            operations: 0,
+        }
     }
 
     fn ask(&mut self, operation: Operation) -> Result<Result<Reply, ErrorName>, HostStoreError> {
@@ -90,7 +93,7 @@ impl Exchange {
         self.client.submit(self.clock.now(), OperationId::new(self.operations), operation);
         loop {
             while let Some(message) = self.client.poll_transmit() {
-                self.transport.send(&message)?;
+                self.connection.send(&message)?;
             }
             match self.client.poll_event() {
                 Some(Event::Answered(_, result)) => return Ok(result),
@@ -101,7 +104,6 @@ impl Exchange {
         }
     }
 
-    /// Never sleeps in `read`, only in `poll`: some kernels' devices sleep although they are told not to.
     fn receive(&mut self) -> Result<(), HostStoreError> {
         let timed_out = HostStoreError::TimedOut(self.timeout);
         let left = self.timeout.saturating_sub(self.clock.now().since_origin());
@@ -109,21 +111,22 @@ impl Exchange {
             return Err(timed_out);
         }
         let timeout = Timespec::try_from(left).map_err(|_| timed_out)?;
-        match poll(&mut [PollFd::new(&self.transport, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => return Ok(()),
-            Ok(_) => {}
+        let interest = if self.connection.has_unsent() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds = [PollFd::new(&self.connection, interest)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(io::Error::from(errno).into()),
         }
-        let mut buffer = [0; READ_MAX];
-        match rustix::io::read(self.transport.as_fd(), &mut buffer) {
-            Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Ok(len) => {
-                let bytes = buffer.get(..len).unwrap_or_default();
-                Ok(self.client.handle_bytes(self.clock.now(), bytes)?)
-            }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-            Err(errno) => Err(io::Error::from(errno).into()),
+        let [ready] = fds.map(|fd| fd.revents());
+        if ready.contains(PollFlags::OUT) {
+            self.connection.flush()?;
         }
+        if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+            && let Some(bytes) = self.connection.receive()?
+        {
+            self.client.handle_bytes(self.clock.now(), bytes)?;
+        }
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use nova_agent_core::effect::{
 };
 use rustix::fs::{Dir, FileType};
 
-pub(crate) use self::settle::GivenUp;
+pub(crate) use self::settle::{GivenUp, Settled, Settling};
 use crate::files::{self, Present};
 use crate::hostname::Hostname;
 use crate::programs;
@@ -25,7 +25,8 @@ use crate::trouble::Trouble;
 /// The most entries of a directory that are listed.
 const ENTRIES_MAX: usize = 4096;
 
-pub(crate) fn answer(root: &Root, hostname: &Hostname, given_up: &GivenUp, probes: Vec<Probe>) -> Snapshot {
+/// Answers at once: interfaces are not waited for.
+pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for probe in probes {
         match probe {
@@ -38,7 +39,7 @@ pub(crate) fn answer(root: &Root, hostname: &Hostname, given_up: &GivenUp, probe
                 snapshot.files.insert(path, state);
             }
             Probe::Kernel => snapshot.kernel = Some(kernel(root, hostname)),
-            Probe::Interfaces => snapshot.interfaces = Some(interfaces(root, given_up)),
+            Probe::Interfaces => snapshot.interfaces = Some(interfaces(root)),
             Probe::Routes => snapshot.routes = Some(routes::routes(root)),
             Probe::Program(name) => {
                 let path = programs::find(root, &name);
@@ -148,8 +149,7 @@ fn kernel(root: &Root, hostname: &Hostname) -> Kernel {
     Kernel { system, release, hostname: hostname.current(root) }
 }
 
-fn interfaces(root: &Root, given_up: &GivenUp) -> Vec<InterfaceState> {
-    settle::settle(root, given_up);
+fn interfaces(root: &Root) -> Vec<InterfaceState> {
     #[cfg(target_os = "freebsd")]
     let mut interfaces = if root.is_sandbox() { sysfs::interfaces(root) } else { freebsd::interfaces() };
     #[cfg(not(target_os = "freebsd"))]

@@ -6,13 +6,13 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
-use nova_agent_core::effect::GuestPath;
+use nova_agent_core::effect::{GuestPath, Probe};
 
 use super::{names, text};
 use crate::root::{Follow, Root, Trust};
+use crate::work::Patience;
 
 /// Xen's devices, with or without a driver (Linux `drivers/xen/xenbus/xenbus_probe.c`).
 const DEVICES: GuestPath = GuestPath::constant("/sys/bus/xen/devices");
@@ -35,17 +35,39 @@ const STEP: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp(Mutex<BTreeSet<String>>);
 
-/// Returns when every VIF has an interface with its final name, or after a while.
-pub(super) fn settle(root: &Root, given_up: &GivenUp) {
-    let mut given_up = given_up.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let start = Instant::now();
-    while let Some(device) = unsettled(root, &given_up) {
-        if start.elapsed() >= WAIT_MAX {
+/// Probes that wait until every VIF has an interface with its final name, or for a while.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    probes: Vec<Probe>,
+    pub(crate) patience: Patience,
+}
+
+/// Whether there is anything to wait for.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    NotYet(Settling),
+    /// The probes can be answered.
+    Yes(Vec<Probe>),
+}
+
+impl Settling {
+    pub(crate) fn new(probes: Vec<Probe>) -> Self {
+        Self { probes, patience: Patience::new(WAIT_MAX, STEP) }
+    }
+
+    pub(crate) fn look(self, root: &Root, given_up: &GivenUp, now: Instant) -> Settled {
+        if !self.probes.contains(&Probe::Interfaces) {
+            return Settled::Yes(self.probes);
+        }
+        let mut given_up = given_up.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(device) = unsettled(root, &given_up) {
+            if !self.patience.is_at_end(now) {
+                return Settled::NotYet(Self { patience: self.patience.next(now), ..self });
+            }
             tracing::warn!(device, "no network interface is ready for it");
             given_up.insert(device);
-        } else {
-            thread::sleep(STEP);
         }
+        Settled::Yes(self.probes)
     }
 }
 

@@ -1,22 +1,22 @@
 //! A running program: fed, listened to, and killed with all that it started when its time is over.
-//!
-//! [`Child::advance`] never waits, so that an event loop can drive it; [`Child::wait`] does, for everybody else.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nova_agent_core::effect::{Done, Failure, Outcome};
 use nova_agent_core::secret::Secret;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
+use super::exit::ExitWatch;
 use super::tail::Tail;
+use crate::work::{Interest, Source};
 
 /// Between asking a program to end and killing it. With [`BURY`], below what the core grants for killing.
 const GRACE: Duration = Duration::from_secs(2);
@@ -32,32 +32,21 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Call [`Child::advance`] whenever one of [`Child::sources`] is ready or [`Child::deadline`] has passed, until it returns
 /// the outcome. Dropped before, it is killed with its group.
 #[derive(Debug)]
-pub struct Child {
+pub(crate) struct Child {
     process: process::Child,
     group: Pid,
-    exit: OwnedFd,
+    exit: ExitWatch,
     input: Option<Input>,
     output: Option<File>,
     tail: Tail,
     phase: Phase,
     deadline: Instant,
-    /// There may be more to read, although no source will say so again.
+    /// There may be more to see, although no source will say so again.
     has_more: bool,
     accept: Vec<i32>,
     /// Must not be seen in what the program printed.
     conceal: Option<Secret>,
     is_over: bool,
-}
-
-/// What to wait for: each in level- or edge-triggered mode.
-#[derive(Debug)]
-pub struct Sources<'a> {
-    /// Readable when the program has ended.
-    pub exit: BorrowedFd<'a>,
-    /// Readable when the program has printed something; `None` when nobody can print any more.
-    pub output: Option<BorrowedFd<'a>>,
-    /// Writable when the program can take more input; `None` when it has all.
-    pub input: Option<BorrowedFd<'a>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,12 +66,15 @@ struct Input {
 }
 
 impl Child {
+    /// Starts a program. What it prints is not shown if it contains `conceal`.
     pub(crate) fn spawn(
         mut command: Command,
         stdin: Option<Secret>,
+        conceal: Option<Secret>,
         timeout: Duration,
         accept: Vec<i32>,
     ) -> io::Result<Self> {
+        reap();
         let (output, printed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         set_nonblocking(&output)?;
         command
@@ -104,9 +96,10 @@ impl Child {
                 tail: Tail::default(),
                 phase: Phase::Running,
                 deadline: after(Instant::now(), timeout.min(TIMEOUT_MAX)),
-                has_more: false,
+                // It may have ended before anybody watched.
+                has_more: true,
                 accept,
-                conceal: None,
+                conceal,
                 is_over: false,
             }),
             Err(error) => {
@@ -118,32 +111,26 @@ impl Child {
         }
     }
 
-    /// Drops the program's output if these bytes are in it.
-    pub(crate) fn conceal(&mut self, secret: Secret) {
-        self.conceal = Some(secret);
-    }
-
     /// What to wait for. The set shrinks as the program closes its ends.
-    #[must_use]
-    pub fn sources(&self) -> Sources<'_> {
-        Sources {
-            exit: self.exit.as_fd(),
-            output: self.output.as_ref().map(AsFd::as_fd),
-            input: self.input.as_ref().map(|input| input.pipe.as_fd()),
-        }
+    pub(crate) fn sources(&self) -> Vec<Source<'_>> {
+        let source = |fd, interest| Source { fd, interest };
+        let exit = source(self.exit.as_fd(), Interest::Read);
+        let output = self.output.as_ref().map(|output| source(output.as_fd(), Interest::Read));
+        let input = self.input.as_ref().map(|input| source(input.pipe.as_fd(), Interest::Write));
+        [Some(exit), output, input].into_iter().flatten().collect()
     }
 
     /// When to call [`Child::advance`] even if no source is ready.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         if self.has_more { Instant::now() } else { self.deadline }
     }
 
     /// Does what can be done without waiting. Returns the outcome once the program is over; it is inert afterwards.
-    pub fn advance(&mut self, now: Instant) -> Option<Outcome> {
+    pub(crate) fn advance(&mut self, now: Instant) -> Option<Outcome> {
         if self.is_over {
             return None;
         }
+        self.exit.rearm();
         self.feed();
         self.listen();
         if self.has_ended() {
@@ -172,38 +159,9 @@ impl Child {
         }
     }
 
-    /// Waits until the program is over, at most a few seconds longer than its timeout.
-    #[must_use]
-    pub fn wait(mut self) -> Outcome {
-        loop {
-            if let Some(outcome) = self.advance(Instant::now()) {
-                return outcome;
-            }
-            if let Err(error) = self.pause() {
-                // Not expected of poll(2). Dropping kills the program.
-                return Outcome::Failed(Failure::Io(format!("wait for a program: {error}")));
-            }
-        }
-    }
-
-    /// Waits until [`Child::advance`] has something to do.
-    fn pause(&self) -> io::Result<()> {
-        let Sources { exit, output, input } = self.sources();
-        let mut fds = vec![PollFd::from_borrowed_fd(exit, PollFlags::IN)];
-        fds.extend(output.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        fds.extend(input.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
-        // A millisecond more, as kernels round down.
-        let left = self.deadline().saturating_duration_since(Instant::now()).saturating_add(Duration::from_millis(1));
-        let timeout = Timespec::try_from(left).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-        match rustix::event::poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    fn watch(process: &mut process::Child, stdin: Option<Secret>) -> io::Result<(Pid, OwnedFd, Option<Input>)> {
+    fn watch(process: &mut process::Child, stdin: Option<Secret>) -> io::Result<(Pid, ExitWatch, Option<Input>)> {
         let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).ok_or(ErrorKind::InvalidData)?;
-        let exit = watch_exit(group)?;
+        let exit = ExitWatch::new(group)?;
         let input = match (process.stdin.take(), stdin) {
             (Some(pipe), Some(bytes)) => {
                 set_nonblocking(&pipe)?;
@@ -301,31 +259,21 @@ impl Drop for Child {
             return;
         }
         self.signal(Signal::KILL);
-        let pid = self.group;
         // It cannot be waited for here: a process that hangs in the kernel does not even die of this.
-        let reaper = std::thread::Builder::new().name(String::from("reaper")).spawn(move || {
-            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-        });
-        if let Err(error) = reaper {
-            tracing::warn!(%error, "a killed program stays a zombie");
-        }
+        KILLED.lock().unwrap_or_else(PoisonError::into_inner).push(self.group);
     }
 }
 
-/// A descriptor that becomes readable when the process ends, which is not reaped by that.
-fn watch_exit(pid: Pid) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    if let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-        return Ok(fd);
-    }
-    // Linux before 5.3 and other systems: a thread that does nothing but wait closes the other end of a pipe.
-    let (exit, alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    std::thread::Builder::new().name(String::from("exit-watch")).spawn(move || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while matches!(rustix::process::waitid(WaitId::Pid(pid), options), Err(rustix::io::Errno::INTR)) {}
-        drop(alive);
-    })?;
-    Ok(exit)
+/// Programs that were killed and not waited for.
+static KILLED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Has those go that have ended. The others stay zombies until the next program.
+fn reap() {
+    let options = rustix::process::WaitOptions::NOHANG;
+    KILLED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain(|pid| matches!(rustix::process::waitpid(Some(*pid), options), Ok(None)));
 }
 
 fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {

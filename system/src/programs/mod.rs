@@ -1,36 +1,33 @@
 //! Running programs of the guest, or saying that a sandbox would have run them.
 
 mod child;
+mod exit;
 mod tail;
 
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use nova_agent_core::effect::{Failure, GuestPath, Program};
+use nova_agent_core::effect::{Done, Failure, GuestPath, Outcome, Program};
+use nova_agent_core::secret::Secret;
 use rustix::fs::FileType;
 
-pub use self::child::{Child, Sources};
+pub(crate) use self::child::Child;
 use crate::root::{Follow, Root, Trust, file_type};
 use crate::sandbox::{CarriedOut, Record};
+use crate::work::{Kind, Started, Work};
 
 /// Where programs are looked up, and what they get as their `PATH`.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What became of the wish to run a program.
-#[derive(Debug)]
-pub(crate) enum Launched {
-    /// It runs.
-    Running(Box<Child>),
-    /// It is over: in a sandbox, where nothing ran.
-    Finished(Result<(), Failure>),
-}
-
 /// Starts a program. In a sandbox, starts its stand-in, whether or not the program itself exists there, or nothing.
-pub(crate) fn launch(root: &Root, program: Program) -> Launched {
-    match try_launch(root, program) {
-        Ok(launched) => launched,
-        Err(failure) => Launched::Finished(Err(failure)),
+///
+/// If what it prints contains `conceal`, nothing of that is shown.
+pub(crate) fn launch(root: &Root, program: Program, conceal: Option<Secret>) -> Started {
+    match try_launch(root, program, conceal) {
+        Ok(Some(child)) => Started::Running(Work(Kind::Program(Box::new(child)))),
+        Ok(None) => Started::Finished(Outcome::Done(Done::default())),
+        Err(failure) => Started::Finished(Outcome::Failed(failure)),
     }
 }
 
@@ -63,7 +60,8 @@ fn is_program(root: &Root, path: &GuestPath) -> bool {
         .is_ok()
 }
 
-fn try_launch(root: &Root, program: Program) -> Result<Launched, Failure> {
+/// `None` if nothing is to run in a sandbox.
+fn try_launch(root: &Root, program: Program, conceal: Option<Secret>) -> Result<Option<Child>, Failure> {
     let Some(name) = program.argv.first() else {
         return Err(Failure::Refused(String::from("a program without a name")));
     };
@@ -74,7 +72,7 @@ fn try_launch(root: &Root, program: Program) -> Result<Launched, Failure> {
     };
     if !root.is_sandbox() {
         let path = found.ok_or(Failure::NotFound)?;
-        return spawn(PathBuf::from(path.as_str()), PathBuf::from("/"), program);
+        return spawn(PathBuf::from(path.as_str()), PathBuf::from("/"), program, conceal).map(Some);
     }
     let stand_in = root.stand_in(name.rsplit('/').next().unwrap_or(name));
     let carried_out = match (&stand_in, &found) {
@@ -84,13 +82,13 @@ fn try_launch(root: &Root, program: Program) -> Result<Launched, Failure> {
     };
     root.record(&Record::run(&program, carried_out))?;
     match (stand_in, carried_out) {
-        (Some(path), _) => spawn(path, root.base().to_path_buf(), program),
+        (Some(path), _) => spawn(path, root.base().to_path_buf(), program, conceal).map(Some),
         (None, CarriedOut::NotFound) => Err(Failure::NotFound),
-        (None, CarriedOut::Assumed | CarriedOut::StandIn) => Ok(Launched::Finished(Ok(()))),
+        (None, CarriedOut::Assumed | CarriedOut::StandIn) => Ok(None),
     }
 }
 
-fn spawn(path: PathBuf, directory: PathBuf, program: Program) -> Result<Launched, Failure> {
+fn spawn(path: PathBuf, directory: PathBuf, program: Program, conceal: Option<Secret>) -> Result<Child, Failure> {
     let mut command = Command::new(&path);
     command
         .args(program.argv.iter().skip(1))
@@ -100,12 +98,11 @@ fn spawn(path: PathBuf, directory: PathBuf, program: Program) -> Result<Launched
         .env("LC_ALL", "C")
         .env("HOME", "/root")
         .envs(program.environment.iter().map(|(name, value)| (name, value)));
-    match Child::spawn(command, program.stdin, program.timeout, program.accept) {
-        Ok(child) => Ok(Launched::Running(Box::new(child))),
-        // The program was there: it is its interpreter that is not.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Failure::Io(format!("run {}: its interpreter or loader does not exist", path.display())))
-        }
-        Err(error) => Err(Failure::Io(format!("run {}: {error}", path.display()))),
-    }
+    Child::spawn(command, program.stdin, conceal, program.timeout, program.accept).map_err(|error| {
+        // The program was there: if something is not, it is its interpreter.
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        let what =
+            if is_missing { String::from("its interpreter or loader does not exist") } else { error.to_string() };
+        Failure::Io(format!("run {}: {what}", path.display()))
+    })
 }

@@ -1,0 +1,59 @@
+//! Carrying an effect out without keeping an executor waiting.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use async_io::{Async, Timer};
+use async_std::task::spawn_blocking;
+use nova_agent_core::effect::{Effect, Failure, Outcome};
+use nova_agent_system::{Interest, Started, System, Work};
+
+/// Carries an effect out. Dropped before, it ends the program that runs.
+pub(crate) async fn perform(system: Arc<System>, effect: Effect) -> Outcome {
+    let own = Arc::clone(&system);
+    let mut started = spawn_blocking(move || own.start(effect)).await;
+    loop {
+        match started {
+            Started::Finished(outcome) => return outcome,
+            Started::Running(work) => {
+                if let Err(error) = wait(&work).await {
+                    // Dropping the work ends it.
+                    return Outcome::Failed(Failure::Io(format!("wait for an effect: {error}")));
+                }
+                let own = Arc::clone(&system);
+                started = spawn_blocking(move || own.advance(work, Instant::now())).await;
+            }
+        }
+    }
+}
+
+/// Waits until there is something to do for the work.
+async fn wait(work: &Work) -> io::Result<()> {
+    let mut sources = Vec::new();
+    for source in work.sources() {
+        // The work closes its own as it sees fit.
+        sources.push((Async::new_nonblocking(source.fd.try_clone_to_owned()?)?, source.interest));
+    }
+    let mut timer = Timer::at(work.deadline());
+    poll_fn(|context| {
+        for (source, interest) in &sources {
+            if let Poll::Ready(ready) = poll_source(source, *interest, context) {
+                return Poll::Ready(ready);
+            }
+        }
+        Pin::new(&mut timer).poll(context).map(|_| Ok(()))
+    })
+    .await
+}
+
+fn poll_source(source: &Async<OwnedFd>, interest: Interest, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match interest {
+        Interest::Read => source.poll_readable(context),
+        Interest::Write => source.poll_writable(context),
+    }
+}

@@ -1,0 +1,176 @@
+//! The loop: do what the driver demands, wait, tell it what has happened.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use async_io::{Async, Timer};
+use nova_agent_core::effect::{EffectId, Outcome};
+use nova_agent_system::{Demand, Driver, Launch, Signals, System};
+
+use crate::effect::perform;
+
+/// How often the store is read before something else has its turn.
+const READS_MAX: usize = 64;
+
+/// Serves the host's requests until a signal says to leave and everything in hand is finished.
+///
+/// # Errors
+/// If the system cannot wait for the signals.
+pub async fn run(launch: Launch, signals: Signals) -> io::Result<()> {
+    let signals = Async::new_nonblocking(signals)?;
+    // Should that fail, nobody could be told to leave.
+    run_until(launch, async { _ = signals.readable().await }).await;
+    Ok(())
+}
+
+/// Serves the host's requests until `leave` is ready and everything in hand is finished.
+///
+/// Dropped before, it leaves at once: a program of the guest that runs is killed, and its request stays in the store for
+/// the next agent.
+pub async fn run_until(launch: Launch, leave: impl Future<Output = ()>) {
+    let mut agent = Agent::new(launch);
+    let mut leave = pin!(leave);
+    let mut is_leaving = false;
+    while let ControlFlow::Continue(deadline) = agent.drain() {
+        let happened = poll_fn(|context| {
+            let mut happened = agent.poll_effects(context);
+            if !is_leaving && leave.as_mut().poll(context).is_ready() {
+                is_leaving = true;
+                happened.push(Happened::Leave);
+            }
+            happened.extend(agent.poll_store(context));
+            if happened.is_empty() && agent.poll_deadline(deadline, context).is_pending() {
+                return Poll::Pending;
+            }
+            Poll::Ready(happened)
+        })
+        .await;
+        for happened in happened {
+            agent.tell(happened);
+        }
+        agent.driver.tick();
+    }
+}
+
+struct Agent {
+    driver: Driver<Async<OwnedFd>>,
+    system: Arc<System>,
+    effects: Vec<Performing>,
+    timer: Timer,
+    /// What the timer is set to.
+    alarm: Option<Instant>,
+}
+
+struct Performing {
+    id: EffectId,
+    outcome: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+}
+
+enum Happened {
+    Completed(EffectId, Outcome),
+    Leave,
+    StoreReadable,
+    StoreWritable,
+}
+
+impl Agent {
+    fn new(launch: Launch) -> Self {
+        let (driver, system) = launch.split();
+        Self { driver, system: Arc::new(system), effects: Vec::new(), timer: Timer::never(), alarm: None }
+    }
+
+    /// Does what the driver demands, until that is to wait or to leave.
+    fn drain(&mut self) -> ControlFlow<(), Option<Instant>> {
+        loop {
+            match self.driver.poll(attach) {
+                Demand::Exit => return ControlFlow::Break(()),
+                Demand::Perform(id, effect) => {
+                    let outcome = Box::pin(perform(Arc::clone(&self.system), effect));
+                    self.effects.push(Performing { id, outcome });
+                }
+                Demand::Wait(deadline) => return ControlFlow::Continue(deadline),
+            }
+        }
+    }
+
+    fn tell(&mut self, happened: Happened) {
+        match happened {
+            Happened::Completed(id, outcome) => self.driver.complete(id, outcome),
+            Happened::Leave => self.driver.terminate(),
+            Happened::StoreReadable => return self.receive(),
+            Happened::StoreWritable => self.driver.flush(),
+        }
+        // Should this be the end, it is so at the next turn as well.
+        let _ = self.drain();
+    }
+
+    /// Looks before it waits again, as waiting takes more system calls than looking.
+    fn receive(&mut self) {
+        for _ in 0..READS_MAX {
+            let has_more = self.driver.receive();
+            let _ = self.drain();
+            if !has_more {
+                return;
+            }
+        }
+    }
+
+    fn poll_effects(&mut self, context: &mut Context<'_>) -> Vec<Happened> {
+        let mut happened = Vec::new();
+        self.effects.retain_mut(|Performing { id, outcome }| match outcome.as_mut().poll(context) {
+            Poll::Ready(outcome) => {
+                happened.push(Happened::Completed(*id, outcome));
+                false
+            }
+            Poll::Pending => true,
+        });
+        happened
+    }
+
+    fn poll_store(&self, context: &mut Context<'_>) -> Vec<Happened> {
+        let Some((_, store)) = self.driver.store() else { return Vec::new() };
+        let mut happened = Vec::new();
+        // An error is found by reading or writing.
+        if self.driver.is_sending() && store.poll_writable(context).is_ready() {
+            happened.push(Happened::StoreWritable);
+        }
+        if store.poll_readable(context).is_ready() {
+            happened.push(Happened::StoreReadable);
+        }
+        happened
+    }
+
+    fn poll_deadline(&mut self, deadline: Option<Instant>, context: &mut Context<'_>) -> Poll<()> {
+        if self.alarm != deadline {
+            self.alarm = deadline;
+            match deadline {
+                Some(deadline) => self.timer.set_at(deadline),
+                None => self.timer = Timer::never(),
+            }
+        }
+        Pin::new(&mut self.timer).poll(context).map(|_| self.alarm = None)
+    }
+}
+
+/// The driver closes its own descriptor as it sees fit, right after it drops this one.
+fn attach(store: BorrowedFd<'_>) -> io::Result<Async<OwnedFd>> {
+    Async::new_nonblocking(store.try_clone_to_owned()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_executor_can_run_it() {
+        fn assert_send<F: Future + Send>(_: impl Fn(Launch, Signals) -> F) {}
+
+        assert_send(run);
+    }
+}

@@ -1,0 +1,100 @@
+//! The loop: do what the driver demands, wait for one thing to happen, tell the driver.
+
+use std::io;
+use std::iter::repeat;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nova_agent_core::effect::Effect;
+use nova_agent_system::{Demand, Driver, Launch, Signals};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::worker::Worker;
+
+/// Serves the host's requests until a signal says to leave and everything in hand is finished.
+///
+/// # Errors
+/// If the system refuses a thread, or cannot wait.
+pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
+    let (mut driver, system) = launch.split();
+    let mut worker = Worker::start(Arc::new(system))?;
+    loop {
+        let ControlFlow::Continue(deadline) = drain(&mut driver, &worker)? else { return Ok(()) };
+        for happened in wait(&driver, &worker, &signals, deadline)? {
+            match happened {
+                Happened::Completed => {
+                    let (id, outcome) = worker.take()?;
+                    driver.complete(id, outcome);
+                }
+                Happened::Signal => {
+                    signals.take();
+                    driver.terminate();
+                }
+                Happened::StoreWritable => driver.flush(),
+                Happened::StoreReadable => {
+                    driver.receive();
+                }
+            }
+            // Should this be the end, it is so at the next turn as well.
+            let _ = drain(&mut driver, &worker)?;
+        }
+        driver.tick();
+    }
+}
+
+/// Does what the driver demands, until that is to wait or to leave.
+fn drain(driver: &mut Driver<()>, worker: &Worker) -> io::Result<ControlFlow<(), Option<Instant>>> {
+    loop {
+        match driver.poll(|_| Ok(())) {
+            Demand::Exit => return Ok(ControlFlow::Break(())),
+            // A key exchange does not wait for a program that runs.
+            Demand::Perform(id, effect @ Effect::Entropy { .. }) => driver.complete(id, worker.perform_here(effect)),
+            Demand::Perform(id, effect @ (Effect::Probe(_) | Effect::Step(_))) => worker.perform(id, effect)?,
+            Demand::Wait(deadline) => return Ok(ControlFlow::Continue(deadline)),
+        }
+    }
+}
+
+enum Happened {
+    Completed,
+    Signal,
+    StoreReadable,
+    StoreWritable,
+}
+
+/// Waits until something happens, or until the deadline.
+fn wait(
+    driver: &Driver<()>,
+    worker: &Worker,
+    signals: &Signals,
+    deadline: Option<Instant>,
+) -> io::Result<impl Iterator<Item = Happened> + use<>> {
+    let mut fds = Vec::with_capacity(3);
+    fds.push(PollFd::from_borrowed_fd(worker.as_fd(), PollFlags::IN));
+    fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
+    if let Some((store, ())) = driver.store() {
+        let write = if driver.is_sending() { PollFlags::OUT } else { PollFlags::empty() };
+        fds.push(PollFd::from_borrowed_fd(store, PollFlags::IN | write));
+    }
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    // A time that the system cannot express is beyond all deadlines.
+    let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let mut ready = fds.iter().map(PollFd::revents).chain(repeat(PollFlags::empty()));
+    let mut next = || ready.next().unwrap_or_else(PollFlags::empty);
+    let (completed, signal, store) = (next(), next(), next());
+    let happened = [
+        (!completed.is_empty()).then_some(Happened::Completed),
+        (!signal.is_empty()).then_some(Happened::Signal),
+        store.contains(PollFlags::OUT).then_some(Happened::StoreWritable),
+        // The end and an error are found by reading.
+        (!store.difference(PollFlags::OUT).is_empty()).then_some(Happened::StoreReadable),
+    ];
+    Ok(happened.into_iter().flatten())
+}

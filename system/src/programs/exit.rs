@@ -1,0 +1,96 @@
+//! Learning that a program has ended, without a thread that waits for it.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Pid;
+use signal_hook::SigId;
+use signal_hook::consts::SIGCHLD;
+
+/// A descriptor that becomes readable when a program has, or may have, ended. The program is not reaped by that.
+#[derive(Debug)]
+pub(super) enum ExitWatch {
+    /// Stays readable from the program's end on (`pidfd_open(2)`, Linux since 5.3).
+    Process(OwnedFd),
+    /// Gets a byte with every SIGCHLD, whichever program it is for.
+    Signal { pipe: UnixStream, handler: SigId },
+}
+
+impl ExitWatch {
+    /// Watches a child of this process. It may have ended before: a [`ExitWatch::Signal`] does not tell that.
+    pub(super) fn new(pid: Pid) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        if let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+            return Ok(Self::Process(fd));
+        }
+        let _ = pid;
+        Self::by_signal()
+    }
+
+    fn by_signal() -> io::Result<Self> {
+        let (pipe, write) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        let handler = signal_hook::low_level::pipe::register(SIGCHLD, write)?;
+        Ok(Self::Signal { pipe, handler })
+    }
+
+    /// Makes it readable only by what happens from now on, unless the program itself has ended.
+    pub(super) fn rearm(&mut self) {
+        if let Self::Signal { pipe, .. } = self {
+            // It does not block: the end is an error.
+            while pipe.read(&mut [0; 64]).is_ok_and(|len| len > 0) {}
+        }
+    }
+}
+
+impl AsFd for ExitWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Process(fd) => fd.as_fd(),
+            Self::Signal { pipe, .. } => pipe.as_fd(),
+        }
+    }
+}
+
+impl Drop for ExitWatch {
+    fn drop(&mut self) {
+        if let Self::Signal { handler, .. } = self {
+            signal_hook::low_level::unregister(*handler);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    fn is_readable(watch: &ExitWatch, within: Duration) -> bool {
+        let timeout = Timespec::try_from(within).unwrap();
+        poll(&mut [PollFd::new(watch, PollFlags::IN)], Some(&timeout)).unwrap() > 0
+    }
+
+    #[test]
+    fn the_end_of_a_program_makes_either_watch_readable() {
+        let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let by_process = ExitWatch::new(Pid::from_child(&child)).unwrap();
+        let mut by_signal = ExitWatch::by_signal().unwrap();
+        drop(child.stdin.take());
+        for watch in [&by_process, &by_signal] {
+            assert!(is_readable(watch, Duration::from_secs(10)));
+        }
+        child.wait().unwrap();
+        by_signal.rearm();
+        // Other tests have children, too.
+        let rests = |watch: &mut ExitWatch| {
+            watch.rearm();
+            !is_readable(watch, Duration::from_millis(1))
+        };
+        assert!((0..10_000).any(|_| rests(&mut by_signal)));
+    }
+}

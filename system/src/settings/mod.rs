@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nova_agent_core::effect::GuestPath;
 
-pub use self::command_line::{Command, CommandLine};
+pub use self::command_line::{Command, CommandLine, Instead};
 use self::file::ConfigFile;
 use crate::logging::{LogLevel, LogTarget};
 use crate::root::Root;
@@ -17,6 +17,9 @@ use crate::transport::StoreAddress;
 
 /// The configuration file if none is named; it may be missing.
 pub const CONFIG_FILE: GuestPath = GuestPath::constant("/etc/nova-agent/config.toml");
+
+/// Exit code of a command line or configuration that cannot be used, as most programs have it.
+pub(crate) const UNUSABLE: u8 = 2;
 
 /// How the agent behaves.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -139,12 +142,14 @@ fn open_root(sandbox: Option<&Path>) -> Result<Root, SettingsError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
     fn load(arguments: &[&str]) -> Result<Settings, SettingsError> {
-        Settings::load(&CommandLine::parse_from([&["nova-agent"], arguments].concat()))
+        Settings::load(&command_line(arguments))
+    }
+
+    fn command_line(arguments: &[&str]) -> CommandLine {
+        CommandLine::parse(arguments).unwrap()
     }
 
     fn sandbox(config: &str) -> tempfile::TempDir {

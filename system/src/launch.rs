@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use nova_agent_core::Machine;
 use nova_agent_core::agent::{Config, Report, Severity};
 
@@ -13,13 +12,10 @@ use crate::logging::{self, LogTarget};
 use crate::preview::{self, Source};
 use crate::root::Root;
 use crate::service::{InstanceLock, ServiceManager};
-use crate::settings::{Command, CommandLine, Settings};
+use crate::settings::{Command, CommandLine, Settings, UNUSABLE};
 use crate::signals::Signals;
 use crate::system::System;
 use crate::transport::StoreAddress;
-
-/// Exit code of a command line or configuration that cannot be used (`sysexits.h`, `EX_USAGE`). `clap` uses 2.
-const UNUSABLE: u8 = 2;
 
 /// An agent that is about to start, for a runtime to drive.
 #[derive(Debug)]
@@ -66,7 +62,10 @@ impl Launch {
 /// Exit codes: 0 after SIGTERM or SIGINT, or when the plan has been shown; 1 if the agent cannot run here, or there is no
 /// plan; 2 for a bad command line or configuration.
 pub fn launch(run: impl FnOnce(Launch, Signals) -> io::Result<()>) -> ExitCode {
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::of_process() {
+        Ok(command_line) => command_line,
+        Err(instead) => return instead.say(),
+    };
     let settings = match Settings::load(&command_line) {
         Ok(settings) => settings,
         Err(error) => {

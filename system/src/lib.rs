@@ -34,7 +34,7 @@ pub use self::preview::{HostFileError, read_host_file};
 pub use self::programs::PATH;
 pub use self::root::{EFFECTS_FILE, Root, STAND_INS};
 pub use self::service::{EXPECT_STOP, InstanceLock, LockError, ServiceManager};
-pub use self::settings::{CONFIG_FILE, Command, CommandLine, Settings, SettingsError};
+pub use self::settings::{CONFIG_FILE, Command, CommandLine, Instead, Settings, SettingsError};
 pub use self::signals::Signals;
 pub use self::system::System;
 pub use self::transport::{OpenError, StoreAddress, Transport};

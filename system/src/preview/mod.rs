@@ -3,6 +3,7 @@
 mod host_file;
 mod host_store;
 mod text;
+mod unified;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

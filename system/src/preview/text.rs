@@ -1,19 +1,16 @@
 //! A plan in a form that people read, and that `patch` understands as far as it is about files.
 
 use core::fmt::Write;
-use core::time::Duration;
 use std::borrow::Cow;
 
 use nova_agent_core::effect::{ExistingMode, FileMode, FileState, Snapshot, Step, WriteFile};
 use nova_agent_core::plan::{Action, Await, PlanStep};
 use nova_agent_core::render::Configuration;
-use similar::TextDiff;
+
+use super::unified::unified;
 
 /// What the name of a setting has in it whose value nobody shall see: those of keyfiles, netplan, netctl and interfaces(5).
 const SECRETS: [&str; 6] = ["key", "pass", "pin=", "psk", "secret", "token"];
-
-/// After this time a difference may be shown larger than it is.
-const DIFF_MAX: Duration = Duration::from_secs(2);
 
 /// Files first, as a unified diff and what is no text, then what would be run, then what would be told.
 pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> String {
@@ -71,8 +68,7 @@ fn diff(text: &mut String, write: &WriteFile, snapshot: &Snapshot) -> core::fmt:
     };
     let new = String::from_utf8_lossy(content.expose());
     let before = if old_mode.is_some() { format!("a{path}") } else { String::from("/dev/null") };
-    let diff = TextDiff::configure().timeout(DIFF_MAX).diff_lines(old.as_ref(), new.as_ref());
-    let hunks: String = diff.unified_diff().iter_hunks().map(|hunk| hunk.to_string()).collect();
+    let hunks = unified(&old, &new);
     if !hunks.is_empty() {
         writeln!(text, "--- {before}\n+++ b{path}")?;
     }

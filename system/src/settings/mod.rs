@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nova_agent_core::effect::GuestPath;
 
-pub use self::command_line::{Command, CommandLine};
+pub use self::command_line::{Command, CommandLine, Instead};
 use self::file::ConfigFile;
 use crate::logging::{LogLevel, LogTarget};
 use crate::root::Root;
@@ -17,6 +17,9 @@ use crate::transport::StoreAddress;
 
 /// The configuration file if none is named; it may be missing.
 pub const CONFIG_FILE: GuestPath = GuestPath::constant("/etc/nova-agent/config.toml");
+
+/// Exit code of a command line or configuration that cannot be used, as most programs have it.
+pub(crate) const UNUSABLE: u8 = 2;
 
 /// How the agent behaves.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,7 +98,7 @@ impl Settings {
             reset_network: command_line.reset_network,
             log_level: command_line.log_level.unwrap_or(file.log.level),
             log_target,
-            rescan: Some(Duration::from_secs(file.rescan_seconds.into())).filter(|interval| !interval.is_zero()),
+            rescan: interval(file.rescan_seconds),
             inject_files: file.inject_files,
             allow_empty_password: file.allow_empty_password,
         })
@@ -110,6 +113,28 @@ impl Settings {
     }
 }
 
+/// As without a configuration file and with an empty command line.
+impl Default for Settings {
+    fn default() -> Self {
+        let ConfigFile { xenstore, rescan_seconds, inject_files, allow_empty_password, log } = ConfigFile::default();
+        Self {
+            xenstore,
+            sandbox: None,
+            reset_network: false,
+            log_level: log.level,
+            log_target: LogTarget::Stderr,
+            rescan: interval(rescan_seconds),
+            inject_files,
+            allow_empty_password,
+        }
+    }
+}
+
+/// Zero seconds are never.
+fn interval(seconds: u32) -> Option<Duration> {
+    Some(Duration::from_secs(seconds.into())).filter(|interval| !interval.is_zero())
+}
+
 fn open_root(sandbox: Option<&Path>) -> Result<Root, SettingsError> {
     let root = sandbox.map_or_else(Root::guest, Root::sandbox);
     root.map_err(|source| SettingsError::Unreadable { path: sandbox.unwrap_or_else(|| Path::new("/")).into(), source })
@@ -117,12 +142,14 @@ fn open_root(sandbox: Option<&Path>) -> Result<Root, SettingsError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
     fn load(arguments: &[&str]) -> Result<Settings, SettingsError> {
-        Settings::load(&CommandLine::parse_from([&["nova-agent"], arguments].concat()))
+        Settings::load(&command_line(arguments))
+    }
+
+    fn command_line(arguments: &[&str]) -> CommandLine {
+        CommandLine::parse(arguments).unwrap()
     }
 
     fn sandbox(config: &str) -> tempfile::TempDir {
@@ -147,6 +174,7 @@ mod tests {
             allow_empty_password: false,
         };
         assert_eq!(settings, expected);
+        assert_eq!(Settings { sandbox: expected.sandbox, ..Settings::default() }, settings);
     }
 
     #[test]

@@ -11,12 +11,14 @@
     reason = "helpers of tests may fail the test"
 )]
 
+mod device;
 mod process;
 mod rig;
 mod runtime;
 mod sandbox;
 mod witness;
 
+pub use self::device::Device;
 pub use self::process::AgentProcess;
 pub use self::rig::{Answer, DOMID, Rig, refusal};
 pub use self::runtime::Runtime;

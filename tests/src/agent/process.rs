@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -30,20 +29,22 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    /// Starts an agent. Its log, which is captured, has the level that is asked for; `arguments` come last.
+    /// Starts an agent with the last of `argv`, the others being what it is run by. Its log, which is captured, has the
+    /// level that is asked for; `arguments` come last.
     #[must_use]
     pub fn start(
-        binary: &Path,
-        xenstore: &Path,
+        argv: &[impl AsRef<OsStr>],
+        xenstore: &str,
         sandbox: &Sandbox,
         log_level: &str,
         arguments: &[impl AsRef<OsStr>],
     ) -> Self {
-        let mut command = bound_to_thread(binary);
-        command.arg("--xenstore").arg(format!("unix:{}", xenstore.display()));
+        let (program, rest) = argv.split_first().expect("a program");
+        let mut command = bound_to_thread(program);
+        command.args(rest).args(["--xenstore", xenstore]);
         command.arg("--sandbox").arg(sandbox.root()).args(["--log-level", log_level]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.as_ref().display()));
         let stderr = child.stderr.take().expect("standard error is a pipe");
         let log = Arc::new(Log::default());
         let reader = thread::spawn({

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{AgentProcess, Runtime, Sandbox, Seen, Witness};
+use super::{AgentProcess, Device, Runtime, Sandbox, Seen, Witness};
 use crate::child::bound_to_thread;
 use crate::host::{self, Domain, Host};
 use crate::json_oracle::Verdict;
@@ -35,6 +35,8 @@ pub struct Rig {
     agent: Option<AgentProcess>,
     host: Host,
     witness: Witness,
+    /// Between the agent and what follows, if there is one.
+    device: Option<Device>,
     /// Between agent and store, if there is one.
     proxy: Option<Proxy>,
     store: Store,
@@ -43,6 +45,8 @@ pub struct Rig {
     domain: Domain,
     runtime: Runtime,
     log_level: String,
+    /// What the agent is run by.
+    launcher: Vec<OsString>,
     arguments: Vec<OsString>,
 }
 
@@ -107,8 +111,21 @@ impl Rig {
         let witness = Witness::start(&store.dom0_socket());
         let sandbox = Sandbox::new();
         let log_level = String::from("info");
-        let (agent, proxy, arguments) = (None, None, Vec::new());
-        Self { agent, host, witness, proxy, store, sandbox, kind, domain, runtime, log_level, arguments }
+        Self {
+            agent: None,
+            host,
+            witness,
+            device: None,
+            proxy: None,
+            store,
+            sandbox,
+            kind,
+            domain,
+            runtime,
+            log_level,
+            launcher: Vec::new(),
+            arguments: Vec::new(),
+        }
     }
 
     /// Sets how much the next agent logs.
@@ -132,6 +149,22 @@ impl Rig {
         self.proxy.as_ref().expect("the test has inserted a proxy")
     }
 
+    /// Puts a device between the store and the next agents, which takes every message as a kernel does.
+    pub fn insert_device(&mut self) {
+        self.device = Some(Device::start(&self.agent_socket()));
+    }
+
+    /// The device that was inserted.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.device.as_ref().expect("the test has inserted a device")
+    }
+
+    /// Has the next agents run by another program.
+    pub fn set_launcher(&mut self, launcher: impl IntoIterator<Item = impl Into<OsString>>) {
+        self.launcher = launcher.into_iter().map(Into::into).collect();
+    }
+
     /// Starts an agent and waits until the requests that are there are answered. One that runs is killed before.
     pub fn start_agent(&mut self) -> &mut AgentProcess {
         self.launch_agent();
@@ -150,8 +183,15 @@ impl Rig {
     /// Starts one more agent for the same guest.
     #[must_use]
     pub fn second_agent(&self) -> AgentProcess {
-        let xenstore = self.agent_socket();
-        AgentProcess::start(&self.runtime.binary(), &xenstore, &self.sandbox, &self.log_level, &self.arguments)
+        let (mut argv, xenstore) = match &self.device {
+            Some(device) => {
+                (device.door().into_iter().map(OsString::from).collect(), device.path().display().to_string())
+            }
+            None => (Vec::new(), format!("unix:{}", self.agent_socket().display())),
+        };
+        argv.extend(self.launcher.iter().cloned());
+        argv.push(self.runtime.binary().into());
+        AgentProcess::start(&argv, &xenstore, &self.sandbox, &self.log_level, &self.arguments)
     }
 
     /// Runs the agent's binary to its end, on this store and guest.

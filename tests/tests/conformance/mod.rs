@@ -11,6 +11,7 @@ mod collection;
 mod commands;
 mod connection;
 mod crash;
+mod device;
 mod files;
 mod idle;
 mod life;

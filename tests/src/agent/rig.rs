@@ -1,7 +1,7 @@
 //! A store, a domain in it, a sandbox, an agent and a host.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub struct Rig {
     runtime: Runtime,
     log_level: String,
     /// What the agent is run by.
-    launcher: Vec<OsString>,
+    launcher: Option<OsString>,
     arguments: Vec<OsString>,
 }
 
@@ -123,7 +123,7 @@ impl Rig {
             domain,
             runtime,
             log_level,
-            launcher: Vec::new(),
+            launcher: None,
             arguments: Vec::new(),
         }
     }
@@ -160,9 +160,9 @@ impl Rig {
         self.device.as_ref().expect("the test has inserted a device")
     }
 
-    /// Has the next agents run by another program.
-    pub fn set_launcher(&mut self, launcher: impl IntoIterator<Item = impl Into<OsString>>) {
-        self.launcher = launcher.into_iter().map(Into::into).collect();
+    /// Has the next agents run as on a kernel before Linux 5.1, which has no `pidfd_open`.
+    pub fn use_old_kernel(&mut self) {
+        self.launcher = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored/old-kernel").into());
     }
 
     /// Starts an agent and waits until the requests that are there are answered. One that runs is killed before.
@@ -183,13 +183,13 @@ impl Rig {
     /// Starts one more agent for the same guest.
     #[must_use]
     pub fn second_agent(&self) -> AgentProcess {
-        let (mut argv, xenstore) = match &self.device {
+        let (mut argv, xenstore): (Vec<OsString>, String) = match &self.device {
             Some(device) => {
                 (device.door().into_iter().map(OsString::from).collect(), device.path().display().to_string())
             }
             None => (Vec::new(), format!("unix:{}", self.agent_socket().display())),
         };
-        argv.extend(self.launcher.iter().cloned());
+        argv.extend(self.launcher.clone());
         argv.push(self.runtime.binary().into());
         AgentProcess::start(&argv, &xenstore, &self.sandbox, &self.log_level, &self.arguments)
     }

@@ -126,6 +126,40 @@ fn a_hundred_programs_in_a_row_leave_nothing_open() {
     });
 }
 
+#[test]
+fn a_kernel_that_cannot_watch_processes_will_do() {
+    on_with(&PLACES, |rig| {
+        install(rig);
+        rig.use_old_kernel();
+        let agent = rig.start_agent();
+        let pidfds = |rig: &mut Rig| {
+            let files = fs::read_dir(format!("/proc/{}/fd", rig.agent().id())).unwrap();
+            let targets = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+            targets.filter(|target| target.to_string_lossy().contains("pidfd")).count()
+        };
+        assert!(agent.is_running());
+        // The first of two seconds, and two more until it is killed, for each interface.
+        rig.sandbox().stand_in("ip", "trap '' TERM; echo $$ >>pids; while :; do sleep 1; done");
+        rig.sandbox().stand_in("ifup", "sleep 1; echo $1 >>ups");
+        let before = rig.agent().processor_time();
+        rig.post_as("reset", RESET_NETWORK);
+        rig.wait_until("a program runs", |rig| rig.sandbox().exists("/pids"));
+        assert_eq!(rig.ask(VERSION).code, "0");
+        assert_eq!(pidfds(rig), 0, "the kernel is too new");
+        assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
+        assert!(rig.agent().processor_time() - before < 50, "it does not wait, it looks");
+        assert_eq!(rig.sandbox().read("/ups").iter().filter(|byte| **byte == b'\n').count(), 2);
+        let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
+        assert_eq!(pids.split_whitespace().count(), 2, "{pids}");
+        rig.wait_until("nothing is left running", |_| pids.split_whitespace().all(is_gone));
+
+        rig.host().set_password(&super::secret("Tr0ub4dor&3")).unwrap();
+        rig.host().inject_file("/etc/motd", b"hi").unwrap();
+        rig.agent().terminate();
+        assert_eq!(rig.agent().wait().code(), Some(0));
+    });
+}
+
 /// Has a network reset, and asks for the version all the while. Returns the reset's answer.
 fn reset_while_asking(rig: &mut Rig) -> Answer {
     rig.post_as("reset", RESET_NETWORK);
@@ -162,9 +196,13 @@ fn descriptors(rig: &mut Rig) -> usize {
 
 fn on_debian(test: impl Fn(&mut Rig) + Sync) {
     on_with(&PLACES, |rig| {
-        rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
-        rig.host().provision(&Server::two_networks()).unwrap();
+        install(rig);
         rig.start_agent();
         test(rig);
     });
+}
+
+fn install(rig: &mut Rig) {
+    rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+    rig.host().provision(&Server::two_networks()).unwrap();
 }

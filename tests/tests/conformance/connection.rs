@@ -116,7 +116,7 @@ fn a_store_that_stalls_does_not_keep_the_agent_from_leaving() {
                     .enumerate()
             {
                 rig.start_agent();
-                rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+                rest(rig);
                 match fault {
                     Some(number) => rig.proxy().set_fault(number, Fault::Stall),
                     None => rig.proxy().stall(),
@@ -189,6 +189,17 @@ fn stuff_the_way(rig: &mut Rig) {
         std::mem::replace(&mut before, now) == now
     });
     assert!(rig.list("data/host").len() > 10, "the agent can still write");
+}
+
+/// Waits until the agent has nothing in hand, and nothing is on its way.
+pub(super) fn rest(rig: &mut Rig) {
+    rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+    let mut before = rig.proxy().count();
+    rig.wait_until("no message is on its way", |rig| {
+        thread::sleep(Duration::from_millis(300));
+        let now = rig.proxy().count();
+        std::mem::replace(&mut before, now) == now
+    });
 }
 
 /// A request to inject a file.

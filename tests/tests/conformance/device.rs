@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nova_agent_tests::agent::{Answer, Rig};
 use nova_agent_tests::host::Server;
 
-use super::{REAL, VERSION, on_then, secret};
+use super::connection::rest;
+use super::{DEVICES, REAL, VERSION, on_then, secret};
 
 #[test]
 fn every_command_works_on_a_device() {
@@ -63,12 +64,7 @@ fn a_device_that_falls_silent_keeps_nobody_from_stopping_the_agent() {
             rig.insert_device();
             rig.start_agent();
             rig.host().version().unwrap();
-            let mut before = rig.proxy().count();
-            rig.wait_until("nothing is in hand", |rig| {
-                thread::sleep(Duration::from_millis(200));
-                let now = rig.proxy().count();
-                std::mem::replace(&mut before, now) == now
-            });
+            rest(rig);
             rig.proxy().stall();
             rig.post_as("unread", VERSION);
             // Time enough for a loop to show.
@@ -106,9 +102,8 @@ fn every_command(rig: &mut Rig) {
 /// Runs a test with a fresh rig on both daemons, whose domain has a device that watches what is done with it.
 fn on_a_device(test: impl Fn(&mut Rig) + Sync) {
     on_then(
-        &REAL,
+        &DEVICES,
         |rig| {
-            rig.insert_device();
             test(rig);
             assert_eq!(rig.device().complaints(), "");
         },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nova_agent_core::agent::RESPONSE_TIMEOUT;
 
-use super::{everywhere, secret};
+use super::{DEVICES, EVERYWHERE, on, secret};
 
 /// Less than the time after which the first response is removed, which is something to do.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 fn an_idle_agent_is_never_scheduled() {
     const { assert!(WINDOW.as_secs() * 2 < RESPONSE_TIMEOUT.as_secs()) }
 
-    everywhere(|rig| {
+    on(&[&EVERYWHERE[..], &DEVICES].concat(), |rig| {
         rig.host().version().unwrap();
         rig.host().set_password(&secret("Tr0ub4dor&3")).unwrap();
         rig.host().inject_file("/etc/motd", b"hi").unwrap();

@@ -41,8 +41,18 @@ const VERSION: &str = r#"{"name": "version", "value": "agent"}"#;
 #[derive(Clone, Copy, Debug)]
 struct Place {
     store: StoreKind,
-    /// Whether the agent is in dom0 and not in an unprivileged domain.
-    is_dom0: bool,
+    seat: Seat,
+}
+
+/// What the store takes the agent for, and over what.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Seat {
+    /// An unprivileged domain, over a file that behaves as the device of Linux.
+    Device,
+    /// Dom0, over the daemon's own socket.
+    Dom0,
+    /// An unprivileged domain, over a socket.
+    Domain,
 }
 
 /// Every store there is, with the agent as an unprivileged domain. Permissions, quotas and restores exist only there.
@@ -65,18 +75,29 @@ const EMBEDDED: [Place; 2] = [Place::domain(StoreKind::EmbeddedC), Place::domain
 /// The daemons.
 const REAL: [Place; 2] = [Place::domain(StoreKind::RealC), Place::domain(StoreKind::RealOxen)];
 
+/// The daemons, with the kernel's device in front of the agent.
+const DEVICES: [Place; 2] =
+    [Place { store: StoreKind::RealC, seat: Seat::Device }, Place { store: StoreKind::RealOxen, seat: Seat::Device }];
+
 impl Place {
     const fn domain(store: StoreKind) -> Self {
-        Self { store, is_dom0: false }
+        Self { store, seat: Seat::Domain }
     }
 
     const fn dom0(store: StoreKind) -> Self {
-        Self { store, is_dom0: true }
+        Self { store, seat: Seat::Dom0 }
     }
 
     /// A rig without an agent.
     fn rig(self) -> Rig {
-        if self.is_dom0 { Rig::in_dom0(RUNTIME, self.store) } else { Rig::new(RUNTIME, self.store) }
+        if self.seat == Seat::Dom0 {
+            return Rig::in_dom0(RUNTIME, self.store);
+        }
+        let mut rig = Rig::new(RUNTIME, self.store);
+        if self.seat == Seat::Device {
+            rig.insert_device();
+        }
+        rig
     }
 }
 

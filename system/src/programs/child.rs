@@ -41,8 +41,8 @@ pub(crate) struct Child {
     tail: Tail,
     phase: Phase,
     deadline: Instant,
-    /// There may be more to see, although no source will say so again.
-    has_more: bool,
+    /// Since when there may be more to see, although no source will say so again.
+    has_more: Option<Instant>,
     accept: Vec<i32>,
     /// Must not be seen in what the program printed.
     conceal: Option<Secret>,
@@ -86,6 +86,7 @@ impl Child {
         // The command holds our copies of the ends that the program prints to.
         drop(command);
 
+        let now = Instant::now();
         match Self::watch(&mut process, stdin) {
             Ok((group, exit, input)) => Ok(Self {
                 process,
@@ -95,9 +96,9 @@ impl Child {
                 output: Some(File::from(output)),
                 tail: Tail::default(),
                 phase: Phase::Running,
-                deadline: after(Instant::now(), timeout.min(TIMEOUT_MAX)),
+                deadline: after(now, timeout.min(TIMEOUT_MAX)),
                 // It may have ended before anybody watched.
-                has_more: true,
+                has_more: Some(now),
                 accept,
                 conceal,
                 is_over: false,
@@ -122,7 +123,7 @@ impl Child {
 
     /// When to call [`Child::advance`] even if no source is ready.
     pub(crate) fn deadline(&self) -> Instant {
-        if self.has_more { Instant::now() } else { self.deadline }
+        self.has_more.unwrap_or(self.deadline)
     }
 
     /// Does what can be done without waiting. Returns the outcome once the program is over; it is inert afterwards.
@@ -132,9 +133,9 @@ impl Child {
         }
         self.exit.rearm();
         self.feed();
-        self.listen();
+        self.listen(now);
         if self.has_ended() {
-            return Some(self.finish());
+            return Some(self.finish(now));
         }
         if now < self.deadline {
             return None;
@@ -186,12 +187,12 @@ impl Child {
         }
     }
 
-    fn listen(&mut self) {
+    fn listen(&mut self, now: Instant) {
         /// Reads in a row, so that a program that prints without end does not keep its own timeout from being seen.
         const READS: usize = 64;
 
         let mut buffer = [0; 8192];
-        self.has_more = false;
+        self.has_more = None;
         for _ in 0..READS {
             let Some(output) = &mut self.output else { return };
             match output.read(&mut buffer) {
@@ -202,7 +203,7 @@ impl Child {
                 Err(_) => self.output = None,
             }
         }
-        self.has_more = self.output.is_some();
+        self.has_more = self.output.is_some().then_some(now);
     }
 
     /// Whether the program is a zombie. It is left one, so that the number of its group cannot be anybody else's yet.
@@ -211,11 +212,11 @@ impl Child {
         !matches!(rustix::process::waitid(WaitId::Pid(self.group), options), Ok(None))
     }
 
-    fn finish(&mut self) -> Outcome {
+    fn finish(&mut self, now: Instant) -> Outcome {
         self.is_over = true;
         // What it printed before its end is in the pipe by now. What a daemon that it started prints later is not waited
         // for, and a daemon is left alone.
-        self.listen();
+        self.listen(now);
         if self.phase != Phase::Running {
             self.signal(Signal::KILL);
         }

@@ -22,6 +22,10 @@ version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # What a fresh machine may lack, unpacked below .cache.
 tools = tools=$$(tests/tools/setup) && eval "$$tools" &&
 stores = tests/xenstored/setup &&
+# The suite that is the same for every runtime. Its tests mostly wait, so that more of them than there are processors run
+# at the same time.
+conformance = --package nova-agent-tests $(patsubst %,--test agent_%,blocking mio async)
+WAITING = 6
 # What the tests of whole guests did, shown again at the end.
 tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt
 
@@ -56,10 +60,13 @@ purity:
 unit:
 	$(CARGO) build --workspace --bins
 	rm -f $(tables)
-	$(stores) $(tools) { $(CARGO) test --workspace --no-fail-fast; status=$$?; cat $(tables); exit $$status; }
+	$(stores) $(tools) { failed=0; \
+	$(CARGO) test --workspace --no-fail-fast -- --skip conformance:: || failed=1; \
+	$(CARGO) test $(conformance) --no-fail-fast -- --test-threads $(WAITING) || failed=1; \
+	cat $(tables); exit $$failed; }
 
 conformance:
-	$(stores) $(tools) exec $(if $(AGENT),env NOVA_AGENT=$(abspath $(AGENT))) $(CARGO) test --package nova-agent-tests --test agent_$(RUNTIME)
+	$(stores) $(tools) exec $(if $(AGENT),env NOVA_AGENT=$(abspath $(AGENT))) $(CARGO) test --package nova-agent-tests --test agent_$(RUNTIME) -- --test-threads $(WAITING)
 
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host

@@ -40,6 +40,7 @@ fn told_to_leave_at_any_moment_it_loses_no_request_and_answers_none_twice() {
     });
 }
 
+#[expect(clippy::print_stdout, reason = "shown when the test fails")]
 fn ended_under_load(end: impl Fn(&mut AgentProcess) + Sync) {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().unwrap_or_else(|_| panic!("{SEED} is not a number")),

@@ -35,14 +35,15 @@ impl AgentProcess {
     pub fn start(
         argv: &[impl AsRef<OsStr>],
         xenstore: &str,
-        sandbox: &Sandbox,
+        sandbox: Option<&Sandbox>,
         log_level: &str,
         arguments: &[impl AsRef<OsStr>],
     ) -> Self {
         let (program, rest) = argv.split_first().expect("a program");
         let mut command = bound_to_thread(program);
         command.args(rest).args(["--xenstore", xenstore]);
-        command.arg("--sandbox").arg(sandbox.root()).args(["--log-level", log_level]).args(arguments);
+        command.args(sandbox.into_iter().flat_map(|sandbox| [OsStr::new("--sandbox"), sandbox.root().as_os_str()]));
+        command.args(["--log-level", log_level]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.as_ref().display()));
         let stderr = child.stderr.take().expect("standard error is a pipe");

@@ -23,6 +23,9 @@ pub const DOMID: u32 = 7;
 /// The most bytes of a response's message.
 const MESSAGE_MAX: usize = 1000;
 
+/// Puts a directory of programs where the agent looks first, and nothing where it has its lock.
+const OWN_PROGRAMS: &str = r#"mount --bind "$0" /usr/local/sbin && mount -t tmpfs tmpfs /run && exec "$@""#;
+
 /// How long a response may take that nobody waits for otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,6 +50,8 @@ pub struct Rig {
     log_level: String,
     /// What the agent is run by.
     launcher: Option<OsString>,
+    /// Whether the agent has no sandbox but the stand-ins.
+    has_own_programs: bool,
     arguments: Vec<OsString>,
 }
 
@@ -124,6 +129,7 @@ impl Rig {
             runtime,
             log_level,
             launcher: None,
+            has_own_programs: false,
             arguments: Vec::new(),
         }
     }
@@ -165,6 +171,12 @@ impl Rig {
         self.launcher = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored/old-kernel").into());
     }
 
+    /// Has the next agents run without a sandbox, but in a mount namespace in which the stand-ins come before all programs
+    /// of the machine: what a sandbox does by itself, like setting passwords, they do. Everything else would be real.
+    pub fn use_own_programs(&mut self) {
+        self.has_own_programs = true;
+    }
+
     /// Starts an agent and waits until the requests that are there are answered. One that runs is killed before.
     pub fn start_agent(&mut self) -> &mut AgentProcess {
         self.launch_agent();
@@ -190,8 +202,15 @@ impl Rig {
             None => (Vec::new(), format!("unix:{}", self.agent_socket().display())),
         };
         argv.extend(self.launcher.clone());
+        if self.has_own_programs {
+            argv.extend(
+                ["unshare", "--mount", "--propagation", "private", "sh", "-c", OWN_PROGRAMS].map(OsString::from),
+            );
+            argv.push(self.sandbox.path("/stand-ins").into());
+        }
         argv.push(self.runtime.binary().into());
-        AgentProcess::start(&argv, &xenstore, &self.sandbox, &self.log_level, &self.arguments)
+        let sandbox = if self.has_own_programs { None } else { Some(&self.sandbox) };
+        AgentProcess::start(&argv, &xenstore, sandbox, &self.log_level, &self.arguments)
     }
 
     /// Runs the agent's binary to its end, on this store and guest.

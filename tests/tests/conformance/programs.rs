@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nova_agent_tests::agent::{Answer, Rig};
+use nova_agent_tests::agent::{Answer, Rig, refusal};
 use nova_agent_tests::host::Server;
 
 use super::{EVERYWHERE, Place, VERSION, on_with};
@@ -123,6 +123,33 @@ fn a_hundred_programs_in_a_row_leave_nothing_open() {
         }
         assert_eq!(rig.sandbox().read("/ups").iter().filter(|byte| **byte == b'\n').count(), 42);
         assert_eq!(descriptors(rig), before);
+    });
+}
+
+#[test]
+fn a_program_gets_its_input_whether_it_reads_it_or_not() {
+    on_with(&PLACES, |rig| {
+        // Stands for a directory that is there before the programs are.
+        rig.sandbox().stand_in("chpasswd", "");
+        rig.use_own_programs();
+        rig.start_agent();
+        let given = rig.sandbox().path("/given").display().to_string();
+        for (script, answer) in [
+            (format!("cat >{given}"), Answer::new("0", "")),
+            ("sleep 0.2".into(), Answer::new("0", "")),
+            ("exec <&-; sleep 0.2".into(), Answer::new("0", "")),
+            (
+                "head -c 1 >/dev/null; exec <&-; echo 'no such user' >&2; exit 1".into(),
+                Answer::new("500", "no such user"),
+            ),
+        ] {
+            rig.sandbox().stand_in("chpasswd", &script);
+            match rig.host().set_password(&super::secret("Tr0ub4dor&3")) {
+                Ok(reply) => assert_eq!(Answer::new("0", &reply.message), answer, "{script}"),
+                error => assert!(refusal(error).message.contains(&answer.message), "{script}"),
+            }
+        }
+        assert_eq!(rig.sandbox().read("/given"), b"root:Tr0ub4dor&3\n");
     });
 }
 

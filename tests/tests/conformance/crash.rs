@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,8 +15,11 @@ use serde_json::json;
 
 use super::{EVERYWHERE, REAL, on_then};
 
-/// How often the agent ends.
+/// How often the agent ends, at the least.
 const ENDS: usize = 50;
+
+/// How many requests there have to be, of which the host takes back some. On a busy machine that takes more ends.
+const LOAD: usize = 2 * ENDS;
 
 /// How many requests may wait: a host's are few, and one listing has to have room for all on every store.
 const WAITING_MAX: usize = 20;
@@ -84,11 +87,14 @@ struct Posted {
 
 fn end_under_load(rig: &mut Rig, seed: u64, end_agent: impl Fn(&mut AgentProcess)) -> BTreeMap<String, Posted> {
     let (socket, prefix, end) = (rig.dom0_socket(), format!("{:?}", rig.kind()), AtomicBool::new(false));
+    let count = AtomicUsize::new(0);
     let mut random = Random::new(seed);
     rig.set_log_level("info");
     let posted = thread::scope(|scope| {
-        let host = scope.spawn(|| load(&socket, &prefix, seed, &end));
-        for _ in 0..ENDS {
+        let host = scope.spawn(|| load(&socket, &prefix, seed, &count, &end));
+        let mut ends = 0;
+        while ends < ENDS || count.load(Ordering::Relaxed) < LOAD && ends < 10 * ENDS {
+            ends += 1;
             let agent = rig.launch_agent();
             // From the very start, when it lists, to the full flow of requests.
             thread::sleep(Duration::from_micros(random.below(120_000)));
@@ -108,7 +114,7 @@ fn end_under_load(rig: &mut Rig, seed: u64, end_agent: impl Fn(&mut AgentProcess
 }
 
 /// A host that posts requests of every kind, and takes some of them back.
-fn load(socket: &Path, prefix: &str, seed: u64, end: &AtomicBool) -> BTreeMap<String, Posted> {
+fn load(socket: &Path, prefix: &str, seed: u64, count: &AtomicUsize, end: &AtomicBool) -> BTreeMap<String, Posted> {
     let mut client = Client::connect(PathBuf::from(socket)).unwrap();
     let mut random = Random::new(!seed);
     let mut posted = BTreeMap::new();
@@ -150,6 +156,7 @@ fn load(socket: &Path, prefix: &str, seed: u64, end: &AtomicBool) -> BTreeMap<St
         } else {
             waiting.insert(id.clone());
         }
+        count.fetch_add(1, Ordering::Relaxed);
         posted.insert(id, Posted { content, deleted, file });
         thread::sleep(Duration::from_micros(random.below(4000)));
     }

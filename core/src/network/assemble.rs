@@ -129,7 +129,7 @@ impl Assembly {
             }
         }
         let vif = |interface: &Interface| interface.vif.unwrap_or(u32::MAX);
-        self.interfaces.sort_by(|a, b| vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name)));
+        self.interfaces.sort_unstable_by(|a, b| vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name)));
 
         // A NIC whose address was changed by hand can be meant by its VIF number and by its present address.
         let mut repeated: Vec<MacAddr> = Vec::new();

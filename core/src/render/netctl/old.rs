@@ -75,7 +75,7 @@ pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>, warnings: &mut Vec
             kept: kept(&assignments),
         });
     }
-    olds.sort_by(|a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
+    olds.sort_unstable_by(|a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
     olds
 }
 

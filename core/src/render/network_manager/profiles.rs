@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::net::IpAddr;
 
 use super::DIRECTORY;
@@ -37,7 +36,7 @@ pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<
         Some(Profile { path, interface, file })
     };
     let mut profiles: Vec<Profile> = names.into_iter().take(FILES_MAX).filter_map(profile).collect();
-    profiles.sort_by_key(|profile| Reverse(priority(&profile.file)));
+    profiles.sort_unstable_by(|a, b| priority(&b.file).cmp(&priority(&a.file)).then_with(|| a.path.cmp(&b.path)));
     profiles
 }
 

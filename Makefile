@@ -1,5 +1,6 @@
 # make demo      a host drives the agent through a server's first boot, without Xen
 # make test      everything that has to hold before a change lands
+# make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
 # make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
 # make bench     what a request costs, compared with what the store itself costs
 # make static    one variant as a binary that needs no library of the image, below target/static: RUNTIME=blocking
@@ -35,7 +36,7 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test lint purity unit xen-lab bench footprint build static install package clean
+.PHONY: demo test lint purity unit conformance xen-lab bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
@@ -56,6 +57,9 @@ unit:
 	$(CARGO) build --workspace --bins
 	rm -f $(tables)
 	$(stores) $(tools) { $(CARGO) test --workspace --no-fail-fast; status=$$?; cat $(tables); exit $$status; }
+
+conformance:
+	$(stores) $(tools) exec $(if $(AGENT),env NOVA_AGENT=$(abspath $(AGENT))) $(CARGO) test --package nova-agent-tests --test agent_$(RUNTIME)
 
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host

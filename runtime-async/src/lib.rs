@@ -1,8 +1,8 @@
 //! Drives nova-agent's core as a future: the device or socket of Xenstore, the pipes of the guest's programs and the time
 //! are waited for by readiness; files and users are left to async-std's blocking threads.
 //!
-//! [`run_until`] is for a program that has an executor of its own. It needs nothing of that: what it waits for is served by
-//! a thread of its own.
+//! [`run_until`] is for a program that has an executor of its own, of whatever kind: what the agent waits for is served by
+//! threads that async-std and async-io start themselves.
 #![forbid(unsafe_code)]
 
 mod effect;

@@ -8,6 +8,7 @@ pub mod fixture;
 pub mod host;
 pub mod json_oracle;
 pub mod oracle;
+pub mod proxy;
 pub mod real;
 pub mod stores;
 pub mod world;

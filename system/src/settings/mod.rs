@@ -98,7 +98,7 @@ impl Settings {
             reset_network: command_line.reset_network,
             log_level: command_line.log_level.unwrap_or(file.log.level),
             log_target,
-            rescan: Some(Duration::from_secs(file.rescan_seconds.into())).filter(|interval| !interval.is_zero()),
+            rescan: interval(file.rescan_seconds),
             inject_files: file.inject_files,
             allow_empty_password: file.allow_empty_password,
         })
@@ -111,6 +111,28 @@ impl Settings {
     pub fn root(&self) -> Result<Root, SettingsError> {
         open_root(self.sandbox.as_deref())
     }
+}
+
+/// As without a configuration file and with an empty command line.
+impl Default for Settings {
+    fn default() -> Self {
+        let ConfigFile { xenstore, rescan_seconds, inject_files, allow_empty_password, log } = ConfigFile::default();
+        Self {
+            xenstore,
+            sandbox: None,
+            reset_network: false,
+            log_level: log.level,
+            log_target: LogTarget::Stderr,
+            rescan: interval(rescan_seconds),
+            inject_files,
+            allow_empty_password,
+        }
+    }
+}
+
+/// Zero seconds are never.
+fn interval(seconds: u32) -> Option<Duration> {
+    Some(Duration::from_secs(seconds.into())).filter(|interval| !interval.is_zero())
 }
 
 fn open_root(sandbox: Option<&Path>) -> Result<Root, SettingsError> {
@@ -152,6 +174,7 @@ mod tests {
             allow_empty_password: false,
         };
         assert_eq!(settings, expected);
+        assert_eq!(Settings { sandbox: expected.sandbox, ..Settings::default() }, settings);
     }
 
     #[test]

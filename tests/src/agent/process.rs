@@ -1,6 +1,7 @@
 //! The agent's process.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ExitStatus, Stdio};
@@ -8,7 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 
 use super::Sandbox;
 use crate::child::bound_to_thread;
@@ -73,11 +75,36 @@ impl AgentProcess {
         self.log.lock().lines.concat()
     }
 
+    /// Gives every socket of the agent as small a buffer as the kernel has, so that a store that does not read soon keeps
+    /// it from writing.
+    pub fn shrink_send_buffers(&self) {
+        let pidfd = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
+        let mut sockets = 0;
+        for entry in fs::read_dir(format!("/proc/{}/fd", self.id())).expect("Linux is needed for this test") {
+            let entry = entry.unwrap();
+            if fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:")) {
+                let number = entry.file_name().to_string_lossy().parse().unwrap();
+                let socket = pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).unwrap();
+                set_socket_send_buffer_size(socket, 0).unwrap();
+                sockets += 1;
+            }
+        }
+        assert!(sockets > 0, "the agent has no socket");
+    }
+
+    /// How much of the processor all of its threads have used, in the kernel's ticks.
+    #[must_use]
+    pub fn processor_time(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("Linux is needed for this test");
+        // Behind the name, which may hold anything: `utime` and `stime` are the 14th and 15th field of all (proc(5)).
+        let (_, behind) = stat.rsplit_once(')').unwrap();
+        behind.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
         // A child that has not been waited for keeps its number, so this hits nobody else.
-        kill_process(pid, Signal::TERM).expect("the agent can be signalled");
+        kill_process(self.pid(), Signal::TERM).expect("the agent can be signalled");
     }
 
     /// Sends SIGKILL and waits for the end.
@@ -105,6 +132,10 @@ impl AgentProcess {
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive")
     }
 }
 

@@ -12,6 +12,7 @@ use super::{AgentProcess, Runtime, Sandbox, Seen, Witness};
 use crate::child::bound_to_thread;
 use crate::host::{self, Domain, Host};
 use crate::json_oracle::Verdict;
+use crate::proxy::Proxy;
 use crate::real::{Daemon, GuestOptions, RealGuest, RealStore};
 use crate::stores::StoreKind;
 use crate::xenstored::Server;
@@ -34,6 +35,8 @@ pub struct Rig {
     agent: Option<AgentProcess>,
     host: Host,
     witness: Witness,
+    /// Between agent and store, if there is one.
+    proxy: Option<Proxy>,
     store: Store,
     sandbox: Sandbox,
     kind: StoreKind,
@@ -104,7 +107,8 @@ impl Rig {
         let witness = Witness::start(&store.dom0_socket());
         let sandbox = Sandbox::new();
         let log_level = String::from("info");
-        Self { agent: None, host, witness, store, sandbox, kind, domain, runtime, log_level, arguments: Vec::new() }
+        let (agent, proxy, arguments) = (None, None, Vec::new());
+        Self { agent, host, witness, proxy, store, sandbox, kind, domain, runtime, log_level, arguments }
     }
 
     /// Sets how much the next agent logs.
@@ -115,6 +119,17 @@ impl Rig {
     /// Adds an argument for the next agents.
     pub fn add_argument(&mut self, argument: impl Into<OsString>) {
         self.arguments.push(argument.into());
+    }
+
+    /// Puts a proxy between the store and the next agents.
+    pub fn insert_proxy(&mut self) {
+        self.proxy = Some(Proxy::start(&self.agent_socket()));
+    }
+
+    /// The proxy that was inserted.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the test has inserted a proxy")
     }
 
     /// Starts an agent and waits until the requests that are there are answered. One that runs is killed before.
@@ -260,9 +275,10 @@ impl Rig {
     }
 
     fn agent_socket(&self) -> PathBuf {
-        match self.domain {
-            Domain::Number(_) => self.store.agent_socket(),
-            Domain::Own => self.store.dom0_socket(),
+        match (&self.proxy, self.domain) {
+            (Some(proxy), _) => proxy.socket(),
+            (None, Domain::Number(_)) => self.store.agent_socket(),
+            (None, Domain::Own) => self.store.dom0_socket(),
         }
     }
 

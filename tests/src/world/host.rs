@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nova_agent_core::wire::{ErrorName, Message, Op, ReqId, StorePath, Token, TxId, payload};
 
-use super::{DOMID, World};
+use super::World;
 use crate::host::Server;
 use crate::xenstored::{ConnId, Peer, Store};
 
@@ -17,18 +17,35 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Dom0 {
     connection: ConnId,
+    /// The agent's domain.
+    domid: u32,
     /// The contents that each response had, in order, with repetitions.
     writes: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 impl Dom0 {
-    pub(super) fn new(store: &mut Store) -> Self {
+    pub(super) fn new(store: &mut Store, domid: u32) -> Self {
         let connection = store.connect(Peer::Dom0);
-        let mut dom0 = Self { connection, writes: BTreeMap::new() };
-        let watch = payload::watch(&path("data/guest"), &Token::try_from("w").unwrap());
-        dom0.call(store, Op::Watch, watch).unwrap();
-        dom0.hear(store);
+        let mut dom0 = Self { connection, domid, writes: BTreeMap::new() };
+        dom0.watch(store);
         dom0
+    }
+
+    /// Follows a domain to its new number.
+    pub(super) fn set_domain(&mut self, store: &mut Store, domid: u32) {
+        self.hear(store);
+        self.domid = domid;
+        self.watch(store);
+    }
+
+    fn watch(&mut self, store: &mut Store) {
+        let watch = payload::watch(&self.path("data/guest"), &Token::try_from("w").unwrap());
+        self.call(store, Op::Watch, watch).unwrap();
+        self.hear(store);
+    }
+
+    fn path(&self, node: &str) -> StorePath {
+        StorePath::try_from(format!("/local/domain/{}/{node}", self.domid).as_str()).expect("a path")
     }
 
     /// Looks at every response that changed. Called after every message of the agent, it misses none.
@@ -38,7 +55,7 @@ impl Dom0 {
             changed.push(payload::parse_watch(&message.payload).unwrap().path.to_string());
         }
         for changed in changed {
-            let Some(id) = changed.strip_prefix(&format!("{}/", path("data/guest"))) else { continue };
+            let Some(id) = changed.strip_prefix(&format!("{}/", self.path("data/guest"))) else { continue };
             let read = payload::path(&StorePath::try_from(changed.as_str()).unwrap());
             if let Ok(content) = self.call(store, Op::Read, read) {
                 self.writes.entry(id.into()).or_default().push(content);
@@ -88,12 +105,12 @@ impl World {
 
     /// Takes a request back.
     pub fn delete(&mut self, id: &str) {
-        let _ = self.call(Op::Rm, payload::path(&path(&format!("data/host/{id}"))));
+        let _ = self.call(Op::Rm, payload::path(&self.dom0.path(&format!("data/host/{id}"))));
     }
 
     /// The response to a request, if it is there.
     pub fn response(&mut self, id: &str) -> Option<String> {
-        let content = self.call(Op::Read, payload::path(&path(&format!("data/guest/{id}")))).ok()?;
+        let content = self.call(Op::Read, payload::path(&self.dom0.path(&format!("data/guest/{id}")))).ok()?;
         Some(String::from_utf8(content).expect("responses are text"))
     }
 
@@ -122,11 +139,11 @@ impl World {
     }
 
     fn write(&mut self, node: &str, content: &[u8]) {
-        self.call(Op::Write, payload::write(&path(node), content)).expect("dom0 may write everything");
+        self.call(Op::Write, payload::write(&self.dom0.path(node), content)).expect("dom0 may write everything");
     }
 
     fn list(&mut self, node: &str) -> Vec<String> {
-        match self.call(Op::Directory, payload::path(&path(node))) {
+        match self.call(Op::Directory, payload::path(&self.dom0.path(node))) {
             Ok(names) => payload::parse_directory(&names).expect("a list of names"),
             Err(ErrorName::Enoent) => Vec::new(),
             Err(error) => panic!("{node}: {error}"),
@@ -136,8 +153,4 @@ impl World {
     fn call(&mut self, op: Op, payload: Vec<u8>) -> Result<Vec<u8>, ErrorName> {
         self.dom0.call(&mut self.store, op, payload)
     }
-}
-
-fn path(node: &str) -> StorePath {
-    StorePath::try_from(format!("/local/domain/{DOMID}/{node}").as_str()).expect("a path")
 }

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use nova_agent_core::agent::{Config, Report};
 use nova_agent_core::effect::{EffectId, Outcome};
-use nova_agent_core::wire::{Decoder, PAYLOAD_MAX};
+use nova_agent_core::wire::{Decoder, Message, PAYLOAD_MAX};
 use nova_agent_core::{Instant, Machine, Output};
 
 pub use self::guest::{File, Guest};
 use self::host::Dom0;
+use crate::proxy::Sender;
 use crate::xenstored::{ConnId, Flavour, Peer, Store};
 
 /// The number of the agent's domain.
@@ -54,6 +55,10 @@ pub struct World {
     /// Whether the store can be reached.
     is_up: bool,
     connection: Option<ConnId>,
+    /// What the store has sent and the machine has not yet received.
+    inbox: VecDeque<Vec<u8>>,
+    /// Every message of either side, in the order in which they were sent.
+    messages: Vec<(Sender, Message)>,
     /// What became of effects, at the time at which they are over.
     outcomes: BTreeMap<(Instant, EffectId), Outcome>,
     /// When the machine wants to be woken.
@@ -84,7 +89,7 @@ impl World {
     pub fn new(flavour: Flavour, config: Config) -> Self {
         let mut store = Store::new(flavour);
         store.add_domain(DOMID);
-        let dom0 = Dom0::new(&mut store);
+        let dom0 = Dom0::new(&mut store, DOMID);
         Self {
             // Not the origin, which is nothing special.
             now: Instant::from_origin(Duration::from_secs(1000)),
@@ -96,6 +101,8 @@ impl World {
             config,
             is_up: true,
             connection: None,
+            inbox: VecDeque::new(),
+            messages: Vec::new(),
             outcomes: BTreeMap::new(),
             deadline: None,
             reports: Vec::new(),
@@ -118,6 +125,12 @@ impl World {
     #[must_use]
     pub const fn counted(&self) -> Counted {
         self.counted
+    }
+
+    /// Every message of either side, in the order in which they were sent.
+    #[must_use]
+    pub fn messages(&self) -> &[(Sender, Message)] {
+        &self.messages
     }
 
     /// What the machine reported, and when.
@@ -147,6 +160,13 @@ impl World {
     /// Tells the machine to leave.
     pub fn terminate(&mut self) {
         self.machine.handle_terminate(self.now);
+        self.settle();
+    }
+
+    /// Saves the domain and restores it under the next number.
+    pub fn restore(&mut self) {
+        self.store.restore_domain(DOMID, DOMID + 1);
+        self.dom0.set_domain(&mut self.store, DOMID + 1);
         self.settle();
     }
 
@@ -211,9 +231,7 @@ impl World {
                     self.machine.handle_closed(self.now, "connection refused");
                 }
                 Output::Disconnect => {
-                    if let Some(connection) = self.connection.take() {
-                        self.store.disconnect(connection);
-                    }
+                    self.hang_up();
                 }
                 Output::Exit => {
                     self.has_exited = true;
@@ -250,8 +268,9 @@ impl World {
     fn send(&mut self, message: &[u8]) {
         let Some(connection) = self.connection else { return };
         let mut rest = message;
-        let only = Decoder::new(PAYLOAD_MAX).decode(&mut rest);
-        assert!(only.is_ok_and(|message| message.is_some()) && rest.is_empty(), "one write, one message");
+        let only = Decoder::new(PAYLOAD_MAX).decode(&mut rest).ok().flatten();
+        assert!(only.is_some() && rest.is_empty(), "one write, one message");
+        self.messages.extend(only.map(|message| (Sender::Agent, message)));
         if self.breaks_here() {
             return;
         }
@@ -262,7 +281,12 @@ impl World {
     /// Delivers a message of the store.
     fn receive_one(&mut self) -> bool {
         let Some(connection) = self.connection else { return false };
-        let Some(message) = self.store.poll_bytes(connection) else { return false };
+        while let Some(message) = self.store.poll_bytes(connection) {
+            let decoded = Decoder::new(PAYLOAD_MAX).decode(&mut message.as_slice()).ok().flatten();
+            self.messages.push((Sender::Store, decoded.expect("a whole message")));
+            self.inbox.push_back(message);
+        }
+        let Some(message) = self.inbox.pop_front() else { return false };
         if self.breaks_here() {
             return true;
         }
@@ -308,17 +332,24 @@ impl World {
 
     /// What the guest did stays done.
     fn crash(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.store.disconnect(connection);
-        }
+        self.hang_up();
         self.outcomes.clear();
         self.machine = Machine::new(self.config.clone());
     }
 
     fn close(&mut self, reason: &str) {
-        if let Some(connection) = self.connection.take() {
-            self.store.disconnect(connection);
+        if self.hang_up() {
             self.machine.handle_closed(self.now, reason);
         }
+    }
+
+    /// Returns whether there was a connection.
+    fn hang_up(&mut self) -> bool {
+        self.inbox.clear();
+        let connection = self.connection.take();
+        if let Some(connection) = connection {
+            self.store.disconnect(connection);
+        }
+        connection.is_some()
     }
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 use nova_agent_core::agent::RESPONSES_MAX;
 use nova_agent_core::wire::{Access, Permission};
 use nova_agent_tests::agent::{Answer, DOMID, Rig};
-use nova_agent_tests::stores::StoreKind;
 use nova_agent_tests::xenstored::Flavour;
 
-use super::{VERSION, on_every_store, on_then, on_with};
+use super::{DOMAINS, VERSION, everywhere, on, on_then, on_with};
 
 /// More names of this length than one listing holds.
 const TOO_MANY: usize = 200;
@@ -38,7 +37,7 @@ fn requests_that_do_not_fit_one_listing_keep_nobody_waiting() {
             }
         }
     };
-    on_then(&StoreKind::ALL, too_many, |seen| {
+    on_then(&DOMAINS, too_many, |seen| {
         // Nobody can read more than thirty of so many at once, but each of them was written, and once.
         for (id, seen) in &seen {
             assert_eq!(seen.writes(), 1, "{id}: {seen:?}");
@@ -49,7 +48,7 @@ fn requests_that_do_not_fit_one_listing_keep_nobody_waiting() {
 
 #[test]
 fn responses_that_do_not_fit_one_listing_are_removed() {
-    on_with(&StoreKind::ALL, |rig| {
+    on_with(&DOMAINS, |rig| {
         for nth in 0..TOO_MANY {
             let path = rig.host().path(&format!("data/guest/{}", id(nth)));
             rig.host().client().write(&path, r#"{"returncode": "0", "message": "old"}"#).unwrap();
@@ -63,7 +62,7 @@ fn responses_that_do_not_fit_one_listing_are_removed() {
 
 #[test]
 fn a_response_that_the_store_refuses_is_offered_again() {
-    on_every_store(|rig| {
+    on(&DOMAINS, |rig| {
         rig.host().version().unwrap();
         forbid(rig, "data/guest");
         rig.post_as("refused", VERSION);
@@ -76,7 +75,7 @@ fn a_response_that_the_store_refuses_is_offered_again() {
 
 #[test]
 fn a_request_that_cannot_be_read_is_in_nobodys_way() {
-    on_with(&StoreKind::ALL, |rig| {
+    on_with(&DOMAINS, |rig| {
         rig.post_as("hidden", VERSION);
         forbid(rig, "data/host/hidden");
         rig.start_agent();
@@ -93,7 +92,7 @@ fn a_request_that_cannot_be_read_is_in_nobodys_way() {
 
 #[test]
 fn requests_that_vanish_with_everything_around_them_are_forgotten() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         for round in 0..5 {
             for nth in 0..5 {
                 rig.post_as(&format!("{round}-{nth}"), VERSION);

@@ -6,7 +6,7 @@ use nova_agent_tests::host::{Server, Vif};
 use nova_agent_tests::xenstored::Flavour;
 use serde_json::{Value, json};
 
-use super::on_every_store;
+use super::everywhere;
 
 /// What one of the programs between the store and the host would take for something else.
 const HOSTILE: [&str; 14] = [
@@ -28,7 +28,7 @@ const HOSTILE: [&str; 14] = [
 
 #[test]
 fn hostile_text_in_a_command_spoils_no_response() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         assert_eq!(rig.ask(request(r#"a"b\c"#, "")), Answer::new("404", "No such agent command 'a'b/c'"));
         assert_eq!(rig.ask(request("caf\u{e9}\n\u{7f}", "")), Answer::new("404", "No such agent command 'caf? ?'"));
         for text in HOSTILE {
@@ -50,7 +50,7 @@ fn hostile_text_in_a_command_spoils_no_response() {
 
 #[test]
 fn hostile_text_in_an_argument_spoils_no_response() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         rig.sandbox().write("/etc/file", "", 0o644);
         for text in HOSTILE {
             for command in ["keyinit", "password", "injectfile", "file_inject", "sethostname", "version", "ready"] {
@@ -74,7 +74,7 @@ fn hostile_text_in_an_argument_spoils_no_response() {
 
 #[test]
 fn hostile_network_data_spoils_no_response() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         for text in HOSTILE {
             let network = json!({
                 "label": text, "mac": text, "gateway": text, "dns": [text],

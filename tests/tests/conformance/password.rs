@@ -4,17 +4,16 @@ use std::process::Command;
 
 use nova_agent_tests::agent::{Answer, Rig, refusal};
 use nova_agent_tests::host::{Error, KeyDigest};
-use nova_agent_tests::stores::StoreKind;
 use serde_json::json;
 
-use super::{on_every_store, on_with, secret};
+use super::{EMBEDDED, EVERYWHERE, everywhere, on_with, secret};
 
 /// The modulus of the key exchange, 2^107 - 1.
 const MODULUS: &str = "162259276829213363391578010288127";
 
 #[test]
 fn a_password_is_set_whatever_digest_the_hosts_openssl_has() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         for (digest, password) in [
             (KeyDigest::Md5, "Tr0ub4dor&3"),
             (KeyDigest::Sha256, "p\u{e4}ss:w\u{f6}rd $6$ \\n'\""),
@@ -36,7 +35,7 @@ fn a_password_is_set_whatever_digest_the_hosts_openssl_has() {
 
 #[test]
 fn two_password_changes_may_be_interleaved() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let (first, second) = (rig.host().exchange_keys().unwrap(), rig.host().exchange_keys().unwrap());
         rig.host().send_password(first, &secret("the first one")).unwrap();
         assert!(is_password_of_root(rig, "the first one"));
@@ -52,7 +51,7 @@ fn two_password_changes_may_be_interleaved() {
 
 #[test]
 fn keys_that_protect_nothing_are_refused() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let (one_less, one_more) = ("162259276829213363391578010288126", "162259276829213363391578010288128");
         let long = "9".repeat(1000);
         let texts = ["0", "1", one_less, MODULUS, one_more, "-5", "", " ", "five", "0x5", "5.0", "5e3", "NaN", &long];
@@ -81,7 +80,7 @@ fn keys_that_protect_nothing_are_refused() {
 
 #[test]
 fn a_password_that_cannot_be_decrypted_changes_nothing() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let before = rig.sandbox().read("/etc/shadow");
         let exchange = rig.host().exchange_keys().unwrap();
         for (argument, message) in [
@@ -103,7 +102,7 @@ fn a_password_that_cannot_be_decrypted_changes_nothing() {
 
 #[test]
 fn an_exchange_does_not_outlive_the_agent() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let before = rig.sandbox().read("/etc/shadow");
         let exchange = rig.host().exchange_keys().unwrap();
         rig.start_agent();
@@ -117,7 +116,7 @@ fn an_exchange_does_not_outlive_the_agent() {
 
 #[test]
 fn an_empty_password_is_refused_unless_the_owner_allows_it() {
-    on_with(&StoreKind::ALL, |rig| {
+    on_with(&EVERYWHERE, |rig| {
         rig.start_agent();
         let before = rig.sandbox().read("/etc/shadow");
         let answer = refusal(rig.host().set_password(&secret("")));
@@ -133,7 +132,7 @@ fn an_empty_password_is_refused_unless_the_owner_allows_it() {
 
 #[test]
 fn a_password_that_would_be_two_lines_is_refused() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let before = rig.sandbox().read("/etc/shadow");
         for password in ["two\nlines", "carriage\rreturn"] {
             let answer = refusal(rig.host().set_password(&secret(password)));
@@ -145,7 +144,7 @@ fn a_password_that_would_be_two_lines_is_refused() {
 
 #[test]
 fn a_guest_without_a_shadow_file_says_so() {
-    on_with(&[StoreKind::EmbeddedC], |rig| {
+    on_with(&EMBEDDED[..1], |rig| {
         std::fs::remove_file(rig.sandbox().path("/etc/shadow")).unwrap();
         rig.start_agent();
         let error = rig.host().set_password(&secret("x")).unwrap_err();

@@ -1,4 +1,4 @@
-//! The agent with blocking threads, against every store.
+//! The agent with blocking threads. What `NOVA_AGENT` names is tested instead, if it is set.
 #![deny(unsafe_code)]
 
 use nova_agent_tests::agent::Runtime;
@@ -6,4 +6,4 @@ use nova_agent_tests::agent::Runtime;
 /// What the suite tests. Another runtime has a file like this one, and the same suite.
 const RUNTIME: Runtime = Runtime::new("nova-agent-blocking");
 
-mod suite;
+mod conformance;

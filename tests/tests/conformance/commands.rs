@@ -1,15 +1,14 @@
 //! What is asked, well or badly, and what is answered.
 
 use nova_agent_tests::agent::{Answer, refusal};
-use nova_agent_tests::stores::StoreKind;
 use nova_agent_tests::xenstored::Flavour;
 use serde_json::json;
 
-use super::{VERSION, on, on_every_store};
+use super::{EMBEDDED, EVERYWHERE, VERSION, everywhere, on, on_with};
 
 #[test]
 fn a_host_learns_version_features_and_readiness() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let host = rig.host();
         assert_eq!(host.version().unwrap(), env!("CARGO_PKG_VERSION"));
         let features = host.features().unwrap();
@@ -23,7 +22,7 @@ fn a_host_learns_version_features_and_readiness() {
 
 #[test]
 fn an_unknown_command_is_named_in_the_answer() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let answer = refusal(rig.host().request("no_such_thing", &json!(null)));
         assert_eq!(answer, Answer::new("404", "No such agent command 'no_such_thing'"));
         // What stands for text in the agent's own code is no name either.
@@ -36,7 +35,7 @@ fn an_unknown_command_is_named_in_the_answer() {
 
 #[test]
 fn a_malformed_request_is_refused_with_what_is_wrong() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let deep = format!(r#"{{"name": "version", "value": {}1{}}}"#, "[".repeat(300), "]".repeat(300));
         let requests: [(&[u8], &str); 22] = [
             (b" ", "Request is malformed: empty value"),
@@ -73,7 +72,7 @@ fn a_malformed_request_is_refused_with_what_is_wrong() {
 
 #[test]
 fn unusual_requests_are_answered_all_the_same() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         // The host's tools make raw line breaks of the escapes in JSON.
         let requests: [&[u8]; 8] = [
             b"{\"name\": \"version\", \"value\": \"a\nb\tc\x01\x1f\x7f\"}",
@@ -94,7 +93,7 @@ fn unusual_requests_are_answered_all_the_same() {
 
 #[test]
 fn a_request_may_be_as_large_as_the_store_takes() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let room = match rig.kind().flavour() {
             Flavour::C => 4033,
             Flavour::Oxen => 2048,
@@ -107,7 +106,7 @@ fn a_request_may_be_as_large_as_the_store_takes() {
 
 #[test]
 fn an_empty_request_waits_for_its_content() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         for (nth, behind) in ["mkdir", "write"].into_iter().enumerate() {
             let id = format!("empty-{behind}-{nth}");
             let path = rig.host().path(&format!("data/host/{id}"));
@@ -127,7 +126,7 @@ fn an_empty_request_waits_for_its_content() {
 
 #[test]
 fn a_request_that_stays_empty_is_refused_after_ten_seconds() {
-    on(&[StoreKind::EmbeddedC], |rig| {
+    on(&EMBEDDED[..1], |rig| {
         let start = std::time::Instant::now();
         let answer = rig.ask("");
         assert_eq!(answer, Answer::new("500", "Request is malformed: it is empty"));
@@ -138,7 +137,7 @@ fn a_request_that_stays_empty_is_refused_after_ten_seconds() {
 
 #[test]
 fn a_request_need_not_have_a_uuid_for_its_name() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         for id in ["1", "a_b@c-D", "-", "0123456789", &"x".repeat(128)] {
             rig.post_as(id, VERSION);
             assert_eq!(rig.answer_to(id), Answer::new("0", env!("CARGO_PKG_VERSION")), "{id}");
@@ -149,7 +148,7 @@ fn a_request_need_not_have_a_uuid_for_its_name() {
 
 #[test]
 fn what_stands_below_a_request_is_removed_with_it() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         rig.post_as("outer/inner", VERSION);
         rig.host().version().unwrap();
         rig.post_as("outer", VERSION);
@@ -160,7 +159,7 @@ fn what_stands_below_a_request_is_removed_with_it() {
 
 #[test]
 fn requests_that_wait_at_the_start_are_all_answered() {
-    super::on_with(&StoreKind::ALL, |rig| {
+    on_with(&EVERYWHERE, |rig| {
         let ids: Vec<String> = (0..25).map(|nth| format!("waiting-{nth:02}")).collect();
         for id in &ids {
             rig.post_as(id, VERSION);

@@ -8,7 +8,7 @@ use nova_agent_tests::agent::{Answer, Rig};
 use nova_agent_tests::host::{HostKey, KeyDigest};
 use serde_json::json;
 
-use super::{on_then, secret};
+use super::{EVERYWHERE, on_then, secret};
 
 const PASSWORD: &str = "marked-Passw0rd";
 const CONTENT: &str = "marked-Content-of-a-file\n";
@@ -18,7 +18,7 @@ const MALFORMED: &str = "marked-Text-that-is-no-JSON";
 #[test]
 fn no_secret_is_logged_recorded_or_told_and_every_request_has_its_line() {
     on_then(
-        &nova_agent_tests::stores::StoreKind::ALL,
+        &EVERYWHERE,
         |rig| {
             rig.set_log_level("trace");
             rig.sandbox().write("/etc/secret", OLD_CONTENT, 0o600);

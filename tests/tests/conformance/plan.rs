@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use nova_agent_tests::fixture::{Entry, Fixture, Tree};
 use nova_agent_tests::host::Server;
 
-use super::on_every_store;
+use super::everywhere;
 use crate::RUNTIME;
 
 #[test]
@@ -45,7 +45,7 @@ fn the_plan_for_every_guest_is_shown_and_changes_nothing() {
 
 #[test]
 fn the_host_is_read_in_its_store_while_an_agent_serves_it() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
         rig.host().provision(&Server::two_networks()).unwrap();
         let before = Tree::read(rig.sandbox().root());

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use nova_agent_tests::agent::{Answer, Rig, refusal};
 use nova_agent_tests::host::{InjectedFile, Server};
-use nova_agent_tests::stores::StoreKind;
 
-use super::{VERSION, on_with, secret};
+use super::{EVERYWHERE, VERSION, on_with, secret};
 
 const MACS: [&str; 2] = ["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"];
 
@@ -129,7 +128,7 @@ fn median(rig: &mut Rig) -> Duration {
 }
 
 fn on_debian(test: impl Fn(&mut Rig) + Sync) {
-    on_with(&StoreKind::ALL, |rig| {
+    on_with(&EVERYWHERE, |rig| {
         rig.sandbox().install_debian(&MACS);
         test(rig);
     });

@@ -4,7 +4,7 @@ use nova_agent_tests::agent::{Answer, Rig, refusal};
 use nova_agent_tests::host::{Error, Host, Reply};
 use serde_json::json;
 
-use super::on_every_store;
+use super::{EVERYWHERE, everywhere, on_with};
 
 /// Both commands that inject a file, which differ in their argument only.
 type Inject = fn(&mut Host, &str, &[u8]) -> Result<Reply, Error>;
@@ -12,7 +12,7 @@ const COMMANDS: [(&str, Inject); 2] = [("injectfile", Host::injectfile), ("file_
 
 #[test]
 fn a_file_arrives_byte_for_byte() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let all: Vec<u8> = (0..=255).collect();
         for (command, inject) in COMMANDS {
             for content in [b"".as_slice(), b"a,b,c\n", &all, &[b'x'; 1400]] {
@@ -29,7 +29,7 @@ fn a_file_arrives_byte_for_byte() {
 
 #[test]
 fn the_hosts_own_choice_of_command_works() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         rig.host().inject_file("/root/.ssh/authorized_keys", b"\n# key\nssh-ed25519 AAAA owner\n").unwrap();
         let sandbox = rig.sandbox();
         assert_eq!(sandbox.read("/root/.ssh/authorized_keys"), b"\n# key\nssh-ed25519 AAAA owner\n");
@@ -40,7 +40,7 @@ fn the_hosts_own_choice_of_command_works() {
 
 #[test]
 fn a_file_that_is_replaced_keeps_its_mode_and_has_a_backup() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         for (command, inject) in COMMANDS {
             let path = format!("/etc/{command}.conf");
             rig.sandbox().write(&path, "before", 0o640);
@@ -63,7 +63,7 @@ fn a_file_that_is_replaced_keeps_its_mode_and_has_a_backup() {
 
 #[test]
 fn a_file_goes_nowhere_that_is_not_safe() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         let sandbox = rig.sandbox();
         sandbox.directory("/open", 0o777);
         sandbox.write("/etc/target", "untouched", 0o644);
@@ -97,7 +97,7 @@ fn a_file_goes_nowhere_that_is_not_safe() {
 
 #[test]
 fn an_argument_that_is_no_file_is_refused_with_what_is_wrong() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         for (command, argument, message) in [
             ("injectfile", json!("%"), "Error doing base64 decoding of data"),
             ("injectfile", json!("L2V0Yy94"), "No comma between path and content"),
@@ -116,7 +116,7 @@ fn an_argument_that_is_no_file_is_refused_with_what_is_wrong() {
 
 #[test]
 fn injection_that_is_switched_off_is_neither_offered_nor_done() {
-    super::on_with(&nova_agent_tests::stores::StoreKind::ALL, |rig| {
+    on_with(&EVERYWHERE, |rig| {
         rig.sandbox().write("/etc/nova-agent/config.toml", "inject_files = false\n", 0o644);
         rig.start_agent();
         assert!(matches!(rig.host().inject_file("/etc/x", b"x"), Err(Error::NotImplemented)));

@@ -6,19 +6,15 @@ use std::time::{Duration, Instant};
 use nova_agent_tests::agent::{Answer, Rig};
 use nova_agent_tests::host::Server;
 use nova_agent_tests::real::{Device, GuestOptions, Kernel};
-use nova_agent_tests::stores::StoreKind;
 
-use super::{VERSION, on, on_every_store, on_then, secret};
+use super::{DOMAINS, EMBEDDED, EVERYWHERE, REAL, VERSION, everywhere, on, on_then, secret};
 use crate::RUNTIME;
 
 const RESET_NETWORK: &str = r#"{"name": "resetnetwork", "value": ""}"#;
 
-const EMBEDDED: [StoreKind; 2] = [StoreKind::EmbeddedC, StoreKind::EmbeddedOxen];
-const REAL: [StoreKind; 2] = [StoreKind::RealC, StoreKind::RealOxen];
-
 #[test]
 fn an_idle_agent_leaves_at_once_when_told_to() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         rig.host().version().unwrap();
         let start = Instant::now();
         let agent = rig.agent();
@@ -32,7 +28,7 @@ fn an_idle_agent_leaves_at_once_when_told_to() {
 
 #[test]
 fn what_is_in_hand_is_finished_and_answered_before_the_agent_leaves() {
-    on_every_store(|rig| {
+    everywhere(|rig| {
         begin_slow_reset(rig, "slow");
         rig.post_as("behind", RESET_NETWORK);
         rig.host().version().unwrap();
@@ -52,7 +48,7 @@ fn what_is_in_hand_is_finished_and_answered_before_the_agent_leaves() {
 #[test]
 fn nobody_is_answered_who_does_not_wait_any_more() {
     on_then(
-        &StoreKind::ALL,
+        &EVERYWHERE,
         |rig| {
             rig.start_agent();
             begin_slow_reset(rig, "given-up");
@@ -70,7 +66,7 @@ fn nobody_is_answered_who_does_not_wait_any_more() {
 
 #[test]
 fn a_second_agent_names_the_first_and_leaves() {
-    on(&[StoreKind::EmbeddedC, StoreKind::RealC], |rig| {
+    on(&[DOMAINS[0], DOMAINS[2]], |rig| {
         let first = rig.agent().id();
         let mut second = rig.second_agent();
         assert_eq!(second.wait().code(), Some(1));
@@ -86,7 +82,7 @@ fn a_second_agent_names_the_first_and_leaves() {
 #[test]
 fn a_command_line_that_cannot_be_meant_is_refused() {
     on_then(
-        &[StoreKind::EmbeddedC],
+        &EMBEDDED[..1],
         |rig| {
             rig.add_argument("--no-such-flag");
             let mut agent = rig.second_agent();
@@ -141,16 +137,13 @@ fn a_store_that_comes_back_empty_finds_the_agent_again() {
 
 #[test]
 fn a_real_daemon_that_is_started_again_finds_the_agent_again() {
-    for kind in REAL {
-        let mut rig = Rig::in_dom0(RUNTIME, kind);
-        rig.start_agent();
+    on(&EVERYWHERE[6..], |rig| {
         for _ in 0..2 {
             rig.host().version().unwrap();
             rig.restart_daemon();
             rig.host().version().unwrap();
         }
-        rig.finish();
-    }
+    });
 }
 
 #[test]
@@ -172,7 +165,7 @@ fn a_restart_of_the_store_while_a_command_runs_loses_no_answer() {
 
 #[test]
 fn a_restored_domain_is_served_under_its_new_number() {
-    on_every_store(|rig| {
+    on(&DOMAINS, |rig| {
         rig.host().version().unwrap();
         let exchange = rig.host().exchange_keys().unwrap();
         rig.restore();
@@ -188,7 +181,7 @@ fn a_restored_domain_is_served_under_its_new_number() {
 #[test]
 fn a_domain_that_is_restored_while_a_command_runs_is_served_afterwards() {
     on_then(
-        &StoreKind::ALL,
+        &DOMAINS,
         |rig| {
             rig.start_agent();
             begin_slow_reset(rig, "slow");
@@ -211,7 +204,7 @@ fn every_kernel_and_device_will_do() {
         GuestOptions { device, kernel: Kernel::V6_1 },
         GuestOptions { device: plain, kernel: Kernel::V6_1 },
     ];
-    let both = |options: GuestOptions| REAL.map(|kind| (kind, options));
+    let both = |options: GuestOptions| REAL.map(|place| (place.store, options));
     thread::scope(|scope| {
         for (kind, options) in options.into_iter().flat_map(both) {
             let one = move || {

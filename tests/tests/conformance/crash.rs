@@ -1,4 +1,4 @@
-//! An agent that is killed at any moment loses no request and answers none twice.
+//! An agent that ends at any moment, killed or told to leave, loses no request and answers none twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,24 +9,38 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nova_agent_tests::agent::{Answer, DOMID, Rig};
+use nova_agent_tests::agent::{AgentProcess, Answer, DOMID, Rig};
 use nova_agent_tests::client::Client;
-use nova_agent_tests::stores::StoreKind;
 use serde_json::json;
 
-use super::on_then;
+use super::{EVERYWHERE, REAL, on_then};
 
-/// How often the agent is killed.
-const KILLS: usize = 50;
+/// How often the agent ends.
+const ENDS: usize = 50;
 
 /// How many requests may wait: a host's are few, and one listing has to have room for all on every store.
 const WAITING_MAX: usize = 20;
 
-/// Replays a run: the agent is killed after the same times, and gets the same requests.
+/// Replays a run: the agent ends after the same times, and gets the same requests.
 const SEED: &str = "NOVA_TEST_SEED";
 
 #[test]
 fn killed_at_any_moment_it_loses_no_request_and_answers_none_twice() {
+    ended_under_load(|agent| agent.kill());
+}
+
+#[test]
+fn told_to_leave_at_any_moment_it_loses_no_request_and_answers_none_twice() {
+    ended_under_load(|agent| {
+        agent.terminate();
+        let status = agent.wait();
+        // Before it has said how it wants to be told, the signal ends it.
+        let is_early = !agent.log().contains("nova-agent starts");
+        assert!(status.code() == Some(0) || is_early, "{status}; its log:\n{}", agent.log());
+    });
+}
+
+fn ended_under_load(end: impl Fn(&mut AgentProcess) + Sync) {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().unwrap_or_else(|_| panic!("{SEED} is not a number")),
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
@@ -34,10 +48,10 @@ fn killed_at_any_moment_it_loses_no_request_and_answers_none_twice() {
     println!("{SEED}={seed} repeats this run");
     let posted = Mutex::new(BTreeMap::new());
     let under_load = |rig: &mut Rig| {
-        let requests = kill_under_load(rig, seed);
+        let requests = end_under_load(rig, seed, &end);
         posted.lock().unwrap().extend(requests);
     };
-    on_then(&[StoreKind::RealC, StoreKind::RealOxen], under_load, |seen| {
+    on_then(&REAL, under_load, |seen| {
         let posted = posted.lock().unwrap();
         for (id, seen) in &seen {
             let request = posted.get(id).unwrap_or_else(|| panic!("nobody asked for a response to {id}"));
@@ -52,7 +66,7 @@ fn killed_at_any_moment_it_loses_no_request_and_answers_none_twice() {
             answered += usize::from(!request.deleted);
         }
         println!("{store}: {answered} requests answered");
-        assert!(answered > KILLS, "too little load for {KILLS} kills");
+        assert!(answered > ENDS, "too little load for {ENDS} ends");
     });
 }
 
@@ -67,17 +81,17 @@ struct Posted {
     file: Option<String>,
 }
 
-fn kill_under_load(rig: &mut Rig, seed: u64) -> BTreeMap<String, Posted> {
+fn end_under_load(rig: &mut Rig, seed: u64, end_agent: impl Fn(&mut AgentProcess)) -> BTreeMap<String, Posted> {
     let (socket, prefix, end) = (rig.dom0_socket(), format!("{:?}", rig.kind()), AtomicBool::new(false));
     let mut random = Random::new(seed);
     rig.set_log_level("info");
     let posted = thread::scope(|scope| {
         let host = scope.spawn(|| load(&socket, &prefix, seed, &end));
-        for _ in 0..KILLS {
+        for _ in 0..ENDS {
             let agent = rig.launch_agent();
             // From the very start, when it lists, to the full flow of requests.
             thread::sleep(Duration::from_micros(random.below(120_000)));
-            agent.kill();
+            end_agent(agent);
         }
         end.store(true, Ordering::Relaxed);
         host.join().expect("the host's thread failed")
@@ -161,7 +175,7 @@ impl Random {
 #[test]
 fn a_request_that_was_answered_before_the_crash_is_only_removed() {
     on_then(
-        &StoreKind::ALL,
+        &EVERYWHERE,
         |rig| {
             // What a crash leaves between the response and the removal of its request.
             let response = rig.host().path("data/guest/half-done");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nova_agent_core::agent::RESPONSE_TIMEOUT;
 
-use super::{on_every_store, secret};
+use super::{everywhere, secret};
 
 /// Less than the time after which the first response is removed, which is something to do.
 const WINDOW: Duration = Duration::from_secs(30);
@@ -16,17 +16,17 @@ const WINDOW: Duration = Duration::from_secs(30);
 fn an_idle_agent_is_never_scheduled() {
     const { assert!(WINDOW.as_secs() * 2 < RESPONSE_TIMEOUT.as_secs()) }
 
-    on_every_store(|rig| {
+    everywhere(|rig| {
         rig.host().version().unwrap();
         rig.host().set_password(&secret("Tr0ub4dor&3")).unwrap();
         rig.host().inject_file("/etc/motd", b"hi").unwrap();
         rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
 
         let id = rig.agent().id();
-        // The last events are those of its own removals.
+        // The last events are those of its own removals; a pool of threads may keep one for a while.
         let mut before = switches(id);
         rig.wait_until("the agent rests", |_| {
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_secs(1));
             let now = switches(id);
             std::mem::replace(&mut before, now) == now
         });

@@ -1,0 +1,160 @@
+//! Programs of the guest that do what programs should not: hang, flood, close what they print to, leave daemons behind.
+//! Whatever a runtime waits for meanwhile, it waits without spinning, answers questions, and leaves nothing running.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nova_agent_tests::agent::{Answer, Rig};
+use nova_agent_tests::host::Server;
+
+use super::{EVERYWHERE, Place, VERSION, on_with};
+
+const RESET_NETWORK: &str = r#"{"name": "resetnetwork", "value": ""}"#;
+
+/// What matters here is between the agent and its programs.
+const PLACES: [Place; 2] = [EVERYWHERE[2], EVERYWHERE[7]];
+
+/// How long an answer to a question may take at the most, on a machine that is busy with other tests.
+const SOON: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_program_that_hangs_is_killed_with_its_children_and_the_answer_says_so() {
+    on_debian(|rig| {
+        // Neither it nor its child heeds SIGTERM. On the way back it does what it should.
+        rig.sandbox().stand_in(
+            "ifup",
+            "[ -e pids ] && exit 0
+             trap '' TERM
+             sh -c 'trap \"\" TERM; sleep 1000 & echo $$ $! >>pids; wait' &
+             echo $$ >>pids; wait; sleep 1000",
+        );
+        let answer = reset_while_asking(rig);
+        assert_eq!(answer.code, "1");
+        assert!(answer.message.contains("ifup eth1: timed out; previous state restored"), "{answer:?}");
+        let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
+        let pids: Vec<&str> = pids.split_whitespace().collect();
+        assert_eq!(pids.len(), 3, "{pids:?}");
+        rig.wait_until("nothing is left running", |_| pids.iter().all(|pid| is_gone(pid)));
+    });
+}
+
+#[test]
+fn a_program_that_floods_its_output_is_killed_in_time_and_takes_no_memory() {
+    on_debian(|rig| {
+        // What it is run for may fail; its time is two seconds, and two more until it is killed.
+        rig.sandbox().stand_in("ip", "trap '' TERM; echo $$ >>pids; yes 'a line of many'; yes 'and more'");
+        let before = resident(rig);
+        let start = Instant::now();
+        assert_eq!(reset_while_asking(rig), Answer::new("0", ""));
+        assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
+        let after = resident(rig);
+        assert!(after < before + 4096, "{before} KiB before, {after} KiB after");
+        let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
+        assert!(pids.split_whitespace().count() >= 2, "{pids}");
+        rig.wait_until("nothing is left running", |_| pids.split_whitespace().all(is_gone));
+    });
+}
+
+#[test]
+fn the_end_of_a_long_output_is_told() {
+    on_debian(|rig| {
+        rig.sandbox().stand_in("ifup", "yes 'a line of many' | head -n 1000000; echo 'no carrier' >&2; exit 3");
+        let answer = reset_while_asking(rig);
+        assert_eq!(answer.code, "1");
+        assert!(answer.message.contains("exit code 3"), "{answer:?}");
+        assert!(answer.message.contains("no carrier"), "{answer:?}");
+    });
+}
+
+#[test]
+fn a_program_that_closes_its_output_is_waited_for_without_spinning() {
+    on_debian(|rig| {
+        rig.sandbox().stand_in("ifup", "exec >&- 2>&-; sleep 1");
+        let before = rig.agent().processor_time();
+        rig.post_as("reset", RESET_NETWORK);
+        let start = Instant::now();
+        assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
+        assert!(start.elapsed() >= Duration::from_secs(2), "it was not waited for");
+        // A tick is a hundredth of a second; spinning would take two hundred.
+        let took = rig.agent().processor_time() - before;
+        assert!(took < 50, "{took} ticks");
+    });
+}
+
+#[test]
+fn a_daemon_that_keeps_the_output_open_is_neither_waited_for_nor_killed() {
+    on_debian(|rig| {
+        rig.sandbox().stand_in("ifup", "sh -c 'sleep 10; echo late' & echo $! >>pids");
+        let start = Instant::now();
+        assert_eq!(reset_while_asking(rig), Answer::new("0", ""));
+        assert!(start.elapsed() < Duration::from_secs(8), "it took {:?}", start.elapsed());
+        let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
+        assert_eq!(pids.split_whitespace().count(), 2);
+        assert!(!pids.split_whitespace().any(is_gone), "a daemon was killed");
+        let before = rig.agent().processor_time();
+        // It prints into a pipe that nobody reads any more.
+        rig.wait_until("the daemons end", |_| pids.split_whitespace().all(is_gone));
+        assert!(rig.agent().processor_time() - before < 50, "somebody listens in vain");
+    });
+}
+
+#[test]
+fn a_hundred_programs_in_a_row_leave_nothing_open() {
+    on_debian(|rig| {
+        rig.sandbox().stand_in("ifup", "echo $1 >>ups");
+        assert_eq!(reset_while_asking(rig), Answer::new("0", ""));
+        let before = descriptors(rig);
+        for nth in 0..20 {
+            // Another name each time, or nothing would have to be done.
+            let server = Server { hostname: format!("web-{nth}"), ..Server::two_networks() };
+            rig.host().provision(&server).unwrap();
+            rig.sandbox().write("/etc/network/interfaces", "auto lo\niface lo inet loopback\n", 0o644);
+            rig.host().reset_network().unwrap();
+        }
+        assert_eq!(rig.sandbox().read("/ups").iter().filter(|byte| **byte == b'\n').count(), 42);
+        assert_eq!(descriptors(rig), before);
+    });
+}
+
+/// Has a network reset, and asks for the version all the while. Returns the reset's answer.
+fn reset_while_asking(rig: &mut Rig) -> Answer {
+    rig.post_as("reset", RESET_NETWORK);
+    loop {
+        let start = Instant::now();
+        assert_eq!(rig.ask(VERSION).code, "0");
+        assert!(start.elapsed() < SOON, "a question took {:?}", start.elapsed());
+        if !rig.list("data/host").iter().any(|id| id == "reset") {
+            return rig.answer_to("reset");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether a process has ended; who inherited it need not have noticed.
+fn is_gone(pid: &str) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, behind)| behind.starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+/// How much memory the agent has ever had, in KiB.
+fn resident(rig: &mut Rig) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", rig.agent().id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// How many descriptors the agent has open.
+fn descriptors(rig: &mut Rig) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", rig.agent().id())).unwrap().count()
+}
+
+fn on_debian(test: impl Fn(&mut Rig) + Sync) {
+    on_with(&PLACES, |rig| {
+        rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+        rig.host().provision(&Server::two_networks()).unwrap();
+        rig.start_agent();
+        test(rig);
+    });
+}

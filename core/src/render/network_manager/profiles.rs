@@ -9,6 +9,7 @@ use super::DIRECTORY;
 use super::nmcli::Old;
 use crate::effect::{EntryKind, GuestPath};
 use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
+use crate::ordered::sort_by;
 use crate::render::assignments::Assignments;
 use crate::render::guest::Guest;
 use crate::render::ini::{Ini, Section};
@@ -36,7 +37,7 @@ pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<
         Some(Profile { path, interface, file })
     };
     let mut profiles: Vec<Profile> = names.into_iter().take(FILES_MAX).filter_map(profile).collect();
-    profiles.sort_unstable_by(|a, b| priority(&b.file).cmp(&priority(&a.file)).then_with(|| a.path.cmp(&b.path)));
+    sort_by(&mut profiles, |a, b| priority(&b.file).cmp(&priority(&a.file)));
     profiles
 }
 

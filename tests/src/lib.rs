@@ -11,5 +11,6 @@ pub mod oracle;
 pub mod proxy;
 pub mod real;
 pub mod stores;
+pub mod transcript;
 pub mod world;
 pub mod xenstored;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nova_agent_core::agent::{Config, RESPONSE_TIMEOUT, RESPONSES_MAX, Report};
 use nova_agent_core::secret::Secret;
 use nova_agent_tests::host::{HostKey, KeyDigest, Server, judge};
+use nova_agent_tests::transcript;
 use nova_agent_tests::world::{Counted, Fault, World};
 use nova_agent_tests::xenstored::Flavour;
 use serde_json::{Value, json};
@@ -312,6 +313,22 @@ fn a_store_that_is_away_for_hours_is_found_within_half_a_minute() {
         world.disconnect(true);
         assert!(world.run_until(SECOND * 30, |world| world.response("1").is_some()));
         assert_eq!(world.response("1").unwrap(), THE_VERSION);
+    }
+}
+
+/// `NOVA_BLESS=1` writes what is expected of this and of every runtime; read it before you commit it.
+#[test]
+fn the_machine_gives_the_transcript_that_every_runtime_has_to_give() {
+    for flavour in FLAVOURS {
+        let played = transcript::play(&mut World::new(flavour, Config::default()));
+        let path = transcript::path(flavour);
+        if std::env::var_os("NOVA_BLESS").is_some() {
+            std::fs::write(&path, &played).unwrap();
+        }
+        let expected = std::fs::read_to_string(path).unwrap();
+        if let Some(difference) = transcript::difference(&expected, &played) {
+            panic!("{flavour:?}, {difference}");
+        }
     }
 }
 

@@ -105,13 +105,12 @@ impl World {
 
     /// Takes a request back.
     pub fn delete(&mut self, id: &str) {
-        let _ = self.call(Op::Rm, payload::path(&self.dom0.path(&format!("data/host/{id}"))));
+        self.remove(&format!("data/host/{id}"));
     }
 
     /// The response to a request, if it is there.
     pub fn response(&mut self, id: &str) -> Option<String> {
-        let content = self.call(Op::Read, payload::path(&self.dom0.path(&format!("data/guest/{id}")))).ok()?;
-        Some(String::from_utf8(content).expect("responses are text"))
+        self.read(&format!("data/guest/{id}"))
     }
 
     /// Everything that was ever written as a response to a request.
@@ -138,7 +137,19 @@ impl World {
         }
     }
 
-    fn write(&mut self, node: &str, content: &[u8]) {
+    /// The content of a node of the agent's domain, if there is one.
+    pub fn read(&mut self, node: &str) -> Option<String> {
+        let content = self.call(Op::Read, payload::path(&self.dom0.path(node))).ok()?;
+        Some(String::from_utf8(content).expect("what the two write is text"))
+    }
+
+    /// Removes a node of the agent's domain with all below it, if it is there.
+    pub fn remove(&mut self, node: &str) {
+        let _ = self.call(Op::Rm, payload::path(&self.dom0.path(node)));
+    }
+
+    /// Writes a node of the agent's domain.
+    pub fn write(&mut self, node: &str, content: &[u8]) {
         self.call(Op::Write, payload::write(&self.dom0.path(node), content)).expect("dom0 may write everything");
     }
 

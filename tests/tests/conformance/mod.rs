@@ -22,6 +22,7 @@ mod plan;
 mod programs;
 mod replies;
 mod secrets;
+mod transcript;
 
 use std::collections::BTreeMap;
 use std::thread;

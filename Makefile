@@ -74,7 +74,11 @@ xen-lab: package
 
 bench:
 	$(CARGO) build --release --workspace --bins
-	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests
+	$(stores) $(tools) exec $(CARGO) bench --package nova-agent-tests --bench render --bench round_trip
+
+footprint:
+	for runtime in blocking mio async; do $(MAKE) static RUNTIME=$$runtime || exit 1; done
+	NOVA_AGENT_DIR=$(abspath $(static_agents)) $(CARGO) bench --package nova-agent-tests --bench footprint
 
 build:
 	$(CARGO) build --release --package nova-agent-$(RUNTIME)

@@ -1,6 +1,6 @@
 //! The log: one line an event, to standard error or to a file.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::str::FromStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,17 +8,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use serde::Deserialize;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::utc::Utc;
 
 /// The least important kind of event that is logged.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogLevel {
     /// Nothing at all.
     Off,
@@ -54,14 +52,6 @@ impl FromStr for LogLevel {
             "trace" | "notset" => Ok(Self::Trace),
             _ => Err(InvalidLogLevel(text.into())),
         }
-    }
-}
-
-impl TryFrom<String> for LogLevel {
-    type Error = InvalidLogLevel;
-
-    fn try_from(text: String) -> Result<Self, InvalidLogLevel> {
-        text.parse()
     }
 }
 
@@ -125,16 +115,8 @@ fn try_init(level: LogLevel, target: &LogTarget) -> Result<(), LogError> {
     tracing::subscriber::set_global_default(subscriber(level, sink)).map_err(|_| LogError::AlreadySet)
 }
 
-fn subscriber(level: LogLevel, sink: Sink) -> impl tracing::Subscriber + Send + Sync {
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        // It would panic when standard error is closed, too; there is nobody to tell anyway.
-        .log_internal_errors(false)
-        .with_max_level(LevelFilter::from(level))
-        .with_target(false)
-        .with_timer(Timer)
-        .with_writer(sink)
-        .finish()
+fn subscriber(level: LogLevel, sink: Sink) -> Log {
+    Log { level: level.into(), sink }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -156,51 +138,78 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-struct Timer;
-
-impl FormatTime for Timer {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        write!(writer, "{}", Utc::now())
-    }
-}
-
 enum Sink {
     File(File),
     Stderr,
 }
 
-impl<'a> MakeWriter<'a> for Sink {
-    type Writer = OneLine<'a>;
+/// Everything that is logged, one `write` a line. There are no spans.
+struct Log {
+    level: LevelFilter,
+    sink: Sink,
+}
 
-    fn make_writer(&'a self) -> Self::Writer {
-        OneLine(self)
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(format!("{} {:>5}", Utc::now(), event.metadata().level()));
+        event.record(&mut line);
+        line.0.push('\n');
+        // Whoever cannot be told cannot be told that either.
+        let _ = match &self.sink {
+            Sink::File(file) => (&mut &*file).write_all(line.0.as_bytes()),
+            Sink::Stderr => io::stderr().write_all(line.0.as_bytes()),
+        };
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+/// Takes up the message and the other fields as `name=value`, and is one line whatever a program printed or the host sent.
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // A line takes everything.
+        let _ = match field.name() {
+            "message" => write!(self, " {value:?}"),
+            name => write!(self, " {name}={value:?}"),
+        };
+    }
+
+    /// Without its fraction. No event has such a number, and what can print it to the last digit is 12 KiB of code.
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.record_i64(field, value as i64);
     }
 }
 
-/// Gets one event a `write` and makes one line of it, whatever a program printed or the host sent is in it.
-struct OneLine<'a>(&'a Sink);
-
-impl Write for OneLine<'_> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let body = event.strip_suffix(b"\n").unwrap_or(event);
-        let mut line = Vec::with_capacity(event.len());
-        for byte in body {
-            match byte {
-                b'\n' => line.extend_from_slice(b"\\n"),
-                b'\t' => line.push(b' '),
-                byte if byte.is_ascii_control() => line.push(b'?'),
-                byte => line.push(*byte),
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match c {
+                '\n' => self.0.push_str("\\n"),
+                '\t' => self.0.push(' '),
+                c if c.is_control() => self.0.push('?'),
+                c => self.0.push(c),
             }
         }
-        line.push(b'\n');
-        match self.0 {
-            Sink::File(file) => (&mut &*file).write_all(&line)?,
-            Sink::Stderr => io::stderr().write_all(&line)?,
-        }
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -42,9 +42,12 @@ pub(crate) enum CarriedOut {
 
 impl<'a> Record<'a> {
     pub(crate) fn run(program: &'a Program, carried_out: CarriedOut) -> Self {
+        let mut environment = BTreeMap::new();
+        // One by one: to collect them takes a sort of their own.
+        environment.extend(program.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         Self::Run {
             argv: &program.argv,
-            environment: program.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            environment,
             stdin: program.stdin.as_ref().map(|_| REDACTED),
             timeout_ms: program.timeout.as_millis(),
             carried_out,

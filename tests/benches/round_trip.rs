@@ -1,30 +1,36 @@
 //! What a request costs the host, compared with a floor: an echo client that does the fewest store operations an agent
-//! can do (read, write, remove). Both are measured in turns in one run, so that a busy machine slows both.
+//! can do (read, write, remove). The floor and every runtime take turns, request by request, so that a busy machine slows
+//! all of them.
 //!
-//! Run it with `make bench`, which builds the agent first. `NOVA_AGENT` names another binary to measure.
+//! Run it with `make bench`, which builds the agents first. `NOVA_AGENT` names another binary to measure, alone.
 
 #![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a program whose output is its result")]
 
-use std::error::Error;
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nova_agent_tests::agent::Runtime;
 use nova_agent_tests::client::Client;
 use nova_agent_tests::stores::StoreKind;
 
-const REQUEST: &str = r#"{"name": "version", "value": "agent"}"#;
-const ROUNDS: usize = 20;
-const REQUESTS_A_ROUND: usize = 50;
+use self::support::{Agent, BenchHost, Result};
+
+const REQUESTS: usize = 1000;
 /// What the echo client is told to end with.
 const STOP: &str = "stop";
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+/// The domain of the echo client; the agents' follow.
+const ECHO: u32 = 6;
 
 fn main() -> Result<()> {
-    println!("{:<16}{:>12}{:>12}{:>12}{:>12}{:>8}", "store", "echo p50", "agent p50", "echo p99", "agent p99", "ratio");
+    println!(
+        "{:<16}{:<22}{:>10}{:>10}{:>8}{:>8}{:>10}{:>10}",
+        "store", "agent", "echo p50", "p50", "ratio", "limit", "echo p99", "p99"
+    );
     for kind in StoreKind::ALL {
         measure(kind)?;
     }
@@ -33,73 +39,77 @@ fn main() -> Result<()> {
 
 fn measure(kind: StoreKind) -> Result<()> {
     let mut store = kind.start()?;
-    let echo_socket = store.guest_socket(6)?;
-    let agent_socket = store.guest_socket(7)?;
-    let sandbox = tempfile::tempdir()?;
-    let mut agent = start_agent(&agent_socket, sandbox.path())?;
+    let echo_socket = store.guest_socket(ECHO)?;
+    let mut agents = Vec::new();
+    for (name, binary, limit) in subjects()? {
+        let domain = ECHO + 1 + u32::try_from(agents.len())?;
+        let socket = store.guest_socket(domain)?;
+        let sandbox = tempfile::tempdir()?;
+        let agent = Agent::start(&binary, &socket, sandbox.path(), "off", Stdio::inherit())?;
+        let host = BenchHost::new(&store.dom0_socket(), domain)?;
+        agents.push((name, limit, host, Vec::new(), agent, sandbox));
+    }
     let (ready, is_ready) = mpsc::channel();
     let echo = thread::spawn(move || echo(&echo_socket, &ready).map_err(|error| error.to_string()));
     // It only listens: what is written before its watch is set, it would never see.
     is_ready.recv()?;
 
-    let mut echo_host = BenchHost::new(&store.dom0_socket(), 6)?;
-    let mut agent_host = BenchHost::new(&store.dom0_socket(), 7)?;
-    let (mut floor, mut cost) = (Vec::new(), Vec::new());
+    let mut echo_host = BenchHost::new(&store.dom0_socket(), ECHO)?;
+    let mut floor = Vec::new();
     // The first of each is the start of the other side.
-    echo_host.request("first", REQUEST)?;
-    agent_host.request("first", REQUEST)?;
-    for round in 0..ROUNDS {
-        for nth in 0..REQUESTS_A_ROUND {
-            let id = format!("00000000-0000-4000-8000-{:012}", round * REQUESTS_A_ROUND + nth);
-            floor.push(echo_host.request(&id, REQUEST)?);
-            cost.push(agent_host.request(&id, REQUEST)?);
+    echo_host.request("first")?;
+    for (_, _, host, ..) in &mut agents {
+        host.request("first")?;
+    }
+    for nth in 0..REQUESTS {
+        let id = format!("00000000-0000-4000-8000-{nth:012}");
+        floor.push(echo_host.request(&id)?);
+        for (_, _, host, times, ..) in &mut agents {
+            times.push(host.request(&id)?);
         }
     }
-    echo_host.request(STOP, REQUEST)?;
+    echo_host.request(STOP)?;
     echo.join().map_err(|_| "the echo client panicked")??;
-    agent.kill()?;
-    agent.wait()?;
 
     floor.sort_unstable();
-    cost.sort_unstable();
-    let at = |times: &[Duration], percent: usize| times[(times.len() - 1) * percent / 100];
-    println!(
-        "{:<16}{:>9} us{:>9} us{:>9} us{:>9} us{:>8.2}",
-        format!("{kind:?}"),
-        at(&floor, 50).as_micros(),
-        at(&cost, 50).as_micros(),
-        at(&floor, 99).as_micros(),
-        at(&cost, 99).as_micros(),
-        at(&cost, 50).as_secs_f64() / at(&floor, 50).as_secs_f64(),
-    );
+    for (name, limit, _, mut times, ..) in agents {
+        times.sort_unstable();
+        println!(
+            "{:<16}{name:<22}{:>7} us{:>7} us{:>8.2}{:>8}{:>7} us{:>7} us",
+            format!("{kind:?}"),
+            at(&floor, 50).as_micros(),
+            at(&times, 50).as_micros(),
+            at(&times, 50).as_secs_f64() / at(&floor, 50).as_secs_f64(),
+            limit.map(|limit| format!("{limit:.1}")).unwrap_or_default(),
+            at(&floor, 99).as_micros(),
+            at(&times, 99).as_micros(),
+        );
+    }
     Ok(())
 }
 
-/// The host of one domain, which learns of responses by a watch.
-struct BenchHost {
-    client: Client,
-    home: String,
+fn at(times: &[Duration], percent: usize) -> Duration {
+    times[(times.len() - 1) * percent / 100]
 }
 
-impl BenchHost {
-    fn new(socket: &Path, domain: u32) -> Result<Self> {
-        let mut client = Client::connect(socket)?;
-        let home = format!("/local/domain/{domain}/data");
-        client.watch(&format!("{home}/guest"), "response")?;
-        Ok(Self { client, home })
+/// What is measured, by which name, and the most that its ratio shall be.
+fn subjects() -> Result<Vec<(String, PathBuf, Option<f64>)>> {
+    if let Some(named) = std::env::var_os("NOVA_AGENT") {
+        let binary = PathBuf::from(named);
+        return Ok(vec![(binary.file_name().unwrap_or_default().to_string_lossy().into(), binary, None)]);
     }
-
-    /// The time until the response has been read. The response is removed, so that neither side has to.
-    fn request(&mut self, id: &str, content: &str) -> Result<Duration> {
-        let began = Instant::now();
-        self.client.write(&format!("{}/host/{id}", self.home), content)?;
-        let response = format!("{}/guest/{id}", self.home);
-        while self.client.event(Duration::from_secs(30))?.path.as_str() != response {}
-        self.client.read(&response)?;
-        let took = began.elapsed();
-        self.client.rm(&response)?;
-        Ok(took)
-    }
+    // The release builds beside this benchmark.
+    let benchmark = std::env::current_exe()?;
+    let target = benchmark.ancestors().nth(2).ok_or("the benchmark has no target directory")?;
+    let of = |runtime: Runtime| {
+        let limit = match runtime {
+            Runtime::MIO => 1.1,
+            Runtime::ASYNC => 1.3,
+            _ => 1.2,
+        };
+        (runtime.package().to_owned(), target.join(runtime.package()), Some(limit))
+    };
+    Ok(Runtime::ALL.map(of).into())
 }
 
 /// The floor.
@@ -118,25 +128,4 @@ fn echo(socket: &Path, ready: &mpsc::Sender<()>) -> Result<()> {
             return Ok(());
         }
     }
-}
-
-fn start_agent(socket: &Path, sandbox: &Path) -> Result<Child> {
-    let address = format!("unix:{}", socket.display());
-    let agent = Command::new(binary()?)
-        .args(["run", "--log-level", "off", "--xenstore", &address, "--sandbox"])
-        .arg(sandbox)
-        .stdin(Stdio::null())
-        .spawn()?;
-    Ok(agent)
-}
-
-/// The release build beside this benchmark.
-fn binary() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("NOVA_AGENT") {
-        return Ok(named.into());
-    }
-    let benchmark = std::env::current_exe()?;
-    let target = benchmark.ancestors().nth(2).ok_or("the benchmark has no target directory")?;
-    let binary = target.join("nova-agent-blocking");
-    if binary.exists() { Ok(binary) } else { Err(format!("{} is not built: make bench", binary.display()).into()) }
 }

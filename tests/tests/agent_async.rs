@@ -4,6 +4,6 @@
 use nova_agent_tests::agent::Runtime;
 
 /// What the suite tests. Another runtime has a file like this one, and the same suite.
-const RUNTIME: Runtime = Runtime::new("nova-agent-async");
+const RUNTIME: Runtime = Runtime::ASYNC;
 
 mod conformance;

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use super::{Agent, Output, Purpose, Report, RequestId, Response, State, harmless};
 use crate::command::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work};
 use crate::effect::{Effect, Outcome};
+use crate::ordered::CollectOrdered;
 use crate::plan::{self, PlanFailure, Runner};
 use crate::store::Operation;
 use crate::time::Instant;
@@ -145,8 +146,8 @@ impl Agent {
         if self.connected {
             self.ask_store(id, lists.iter(), values.iter());
         }
-        let lists = lists.into_iter().collect();
-        let values = values.into_iter().collect();
+        let lists = lists.into_iter().collect_ordered();
+        let values = values.into_iter().collect_ordered();
         job.phase = Phase::Asking { lists, values, effects };
         self.set(id, State::Running(Box::new(job)));
     }

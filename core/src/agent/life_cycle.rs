@@ -13,6 +13,7 @@ use super::{
     ReturnCode, State, Stopping, harmless, token,
 };
 use crate::command::{self, Argument, Kind};
+use crate::ordered::CollectOrdered;
 use crate::store::{Operation, Reply};
 use crate::wire::{ErrorName, StorePath};
 
@@ -45,7 +46,7 @@ impl Agent {
         self.listing.in_flight = true;
         self.listing.again = false;
         self.submit(Purpose::Watch, Operation::Watch { path: REQUESTS, token: token() });
-        let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
+        let ids: Vec<RequestId> = self.requests.keys().cloned().collect_ordered();
         for id in ids {
             self.resume(&id);
         }
@@ -71,7 +72,7 @@ impl Agent {
         self.turn.waiting.clear();
         // What was submitted in the same breath must not reach the next connection.
         self.outputs.retain(|output| !matches!(output, Output::Store(..)));
-        let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
+        let ids: Vec<RequestId> = self.requests.keys().cloned().collect_ordered();
         for id in ids {
             let Some(request) = self.requests.get_mut(&id) else { continue };
             match core::mem::replace(&mut request.state, State::Waiting) {
@@ -191,7 +192,7 @@ impl Agent {
 
     fn handle_responses(&mut self, result: Result<Vec<String>, ErrorName>) {
         let found = match result {
-            Ok(names) => names.iter().filter_map(|name| RequestId::from_node(name)).collect(),
+            Ok(names) => names.iter().filter_map(|name| RequestId::from_node(name)).collect_ordered(),
             Err(ErrorName::Enoent) => BTreeSet::new(),
             // Nobody can tell which requests are answered; but so many responses are of hosts that gave up long ago.
             Err(ErrorName::E2Big) => {
@@ -209,7 +210,7 @@ impl Agent {
     fn handle_requests(&mut self, result: Result<Vec<String>, ErrorName>) {
         self.listing.in_flight = false;
         let found = match result {
-            Ok(names) => names.iter().filter_map(|name| RequestId::from_node(name)).collect(),
+            Ok(names) => names.iter().filter_map(|name| RequestId::from_node(name)).collect_ordered(),
             Err(ErrorName::Enoent) => BTreeSet::new(),
             Err(error) => {
                 if error == ErrorName::E2Big {
@@ -254,7 +255,7 @@ impl Agent {
         }
         self.listing.due = rescan.into_iter().chain(retry).min().map(|interval| self.now.after(interval));
         if matches!(self.readiness, Readiness::Unknown { .. }) {
-            self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect());
+            self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect_ordered());
         }
         if core::mem::take(&mut self.listing.again) {
             self.list_again();

@@ -10,6 +10,7 @@ use super::decode::{Description, Refusal, decode};
 use super::nic::{Match, Nics, no_interface};
 use super::{Cidr, Family, Gateway, Interface, InterfaceName, Label, MacAddr, NetworkConfig};
 use crate::effect::InterfaceState;
+use crate::ordered::sort_by;
 
 /// The most interfaces that are configured. Xen's toolstacks attach far fewer to a domain.
 pub const INTERFACES_MAX: usize = 64;
@@ -40,11 +41,11 @@ pub struct Validated {
 pub fn validate(networking: &[(String, Vec<u8>)], vifs: &[(u32, String)], interfaces: &[InterfaceState]) -> Validated {
     let mut vifs: Vec<(u32, MacAddr)> =
         vifs.iter().filter_map(|(index, mac)| Some((*index, MacAddr::try_from(mac.as_str()).ok()?))).collect();
-    vifs.sort_unstable();
+    sort_by(&mut vifs, Ord::cmp);
     let nics = Nics { vifs: &vifs, interfaces };
 
     let mut networking: Vec<&(String, Vec<u8>)> = networking.iter().collect();
-    networking.sort_unstable();
+    sort_by(&mut networking, Ord::cmp);
 
     let mut assembly = Assembly::default();
     if networking.len() > INTERFACES_MAX {
@@ -129,7 +130,7 @@ impl Assembly {
             }
         }
         let vif = |interface: &Interface| interface.vif.unwrap_or(u32::MAX);
-        self.interfaces.sort_by(|a, b| vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name)));
+        sort_by(&mut self.interfaces, |a, b| vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name)));
 
         // A NIC whose address was changed by hand can be meant by its VIF number and by its present address.
         let mut repeated: Vec<MacAddr> = Vec::new();

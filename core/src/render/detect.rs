@@ -16,6 +16,7 @@ use super::os::{Os, OsFamily};
 use super::{arch, freebsd, ifcfg, ifupdown, netctl, netifrc, netplan, network_manager, networkd, running, suse};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
+use crate::ordered::CollectOrdered;
 
 /// A way to configure a network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -136,7 +137,12 @@ const PRIORITY: [Row; 21] = [
 
 /// The names of the stacks whose files can be written.
 pub(super) fn supported() -> BTreeSet<&'static str> {
-    PRIORITY.into_iter().map(|(stack, ..)| stack).filter(|stack| stack.renderer().is_some()).map(Stack::name).collect()
+    PRIORITY
+        .into_iter()
+        .map(|(stack, ..)| stack)
+        .filter(|stack| stack.renderer().is_some())
+        .map(Stack::name)
+        .collect_ordered()
 }
 
 /// Finds the stack of the interfaces of `config`.
@@ -297,13 +303,13 @@ impl<'a> Services<'a> {
             .filter(|(_, path)| guest.link_target(path) == Some("/dev/null"))
             .map(|(name, _)| name)
             .collect();
-        let scripts = started.into_iter().filter_map(start_link).chain(openrc).collect();
+        let scripts = started.into_iter().filter_map(start_link).chain(openrc).collect_ordered();
         let active = names(&[running::SYSTEMD_UNITS])
             .into_iter()
             .filter_map(running::active_unit)
             .chain(names(&[running::OPENRC_STARTED]))
-            .collect();
-        Self { units: units.into_iter().collect(), scripts, active, masked }
+            .collect_ordered();
+        Self { units: units.into_iter().collect_ordered(), scripts, active, masked }
     }
 
     /// Whether a service runs or will at the next boot: right now, at boot, it may not have been started yet.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::guest::Guest;
 use super::text::{decode, encode};
 use crate::effect::{ExistingMode, FileMode, FileState, GuestPath, Step, WriteFile};
+use crate::ordered::sort_by;
 use crate::plan::{OnFailure, PlanStep};
 use crate::secret::Secret;
 
@@ -122,7 +123,7 @@ impl<'g, 'a> Files<'g, 'a> {
             .collect();
         let written = steps.iter().filter(|(_, step)| !matches!(step, Step::RemoveFile { .. }));
         let mut directories: Vec<GuestPath> = written.flat_map(|(path, _)| self.missing_parents(path)).collect();
-        directories.sort_unstable();
+        sort_by(&mut directories, Ord::cmp);
         directories.dedup();
         let make = |path| Step::MakeDirectory { path, mode: FileMode::PUBLIC_DIRECTORY };
         directories

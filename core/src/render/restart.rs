@@ -76,12 +76,12 @@ pub(super) fn affected<'c>(
     changed: &BTreeSet<InterfaceName>,
     guest: &Guest<'_>,
 ) -> Vec<&'c Interface> {
-    let mut interfaces: Vec<&Interface> = config
+    let (last, mut interfaces): (Vec<_>, Vec<_>) = config
         .interfaces
         .iter()
         .filter(|interface| changed.contains(&interface.name) || verify::differs(interface, guest))
-        .collect();
-    interfaces.sort_by_key(|interface| interface.has_gateway());
+        .partition(|interface| interface.has_gateway());
+    interfaces.extend(last);
     interfaces
 }
 

@@ -14,10 +14,25 @@ const VARIABLE: &str = "NOVA_AGENT";
 pub struct Runtime(&'static str);
 
 impl Runtime {
+    /// Blocking threads.
+    pub const BLOCKING: Self = Self::new("nova-agent-blocking");
+    /// One thread and a poller.
+    pub const MIO: Self = Self::new("nova-agent-mio");
+    /// A task of async-std.
+    pub const ASYNC: Self = Self::new("nova-agent-async");
+    /// All of this workspace.
+    pub const ALL: [Self; 3] = [Self::BLOCKING, Self::MIO, Self::ASYNC];
+
     /// The runtime that a package of this workspace builds.
     #[must_use]
     pub const fn new(package: &'static str) -> Self {
         Self(package)
+    }
+
+    /// The name of the package and its binary.
+    #[must_use]
+    pub const fn package(self) -> &'static str {
+        self.0
     }
 
     /// The binary: what `NOVA_AGENT` names, else the package's, which is built once in a test process, with the profile of

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use super::text::{HEADER, LABEL};
 use crate::effect::GuestPath;
 use crate::network::InterfaceName;
+use crate::ordered::CollectOrdered;
 
 /// Such a file, line by line. An assignment and the line that it is on may go on over several lines of text.
 #[derive(Debug, Default)]
@@ -133,7 +134,7 @@ impl Assignments {
     pub(super) fn meaning(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, (bool, String)> {
         let lists = |key: &str| self.of(key).any(|assignment| matches!(assignment.value, Value::List(_)));
         let keys = self.keys().filter(|key| wanted(key));
-        keys.filter_map(|key| Some((key.to_string(), (lists(key), self.get(key)?)))).collect()
+        keys.filter_map(|key| Some((key.to_string(), (lists(key), self.get(key)?)))).collect_ordered()
     }
 
     /// Sets a key, in place of its last assignment if there is one. The value is written as it is, so it has its quotes.

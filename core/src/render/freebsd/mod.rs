@@ -22,6 +22,7 @@ use super::resolv;
 use super::restart::{Activation, Script, affected, together};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Family, InterfaceName, NetworkConfig};
+use crate::ordered::CollectOrdered;
 
 pub(super) const RC_CONF: GuestPath = GuestPath::constant("/etc/rc.conf");
 
@@ -97,7 +98,7 @@ type Settings = BTreeMap<String, (bool, String)>;
 /// The interfaces that a difference concerns; one that is about no interface concerns those with a gateway, or all.
 fn changed(config: &NetworkConfig, before: &Settings, after: &Settings) -> BTreeSet<InterfaceName> {
     let differing: BTreeSet<&String> =
-        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).collect();
+        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).collect_ordered();
     let mut changed = BTreeSet::new();
     for key in differing {
         let owner = config.interfaces.iter().find(|interface| variables::is_of(key, interface));

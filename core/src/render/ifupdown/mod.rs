@@ -23,6 +23,7 @@ use super::restart::{Activation, Commands, one_by_one};
 use super::routes::in_order;
 use super::text::{HEADER, LABEL, end_line, stable_order};
 use crate::network::{Family, Interface, InterfaceName, NetworkConfig};
+use crate::ordered::CollectOrdered;
 
 /// Files that cloud-init wrote; their loopback stanza is its own as well.
 const CLOUD_INIT: &str = "50-cloud-init";
@@ -94,7 +95,7 @@ impl Renderer for Ifupdown {
         let after = meaning(new_texts.iter().map(String::as_str), config);
         let differs = |name: &&InterfaceName| before.get(*name) != after.get(*name);
         let names = config.names();
-        let changed: BTreeSet<InterfaceName> = names.filter(differs).cloned().collect();
+        let changed: BTreeSet<InterfaceName> = names.filter(differs).cloned().collect_ordered();
         Ok(one_by_one(config, &changed, self.commands, guest))
     }
 }

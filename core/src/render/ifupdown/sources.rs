@@ -147,13 +147,8 @@ fn pattern_of(source: &Source, pattern: &str) -> Option<(GuestPath, String)> {
 }
 
 fn in_directory(guest: &Guest<'_>, directory: &GuestPath, wanted: impl Fn(&str) -> bool) -> Vec<GuestPath> {
-    let mut entries: Vec<_> =
-        guest.entries(directory).iter().filter(|entry| entry.kind != EntryKind::Directory).collect();
-    entries.sort_unstable();
-    entries
-        .into_iter()
-        .filter(|entry| wanted(&entry.name))
-        .filter_map(|entry| directory.join(&entry.name).ok())
-        .take(FILES_MAX)
-        .collect()
+    let entries = guest.entries(directory).iter().filter(|entry| entry.kind != EntryKind::Directory);
+    let mut names: Vec<&str> = entries.map(|entry| entry.name.as_str()).filter(|name| wanted(name)).collect();
+    names.sort_unstable();
+    names.into_iter().filter_map(|name| directory.join(name).ok()).take(FILES_MAX).collect()
 }

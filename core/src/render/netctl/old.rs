@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use super::{DIRECTORY, profile, units};
 use crate::effect::{EntryKind, GuestPath};
 use crate::network::{InterfaceName, NetworkConfig};
+use crate::ordered::sort_by;
 use crate::render::assignments::{Assignments, is_plain, key_of};
 use crate::render::guest::Guest;
 
@@ -75,7 +76,7 @@ pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>, warnings: &mut Vec
             kept: kept(&assignments),
         });
     }
-    olds.sort_by(|a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
+    sort_by(&mut olds, |a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
     olds
 }
 

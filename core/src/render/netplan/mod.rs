@@ -32,6 +32,7 @@ use super::systemd;
 use super::text::{HEADER, LABEL, stable_order};
 use crate::effect::Program;
 use crate::network::{Interface, InterfaceName, NetworkConfig};
+use crate::ordered::CollectOrdered;
 
 /// It reads a few files and writes a few, but since its version 1.0 it also has systemd read all of its units again, which
 /// runs every generator.
@@ -71,7 +72,7 @@ impl Renderer for Netplan {
             all_kept.push(Kept::of(&interface.name, &definitions)?);
         }
         let backend = |kept: &Kept<'_>| kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD);
-        let backends: BTreeSet<&str> = all_kept.iter().map(backend).collect();
+        let backends: BTreeSet<&str> = all_kept.iter().map(backend).collect_ordered();
         let nameservers = if backends.iter().all(|backend| *backend == NETWORKD) {
             config.interfaces.iter().map(|interface| interface.nameservers.clone()).collect()
         } else {
@@ -274,7 +275,7 @@ fn changed(
             _ => true,
         }
     };
-    Ok(names.filter(differs).cloned().collect())
+    Ok(names.filter(differs).cloned().collect_ordered())
 }
 
 /// At boot, the services find the files when they start, which waits for the agent.

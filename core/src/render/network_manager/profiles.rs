@@ -3,13 +3,13 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::net::IpAddr;
 
 use super::DIRECTORY;
 use super::nmcli::Old;
 use crate::effect::{EntryKind, GuestPath};
 use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
+use crate::ordered::sort_by;
 use crate::render::assignments::Assignments;
 use crate::render::guest::Guest;
 use crate::render::ini::{Ini, Section};
@@ -37,7 +37,7 @@ pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<
         Some(Profile { path, interface, file })
     };
     let mut profiles: Vec<Profile> = names.into_iter().take(FILES_MAX).filter_map(profile).collect();
-    profiles.sort_by_key(|profile| Reverse(priority(&profile.file)));
+    sort_by(&mut profiles, |a, b| priority(&b.file).cmp(&priority(&a.file)));
     profiles
 }
 

@@ -24,6 +24,7 @@ use super::systemd;
 use super::text::{HEADER, LABEL};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
+use crate::ordered::CollectOrdered;
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
@@ -135,7 +136,7 @@ fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
 fn settings(text: &str) -> BTreeMap<String, String> {
     let file = Assignments::parse(text);
     let values = file.keys().filter_map(|key| Some((key.to_string(), file.get(key)?)));
-    values.filter(|(_, value)| !value.is_empty()).collect()
+    values.filter(|(_, value)| !value.is_empty()).collect_ordered()
 }
 
 fn ifcfg(interface: &Interface, old: &str, warnings: &mut Vec<String>) -> String {

@@ -105,10 +105,16 @@ impl Machine {
     /// # Errors
     /// [`Misuse::NotConnected`] if there is no connection; nothing changes then.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Misuse> {
-        let Link::Open(client) = &mut self.link else { return Err(Misuse::NotConnected) };
-        let result = client.handle_bytes(now, bytes);
-        self.after_client(now, result);
-        Ok(())
+        match &mut self.link {
+            Link::Open(client) => {
+                let result = client.handle_bytes(now, bytes);
+                self.after_client(now, result);
+                Ok(())
+            }
+            // An input after the exit.
+            Link::Gone => Ok(()),
+            Link::Closed { .. } | Link::Connecting => Err(Misuse::NotConnected),
+        }
     }
 
     /// The connection has come to its end, or could not be opened; `reason` is for the log.

@@ -9,24 +9,26 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
-use async_std::task::spawn_blocking;
-use nova_agent_core::effect::{Effect, Failure, Outcome};
+use blocking::unblock;
+use nova_agent_core::effect::{Effect, Outcome};
 use nova_agent_system::{Interest, Started, System, Work};
 
 /// Carries an effect out. Dropped before, it ends the program that runs.
+///
+/// What waits for the disk goes to the threads behind async-std's `spawn_blocking`, but directly: that would have
+/// async-std's executor start in a program that has another one.
 pub(crate) async fn perform(system: Arc<System>, effect: Effect) -> Outcome {
     let own = Arc::clone(&system);
-    let mut started = spawn_blocking(move || own.start(effect)).await;
+    let mut started = unblock(move || own.start(effect)).await;
     loop {
         match started {
             Started::Finished(outcome) => return outcome,
             Started::Running(work) => {
                 if let Err(error) = wait(&work).await {
-                    // Dropping the work ends it.
-                    return Outcome::Failed(Failure::Io(format!("wait for an effect: {error}")));
+                    return work.abandon(&error);
                 }
                 let own = Arc::clone(&system);
-                started = spawn_blocking(move || own.advance(work, Instant::now())).await;
+                started = unblock(move || own.advance(work, Instant::now())).await;
             }
         }
     }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
-use nova_agent_core::effect::{EffectId, Outcome};
+use nova_agent_core::effect::{Effect, EffectId, Outcome};
 use nova_agent_system::{Demand, Driver, Launch, Signals, System};
 
 use crate::effect::perform;
@@ -32,7 +32,7 @@ pub async fn run(launch: Launch, signals: Signals) -> io::Result<()> {
 /// Serves the host's requests until `leave` is ready and everything in hand is finished.
 ///
 /// Dropped before, it leaves at once: a program of the guest that runs is killed, and its request stays in the store for
-/// the next agent.
+/// the next agent. A file that is being written is finished, and until then no other agent can start.
 pub async fn run_until(launch: Launch, leave: impl Future<Output = ()>) {
     let mut agent = Agent::new(launch);
     let mut leave = pin!(leave);
@@ -61,6 +61,7 @@ pub async fn run_until(launch: Launch, leave: impl Future<Output = ()>) {
 struct Agent {
     driver: Driver<Async<OwnedFd>>,
     system: Arc<System>,
+    /// In the order in which they were demanded.
     effects: Vec<Performing>,
     timer: Timer,
     /// What the timer is set to.
@@ -69,6 +70,8 @@ struct Agent {
 
 struct Performing {
     id: EffectId,
+    /// What the core has given up may still be at work: the next one must not overtake it.
+    waits_its_turn: bool,
     outcome: Pin<Box<dyn Future<Output = Outcome> + Send>>,
 }
 
@@ -91,8 +94,13 @@ impl Agent {
             match self.driver.poll(attach) {
                 Demand::Exit => return ControlFlow::Break(()),
                 Demand::Perform(id, effect) => {
+                    let waits_its_turn = match &effect {
+                        // A key exchange does not wait for a program that runs.
+                        Effect::Entropy { .. } => false,
+                        Effect::Probe(_) | Effect::Step(_) => true,
+                    };
                     let outcome = Box::pin(perform(Arc::clone(&self.system), effect));
-                    self.effects.push(Performing { id, outcome });
+                    self.effects.push(Performing { id, waits_its_turn, outcome });
                 }
                 Demand::Wait(deadline) => return ControlFlow::Continue(deadline),
             }
@@ -123,12 +131,21 @@ impl Agent {
 
     fn poll_effects(&mut self, context: &mut Context<'_>) -> Vec<Happened> {
         let mut happened = Vec::new();
-        self.effects.retain_mut(|Performing { id, outcome }| match outcome.as_mut().poll(context) {
-            Poll::Ready(outcome) => {
-                happened.push(Happened::Completed(*id, outcome));
-                false
+        let mut is_busy = false;
+        self.effects.retain_mut(|Performing { id, waits_its_turn, outcome }| {
+            if is_busy && *waits_its_turn {
+                return true;
             }
-            Poll::Pending => true,
+            match outcome.as_mut().poll(context) {
+                Poll::Ready(outcome) => {
+                    happened.push(Happened::Completed(*id, outcome));
+                    false
+                }
+                Poll::Pending => {
+                    is_busy |= *waits_its_turn;
+                    true
+                }
+            }
         });
         happened
     }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nova_agent_core::effect::Effect;
-use nova_agent_system::{Demand, Driver, Launch, Signals};
+use nova_agent_system::{Demand, Driver, Launch, Signals, Started};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::worker::Worker;
+use crate::worker::{Task, Worker};
 
 /// Serves the host's requests until a signal says to leave and everything in hand is finished.
 ///
@@ -51,8 +51,13 @@ fn drain(driver: &mut Driver<()>, worker: &Worker) -> io::Result<ControlFlow<(),
         match driver.poll(|_| Ok(())) {
             Demand::Exit => return Ok(ControlFlow::Break(())),
             // A key exchange does not wait for a program that runs.
-            Demand::Perform(id, effect @ Effect::Entropy { .. }) => driver.complete(id, worker.perform_here(effect)),
-            Demand::Perform(id, effect @ (Effect::Probe(_) | Effect::Step(_))) => worker.perform(id, effect)?,
+            Demand::Perform(id, effect @ Effect::Entropy { .. }) => match worker.system.start(effect) {
+                Started::Finished(outcome) => driver.complete(id, outcome),
+                started @ Started::Running(_) => worker.perform(id, Task::Finish(started))?,
+            },
+            Demand::Perform(id, effect @ (Effect::Probe(_) | Effect::Step(_))) => {
+                worker.perform(id, Task::Perform(effect))?;
+            }
             Demand::Wait(deadline) => return Ok(ControlFlow::Continue(deadline)),
         }
     }

@@ -7,40 +7,46 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use nova_agent_core::effect::{Effect, EffectId, Outcome};
-use nova_agent_system::System;
+use nova_agent_system::{Started, System};
 
 pub(crate) struct Worker {
-    system: Arc<System>,
-    work: Sender<(EffectId, Effect)>,
+    pub(crate) system: Arc<System>,
+    tasks: Sender<(EffectId, Task)>,
     outcomes: Receiver<(EffectId, Outcome)>,
     /// Holds a byte for every outcome.
     bell: PipeReader,
 }
 
+/// What the thread is to do.
+pub(crate) enum Task {
+    /// Wait for an effect that was begun.
+    Finish(Started),
+    Perform(Effect),
+}
+
 impl Worker {
     pub(crate) fn start(system: Arc<System>) -> io::Result<Self> {
-        let (work, queue) = mpsc::channel::<(EffectId, Effect)>();
+        let (tasks, queue) = mpsc::channel::<(EffectId, Task)>();
         let (finished, outcomes) = mpsc::channel();
         let (bell, mut rope) = io::pipe()?;
         let own = Arc::clone(&system);
         thread::Builder::new().name("effects".into()).spawn(move || {
-            for (id, effect) in queue {
+            for (id, task) in queue {
+                let outcome = match task {
+                    Task::Finish(started) => own.finish(started),
+                    Task::Perform(effect) => own.perform(effect),
+                };
                 // The machine's thread may have left: then nobody needs to know.
-                if finished.send((id, own.perform(effect))).is_err() || rope.write_all(&[0]).is_err() {
+                if finished.send((id, outcome)).is_err() || rope.write_all(&[0]).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self { system, work, outcomes, bell })
+        Ok(Self { system, tasks, outcomes, bell })
     }
 
-    /// On the caller's thread, which waits.
-    pub(crate) fn perform_here(&self, effect: Effect) -> Outcome {
-        self.system.perform(effect)
-    }
-
-    pub(crate) fn perform(&self, id: EffectId, effect: Effect) -> io::Result<()> {
-        self.work.send((id, effect)).map_err(|_| ended())
+    pub(crate) fn perform(&self, id: EffectId, task: Task) -> io::Result<()> {
+        self.tasks.send((id, task)).map_err(|_| ended())
     }
 
     /// The next outcome. Waits for it if the worker is not readable.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -10,7 +11,7 @@ use mio::{Interest, Registry, Token};
 /// A connection that a poller waits for, until this is dropped, which has to be before the connection is closed.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    registry: Registry,
+    registry: Rc<Registry>,
     fd: RawFd,
     token: Token,
     interest: Cell<Interest>,
@@ -18,8 +19,8 @@ pub(crate) struct Registration {
 
 impl Registration {
     /// Waits for something to read.
-    pub(crate) fn new(registry: &Registry, fd: BorrowedFd<'_>, token: Token) -> io::Result<Self> {
-        let (registry, fd, interest) = (registry.try_clone()?, fd.as_raw_fd(), Interest::READABLE);
+    pub(crate) fn new(registry: &Rc<Registry>, fd: BorrowedFd<'_>, token: Token) -> io::Result<Self> {
+        let (registry, fd, interest) = (Rc::clone(registry), fd.as_raw_fd(), Interest::READABLE);
         registry.register(&mut SourceFd(&fd), token, interest)?;
         Ok(Self { registry, fd, token, interest: Cell::new(interest) })
     }

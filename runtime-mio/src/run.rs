@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Registry, Token};
-use nova_agent_core::effect::{Effect, EffectId, Failure, Outcome};
+use nova_agent_core::effect::{Effect, EffectId};
 use nova_agent_system::{Demand, Driver, Interest, Launch, Signals, Source, Started, System, Work};
 
 use crate::registration::Registration;
@@ -31,13 +32,14 @@ const READS_MAX: usize = 64;
 /// If the system refuses a poller, or cannot wait.
 pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
     let mut poll = Poll::new()?;
-    let registry = poll.registry().try_clone()?;
+    let registry = Rc::new(poll.registry().try_clone()?);
     registry.register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, mio::Interest::READABLE)?;
     let mut events = Events::with_capacity(EVENTS_MAX);
     let mut agent = Agent::new(launch, registry);
     loop {
+        agent.arm();
         let ControlFlow::Continue(deadline) = agent.drain() else { return Ok(()) };
-        match poll.poll(&mut events, agent.timeout(deadline)?) {
+        match poll.poll(&mut events, agent.timeout(deadline)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             polled => polled?,
         }
@@ -62,7 +64,7 @@ pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
 struct Agent {
     driver: Driver<Registration>,
     system: System,
-    registry: Registry,
+    registry: Rc<Registry>,
     /// The effects that go on, by the tokens of their sources.
     works: BTreeMap<Token, (EffectId, Work)>,
     next: Token,
@@ -71,7 +73,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(launch: Launch, registry: Registry) -> Self {
+    fn new(launch: Launch, registry: Rc<Registry>) -> Self {
         let (driver, system) = launch.split();
         Self { driver, system, registry, works: BTreeMap::new(), next: EFFECTS, is_readable: false }
     }
@@ -87,16 +89,21 @@ impl Agent {
         }
     }
 
-    /// How long to wait; arms the poller for the store.
-    fn timeout(&self, deadline: Option<Instant>) -> io::Result<Option<Duration>> {
-        if let Some((_, registration)) = self.driver.store() {
-            registration.set_writable(self.driver.is_sending())?;
+    /// Has the poller wait until the store can be written, if something is unsent.
+    fn arm(&mut self) {
+        let registration = self.driver.store().map(|(_, registration)| registration);
+        if let Some(Err(error)) = registration.map(|it| it.set_writable(self.driver.is_sending())) {
+            self.driver.abandon(&error);
         }
+    }
+
+    /// How long to wait.
+    fn timeout(&self, deadline: Option<Instant>) -> Option<Duration> {
         if self.is_readable {
-            return Ok(Some(Duration::ZERO));
+            return Some(Duration::ZERO);
         }
         let works = self.works.values().map(|(_, work)| work.deadline());
-        Ok(works.chain(deadline).min().map(|deadline| deadline.saturating_duration_since(Instant::now())))
+        works.chain(deadline).min().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     fn handle_store(&mut self, is_writable: bool) {
@@ -125,10 +132,7 @@ impl Agent {
                 self.next = Token(token.0.wrapping_add(1).max(EFFECTS.0));
                 match register(&self.registry, &work, token) {
                     Ok(()) => _ = self.works.insert(token, (id, work)),
-                    // Dropping the work ends it.
-                    Err(error) => {
-                        self.driver.complete(id, Outcome::Failed(Failure::Io(format!("wait for an effect: {error}"))));
-                    }
+                    Err(error) => self.driver.complete(id, work.abandon(&error)),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! An open way to Xenstore that never keeps anybody waiting.
 
+use core::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,7 +15,6 @@ const READ_MAX: usize = 4096;
 const UNSENT_MAX: usize = 64 * 1024;
 
 /// A connection with what could not be written yet.
-#[derive(Debug)]
 pub(crate) struct Connection {
     transport: Transport,
     unsent: Vec<u8>,
@@ -68,6 +68,7 @@ impl Connection {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             match rustix::io::write(&self.transport, rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => written += len,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if matches!(self.transport, Transport::Socket(_)) => break,
@@ -89,6 +90,13 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.transport.as_fd()
+    }
+}
+
+/// Prints nothing of what was sent or received: passwords and keys may be among it.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use nova_agent_core::{Instant, Machine, Output};
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::launch::report;
-use crate::service::{InstanceLock, ServiceManager};
+use crate::service::ServiceManager;
 use crate::transport::StoreAddress;
 
 /// The machine with its connection to Xenstore, its clock, its log and its service manager.
@@ -35,8 +35,6 @@ pub struct Driver<A> {
     service: ServiceManager,
     store: Option<Store<A>>,
     deadline: Option<Instant>,
-    /// Keeps a second agent from starting.
-    _instance: InstanceLock,
 }
 
 /// What a runtime is to do.
@@ -59,14 +57,8 @@ struct Store<A> {
 }
 
 impl<A> Driver<A> {
-    pub(crate) fn new(
-        machine: Machine,
-        xenstore: StoreAddress,
-        service: ServiceManager,
-        instance: InstanceLock,
-    ) -> Self {
-        let clock = Clock::start();
-        Self { machine, clock, xenstore, service, store: None, deadline: None, _instance: instance }
+    pub(crate) fn new(machine: Machine, xenstore: StoreAddress, service: ServiceManager) -> Self {
+        Self { machine, clock: Clock::start(), xenstore, service, store: None, deadline: None }
     }
 
     /// What to do next. `attach` is called with every connection that is opened; if it fails, so does the connection.
@@ -121,6 +113,11 @@ impl<A> Driver<A> {
     /// The connection can be written.
     pub fn flush(&mut self) {
         self.with_store("write", Connection::flush);
+    }
+
+    /// The connection cannot be waited for, and is closed.
+    pub fn abandon(&mut self, error: &io::Error) {
+        self.close(&format!("wait: {error}"));
     }
 
     /// What came of an effect.

@@ -1,26 +1,70 @@
 //! Random bytes of the system.
 
+use core::time::Duration;
+use std::time::Instant;
+
 use nova_agent_core::effect::{Failure, Outcome};
 use nova_agent_core::secret::Secret;
 use zeroize::Zeroizing;
 
+use crate::work::{Kind, Patience, Started, Work};
+
 /// The most bytes that are asked for at once; key exchanges take some dozens.
 pub(crate) const LEN_MAX: usize = 4096;
 
-pub(crate) fn get(len: usize) -> Outcome {
-    if len > LEN_MAX {
-        return Outcome::Failed(Failure::Refused(format!("more than {LEN_MAX} random bytes at once")));
+/// How long a kernel that has just started may take; the core waits 30 s.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Random bytes that the kernel does not have yet: right after its start, kernels before 5.6 gather them for a while.
+#[derive(Debug)]
+pub(crate) struct PendingEntropy {
+    len: usize,
+    pub(crate) patience: Patience,
+}
+
+impl PendingEntropy {
+    pub(crate) fn start(len: usize) -> Started {
+        if len > LEN_MAX {
+            let refusal = format!("more than {LEN_MAX} random bytes at once");
+            return Started::Finished(Outcome::Failed(Failure::Refused(refusal)));
+        }
+        Self { len, patience: Patience::new(PATIENCE, PAUSE) }.get(Instant::now())
     }
-    let mut bytes = Zeroizing::new(vec![0; len]);
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Outcome::Entropy(Secret::from(bytes)),
-        Err(error) => Outcome::Failed(Failure::Io(format!("get random bytes: {error}"))),
+
+    pub(crate) fn get(self, now: Instant) -> Started {
+        if !is_gathered() && !self.patience.is_at_end(now) {
+            return Started::Running(Work(Kind::Entropy(Self { patience: self.patience.next(now), ..self })));
+        }
+        let mut bytes = Zeroizing::new(vec![0; self.len]);
+        Started::Finished(match getrandom::fill(&mut bytes) {
+            Ok(()) => Outcome::Entropy(Secret::from(bytes)),
+            Err(error) => Outcome::Failed(Failure::Io(format!("get random bytes: {error}"))),
+        })
     }
+}
+
+/// Whether the kernel can give random bytes at once. Where it cannot be asked, it is believed.
+fn is_gathered() -> bool {
+    let mut probe = [0; 1];
+    !matches!(
+        rustix::rand::getrandom(&mut probe, rustix::rand::GetRandomFlags::NONBLOCK),
+        Err(rustix::io::Errno::AGAIN)
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn get(len: usize) -> Outcome {
+        match PendingEntropy::start(len) {
+            Started::Finished(outcome) => outcome,
+            Started::Running(work) => panic!("{work:?} on a machine that runs tests"),
+        }
+    }
 
     #[test]
     fn as_many_fresh_bytes_come_as_were_asked_for() {

@@ -53,7 +53,7 @@ impl Launch {
     #[must_use]
     pub fn split<A>(self) -> (Driver<A>, System) {
         let Self { machine, root, xenstore, service, instance } = self;
-        (Driver::new(machine, xenstore, service, instance), System::new(root))
+        (Driver::new(machine, xenstore, service), System::with_instance(root, instance))
     }
 }
 

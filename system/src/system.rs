@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use nova_agent_core::effect::{Done, Effect, Failure, Outcome, Step};
 
+use crate::entropy::PendingEntropy;
 use crate::files::{self, Backups};
 use crate::hostname::Hostname;
 use crate::probe::{self, GivenUp, Settled, Settling};
 use crate::root::Root;
+use crate::service::InstanceLock;
 use crate::work::{Kind, Started, Work};
-use crate::{entropy, password, programs};
+use crate::{password, programs};
 
 /// The guest, or the sandbox that stands for it, on which effects are carried out.
 ///
@@ -20,26 +22,42 @@ pub struct System {
     backups: Backups,
     hostname: Hostname,
     given_up: GivenUp,
+    /// Keeps a second agent from starting, as long as somebody may carry out an effect.
+    _instance: Option<InstanceLock>,
 }
 
 impl System {
     /// A system on this file system.
     #[must_use]
     pub fn new(root: Root) -> Self {
-        Self { root, backups: Backups::default(), hostname: Hostname::default(), given_up: GivenUp::default() }
+        Self {
+            root,
+            backups: Backups::default(),
+            hostname: Hostname::default(),
+            given_up: GivenUp::default(),
+            _instance: None,
+        }
+    }
+
+    pub(crate) fn with_instance(root: Root, instance: InstanceLock) -> Self {
+        Self { _instance: Some(instance), ..Self::new(root) }
     }
 
     /// Carries an effect out, however long that takes; a little longer at most than [`Effect::timeout`] says.
     #[must_use]
     pub fn perform(&self, effect: Effect) -> Outcome {
-        let mut started = self.start(effect);
+        self.finish(self.start(effect))
+    }
+
+    /// Waits until an effect is over.
+    #[must_use]
+    pub fn finish(&self, mut started: Started) -> Outcome {
         loop {
             match started {
                 Started::Finished(outcome) => return outcome,
                 Started::Running(work) => {
                     if let Err(error) = work.wait() {
-                        // Not expected of poll(2). Dropping the work ends it.
-                        return Outcome::Failed(Failure::Io(format!("wait for an effect: {error}")));
+                        return work.abandon(&error);
                     }
                     started = self.advance(work, Instant::now());
                 }
@@ -50,7 +68,7 @@ impl System {
     /// Begins an effect. Nothing is waited for but the disk.
     pub fn start(&self, effect: Effect) -> Started {
         match effect {
-            Effect::Entropy { len } => Started::Finished(entropy::get(len)),
+            Effect::Entropy { len } => PendingEntropy::start(len),
             Effect::Probe(probes) => self.probe(Settling::new(probes), Instant::now()),
             Effect::Step(step) => self.step(step),
         }
@@ -59,6 +77,7 @@ impl System {
     /// Goes on with an effect. Nothing is waited for but the disk.
     pub fn advance(&self, work: Work, now: Instant) -> Started {
         match work.0 {
+            Kind::Entropy(pending) => pending.get(now),
             Kind::Password(pending) => pending.set(&self.root, now),
             Kind::Program(mut child) => match child.advance(now) {
                 Some(outcome) => Started::Finished(outcome),

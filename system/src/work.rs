@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use nova_agent_core::effect::Outcome;
+use nova_agent_core::effect::{Failure, Outcome};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use crate::entropy::PendingEntropy;
 use crate::password::PendingPassword;
 use crate::probe::Settling;
 use crate::programs::Child;
@@ -31,6 +32,8 @@ pub struct Work(pub(crate) Kind);
 
 #[derive(Debug)]
 pub(crate) enum Kind {
+    /// The kernel has not gathered enough since its start.
+    Entropy(PendingEntropy),
     /// The shadow file is locked.
     Password(PendingPassword),
     Program(Box<Child>),
@@ -70,7 +73,7 @@ impl Work {
     pub fn sources(&self) -> Vec<Source<'_>> {
         match &self.0 {
             Kind::Program(child) => child.sources(),
-            Kind::Password(_) | Kind::Settling(_) => Vec::new(),
+            Kind::Entropy(_) | Kind::Password(_) | Kind::Settling(_) => Vec::new(),
         }
     }
 
@@ -78,10 +81,17 @@ impl Work {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         match &self.0 {
+            Kind::Entropy(pending) => pending.patience.next,
             Kind::Password(pending) => pending.patience.next,
             Kind::Program(child) => child.deadline(),
             Kind::Settling(settling) => settling.patience.next,
         }
+    }
+
+    /// Ends it, as it cannot be waited for.
+    #[must_use]
+    pub fn abandon(self, error: &io::Error) -> Outcome {
+        Outcome::Failed(Failure::Io(format!("wait for an effect: {error}")))
     }
 
     /// Waits until there is something to do.

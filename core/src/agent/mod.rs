@@ -137,6 +137,8 @@ enum Purpose {
 struct PendingEffect {
     request: RequestId,
     deadline: Instant,
+    /// Whether the deadline was put off because of a pause, which happens once.
+    is_forgiven: bool,
 }
 
 /// A request and where it is in its life.
@@ -333,6 +335,7 @@ impl Agent {
         }
         self.advance_clock(now);
         let now = self.now;
+        self.forgive_pause();
         let late: alloc::vec::Vec<EffectId> =
             self.effects.iter().filter(|(_, pending)| pending.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
@@ -425,6 +428,22 @@ impl Agent {
         self.leave_when_done();
     }
 
+    /// Puts deadlines off that passed long ago: the guest was paused, and so were its programs. Their outcomes are about
+    /// to come, but a driver may need a moment for them.
+    fn forgive_pause(&mut self) {
+        /// A driver that is late by more was not running.
+        const LATE: Duration = Duration::from_secs(1);
+        const RESPITE: Duration = Duration::from_secs(5);
+
+        let now = self.now;
+        for pending in self.effects.values_mut() {
+            if !pending.is_forgiven && now.since(pending.deadline) > LATE {
+                pending.is_forgiven = true;
+                pending.deadline = now.after(RESPITE);
+            }
+        }
+    }
+
     fn submit(&mut self, purpose: Purpose, operation: Operation) {
         self.last_operation = self.last_operation.saturating_add(1);
         let id = OperationId(self.last_operation);
@@ -436,7 +455,7 @@ impl Agent {
         self.last_effect = self.last_effect.saturating_add(1);
         let id = EffectId(self.last_effect);
         let deadline = self.now.after(effect.timeout());
-        self.effects.insert(id, PendingEffect { request: request.clone(), deadline });
+        self.effects.insert(id, PendingEffect { request: request.clone(), deadline, is_forgiven: false });
         self.outputs.push_back(Output::Perform(id, effect));
     }
 

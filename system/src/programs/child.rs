@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use super::exit::ExitWatch;
+use super::exit::{self, ExitWatch};
 use super::tail::Tail;
 use crate::work::{Interest, Source};
 
@@ -74,6 +74,7 @@ impl Child {
         timeout: Duration,
         accept: Vec<i32>,
     ) -> io::Result<Self> {
+        exit::heed_children();
         reap();
         let (output, printed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         set_nonblocking(&output)?;
@@ -104,9 +105,9 @@ impl Child {
                 is_over: false,
             }),
             Err(error) => {
-                // Nothing but this process is known of it.
-                let _ = process.kill();
-                let _ = process.wait();
+                if let Some(group) = group_of(&process) {
+                    bury(group);
+                }
                 Err(error)
             }
         }
@@ -161,7 +162,7 @@ impl Child {
     }
 
     fn watch(process: &mut process::Child, stdin: Option<Secret>) -> io::Result<(Pid, ExitWatch, Option<Input>)> {
-        let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).ok_or(ErrorKind::InvalidData)?;
+        let group = group_of(process).ok_or(ErrorKind::InvalidData)?;
         let exit = ExitWatch::new(group)?;
         let input = match (process.stdin.take(), stdin) {
             (Some(pipe), Some(bytes)) => {
@@ -239,10 +240,13 @@ impl Child {
     }
 
     fn take_output(&mut self) -> String {
-        let text = core::mem::take(&mut self.tail).into_text();
+        let tail = core::mem::take(&mut self.tail);
+        // The cut may have gone through the secret.
+        let is_cut = tail.is_cut();
+        let text = tail.into_text();
         let shows = |secret: &Secret| {
             let secret = String::from_utf8_lossy(secret.expose());
-            !secret.is_empty() && text.contains(secret.as_ref())
+            !secret.is_empty() && (is_cut || text.contains(secret.as_ref()))
         };
         if self.conceal.as_ref().is_some_and(shows) { String::new() } else { text }
     }
@@ -259,16 +263,27 @@ impl Drop for Child {
         if matches!(self.process.try_wait(), Ok(Some(_)) | Err(_)) {
             return;
         }
-        self.signal(Signal::KILL);
-        // It cannot be waited for here: a process that hangs in the kernel does not even die of this.
-        KILLED.lock().unwrap_or_else(PoisonError::into_inner).push(self.group);
+        bury(self.group);
     }
+}
+
+/// The group of a child that leads one.
+fn group_of(process: &process::Child) -> Option<Pid> {
+    i32::try_from(process.id()).ok().and_then(Pid::from_raw)
+}
+
+/// Kills a group whose leader is a child that was not waited for.
+fn bury(group: Pid) {
+    let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    // It cannot be waited for here: a process that hangs in the kernel does not even die of this.
+    KILLED.lock().unwrap_or_else(PoisonError::into_inner).push(group);
+    reap();
 }
 
 /// Programs that were killed and not waited for.
 static KILLED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Has those go that have ended. The others stay zombies until the next program.
+/// Has those go that have ended. The others stay zombies until the next one.
 fn reap() {
     let options = rustix::process::WaitOptions::NOHANG;
     KILLED

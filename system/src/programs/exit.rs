@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Once};
 
 use rustix::process::Pid;
 use signal_hook::SigId;
@@ -42,6 +43,18 @@ impl ExitWatch {
             while pipe.read(&mut [0; 64]).is_ok_and(|len| len > 0) {}
         }
     }
+}
+
+/// Sees to it that children can be waited for. A process may have been started with SIGCHLD ignored, and then the kernel
+/// forgets how they ended.
+pub(super) fn heed_children() {
+    static ONCE: Once = Once::new();
+
+    ONCE.call_once(|| {
+        if let Err(error) = signal_hook::flag::register(SIGCHLD, Arc::default()) {
+            tracing::warn!(%error, "programs cannot be waited for if SIGCHLD is ignored");
+        }
+    });
 }
 
 impl AsFd for ExitWatch {

@@ -353,6 +353,29 @@ fn requests_are_listed_now_and_then_although_nothing_fires() {
 }
 
 #[test]
+fn an_effect_that_ended_during_a_pause_has_a_moment_to_say_so() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    // The guest sleeps, and nobody looks at the time.
+    bench.pass(Duration::from_secs(100));
+    bench.expect_nothing_but_effects();
+    bench.complete(done());
+    bench.expect_read("1", Ok(INJECT));
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+}
+
+#[test]
+fn only_one_pause_is_forgiven() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", INJECT);
+    bench.pass(Duration::from_secs(100));
+    assert_eq!(bench.agent.deadline(), Some(bench.now.after(Duration::from_secs(5))));
+    bench.pass(Duration::from_secs(100));
+    bench.expect_read("1", Ok(INJECT));
+    bench.expect_response("1", "500", "File injection failed: write /a: timed out", Ok(Reply::Done));
+}
+
+#[test]
 fn an_effect_that_never_ends_is_given_up_and_its_late_outcome_ignored() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", INJECT);

@@ -103,6 +103,13 @@ impl AgentProcess {
         behind.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
+    /// Stops the process for some time, but none of its children.
+    pub fn pause(&self, time: Duration) {
+        kill_process(self.pid(), Signal::STOP).expect("the agent can be signalled");
+        thread::sleep(time);
+        kill_process(self.pid(), Signal::CONT).expect("the agent can be signalled");
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         // A child that has not been waited for keeps its number, so this hits nobody else.

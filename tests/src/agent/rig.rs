@@ -23,8 +23,9 @@ pub const DOMID: u32 = 7;
 /// The most bytes of a response's message.
 const MESSAGE_MAX: usize = 1000;
 
-/// Puts a directory of programs where the agent looks first, and nothing where it has its lock.
-const OWN_PROGRAMS: &str = r#"mount --bind "$0" /usr/local/sbin && mount -t tmpfs tmpfs /run && exec "$@""#;
+/// Puts a directory of programs where the agent looks first, and nothing where it has its lock and the machine its users.
+const OWN_PROGRAMS: &str = r#"mount --bind "$0" /usr/local/sbin && mount -t tmpfs tmpfs /run &&
+    mount -t tmpfs tmpfs /etc && exec "$@""#;
 
 /// How long a response may take that nobody waits for otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,7 +50,7 @@ pub struct Rig {
     runtime: Runtime,
     log_level: String,
     /// What the agent is run by.
-    launcher: Option<OsString>,
+    launcher: Vec<OsString>,
     /// Whether the agent has no sandbox but the stand-ins.
     has_own_programs: bool,
     arguments: Vec<OsString>,
@@ -128,7 +129,7 @@ impl Rig {
             domain,
             runtime,
             log_level,
-            launcher: None,
+            launcher: Vec::new(),
             has_own_programs: false,
             arguments: Vec::new(),
         }
@@ -168,7 +169,12 @@ impl Rig {
 
     /// Has the next agents run as on a kernel before Linux 5.1, which has no `pidfd_open`.
     pub fn use_old_kernel(&mut self) {
-        self.launcher = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored/old-kernel").into());
+        self.launcher = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored/old-kernel").into()];
+    }
+
+    /// Has the next agents start with SIGCHLD ignored, as whoever starts a service may leave it.
+    pub fn ignore_children(&mut self) {
+        self.launcher = vec!["env".into(), "--ignore-signal=CHLD".into()];
     }
 
     /// Has the next agents run without a sandbox, but in a mount namespace in which the stand-ins come before all programs

@@ -187,6 +187,32 @@ fn a_kernel_that_cannot_watch_processes_will_do() {
     });
 }
 
+#[test]
+fn an_agent_that_is_started_with_sigchld_ignored_waits_for_its_programs() {
+    on_with(&PLACES, |rig| {
+        install(rig);
+        rig.ignore_children();
+        rig.start_agent();
+        rig.sandbox().stand_in("ifup", "echo $1 >>ups");
+        rig.post_as("reset", RESET_NETWORK);
+        assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
+        assert_eq!(rig.sandbox().read("/ups").iter().filter(|byte| **byte == b'\n').count(), 2);
+    });
+}
+
+#[test]
+fn a_program_that_ended_while_the_guest_was_paused_has_not_timed_out() {
+    on_debian(|rig| {
+        // The last program: another one would find that the time for all of them is over.
+        rig.sandbox().stand_in("ifup", "[ $1 = eth0 ] || exit 0; echo >last; sleep 1");
+        rig.post_as("reset", RESET_NETWORK);
+        rig.wait_until("the program starts", |rig| rig.sandbox().exists("/last"));
+        // Longer than any program may take.
+        rig.agent().pause(Duration::from_secs(35));
+        assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
+    });
+}
+
 /// Has a network reset, and asks for the version all the while. Returns the reset's answer.
 fn reset_while_asking(rig: &mut Rig) -> Answer {
     rig.post_as("reset", RESET_NETWORK);

@@ -1,6 +1,7 @@
 //! What a request costs the host, compared with a floor: an echo client that does the fewest store operations an agent
-//! can do (read, write, remove). The floor and every runtime take turns, request by request, so that a busy machine slows
-//! all of them.
+//! can do (read, write, remove), in a process of its own as every agent is. The floor and every runtime take turns, request
+//! by request, so that a busy machine slows all of them; between two turns there is a pause, or what one does behind its
+//! answer would slow the next.
 //!
 //! Run it with `make bench`, which builds the agents first. `NOVA_AGENT` names another binary to measure, alone.
 
@@ -8,9 +9,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -21,12 +22,17 @@ use nova_agent_tests::stores::StoreKind;
 use self::support::{Agent, BenchHost, Result};
 
 const REQUESTS: usize = 1000;
-/// What the echo client is told to end with.
-const STOP: &str = "stop";
+/// Between two turns: many times of what an agent does behind its answer.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Makes this program the echo client of a socket.
+const ECHO_FLAG: &str = "--echo";
 /// The domain of the echo client; the agents' follow.
 const ECHO: u32 = 6;
 
 fn main() -> Result<()> {
+    if let Some(socket) = std::env::args().skip_while(|argument| argument != ECHO_FLAG).nth(1) {
+        return echo(Path::new(&socket));
+    }
     println!(
         "{:<16}{:<22}{:>10}{:>10}{:>8}{:>8}{:>10}{:>10}",
         "store", "agent", "echo p50", "p50", "ratio", "limit", "echo p99", "p99"
@@ -49,10 +55,12 @@ fn measure(kind: StoreKind) -> Result<()> {
         let host = BenchHost::new(&store.dom0_socket(), domain)?;
         agents.push((name, limit, host, Vec::new(), agent, sandbox));
     }
-    let (ready, is_ready) = mpsc::channel();
-    let echo = thread::spawn(move || echo(&echo_socket, &ready).map_err(|error| error.to_string()));
+    let mut echo =
+        Command::new(std::env::current_exe()?).arg(ECHO_FLAG).arg(&echo_socket).stdout(Stdio::piped()).spawn()?;
+    let output = echo.stdout.take().ok_or("the echo client has no output")?;
+    let _echo = Agent(echo);
     // It only listens: what is written before its watch is set, it would never see.
-    is_ready.recv()?;
+    BufReader::new(output).read_line(&mut String::new())?;
 
     let mut echo_host = BenchHost::new(&store.dom0_socket(), ECHO)?;
     let mut floor = Vec::new();
@@ -63,13 +71,13 @@ fn measure(kind: StoreKind) -> Result<()> {
     }
     for nth in 0..REQUESTS {
         let id = format!("00000000-0000-4000-8000-{nth:012}");
+        thread::sleep(PAUSE);
         floor.push(echo_host.request(&id)?);
         for (_, _, host, times, ..) in &mut agents {
+            thread::sleep(PAUSE);
             times.push(host.request(&id)?);
         }
     }
-    echo_host.request(STOP)?;
-    echo.join().map_err(|_| "the echo client panicked")??;
 
     floor.sort_unstable();
     for (name, limit, _, mut times, ..) in agents {
@@ -113,19 +121,16 @@ fn subjects() -> Result<Vec<(String, PathBuf, Option<f64>)>> {
 }
 
 /// The floor.
-fn echo(socket: &Path, ready: &mpsc::Sender<()>) -> Result<()> {
+fn echo(socket: &Path) -> Result<()> {
     let mut client = Client::connect(socket)?;
     client.watch("data/host", "request")?;
-    ready.send(())?;
+    writeln!(std::io::stdout(), "ready")?;
     loop {
         let path = client.event(Duration::from_secs(60))?.path;
-        let Some(id) = path.as_str().strip_prefix("data/host/").map(String::from) else { continue };
+        let Some(id) = path.as_str().strip_prefix("data/host/") else { continue };
         // The event of the removal.
         let Ok(request) = client.read(path.as_str()) else { continue };
         client.write(&format!("data/guest/{id}"), request)?;
         client.rm(path.as_str())?;
-        if id == STOP {
-            return Ok(());
-        }
     }
 }

@@ -32,7 +32,7 @@ tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt
 # Linked without the image's libraries, at addresses of the kernel's choice all the same, and small: relocations take a
 # bit each instead of 24 bytes, the tables for unwinding are left out, sequences of instructions that are repeated become
 # functions, and digests and ciphers are loops.
-static_target = x86_64-unknown-linux-gnu
+static_target = $(shell rustc -vV | sed -n 's/^host: //p')
 static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outliner \
 	-C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--no-eh-frame-hdr \
 	-C link-arg=-Wl,-T,$(CURDIR)/packaging/static.ld \

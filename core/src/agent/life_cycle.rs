@@ -46,7 +46,7 @@ impl Agent {
         self.listing.in_flight = true;
         self.listing.again = false;
         self.submit(Purpose::Watch, Operation::Watch { path: REQUESTS, token: token() });
-        let ids: Vec<RequestId> = self.requests.keys().cloned().collect_ordered();
+        let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
         for id in ids {
             self.resume(&id);
         }
@@ -72,7 +72,7 @@ impl Agent {
         self.turn.waiting.clear();
         // What was submitted in the same breath must not reach the next connection.
         self.outputs.retain(|output| !matches!(output, Output::Store(..)));
-        let ids: Vec<RequestId> = self.requests.keys().cloned().collect_ordered();
+        let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
         for id in ids {
             let Some(request) = self.requests.get_mut(&id) else { continue };
             match core::mem::replace(&mut request.state, State::Waiting) {

@@ -40,7 +40,7 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test lint purity unit conformance xen-lab bench footprint build static install package clean
+.PHONY: demo test lint freebsd purity unit conformance xen-lab bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
@@ -52,6 +52,11 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+# Compiles for FreeBSD, if the toolchain has its target; nothing is run.
+freebsd:
+	$(CARGO) check --target x86_64-unknown-freebsd --package nova-agent-blocking --package nova-agent-mio \
+		--package nova-agent-async
 
 # The core must link without std; see tests/purity/src/lib.rs.
 purity:

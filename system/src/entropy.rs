@@ -47,12 +47,17 @@ impl PendingEntropy {
 }
 
 /// Whether the kernel can give random bytes at once. Where it cannot be asked, it is believed.
+#[cfg(target_os = "linux")]
 fn is_gathered() -> bool {
-    let mut probe = [0; 1];
-    !matches!(
-        rustix::rand::getrandom(&mut probe, rustix::rand::GetRandomFlags::NONBLOCK),
-        Err(rustix::io::Errno::AGAIN)
-    )
+    use rustix::rand::{GetRandomFlags, getrandom};
+
+    getrandom(&mut [0; 1], GetRandomFlags::NONBLOCK) != Err(rustix::io::Errno::AGAIN)
+}
+
+/// FreeBSD does not wait for them unless it is told to (random(4), `bypass_before_seeding`).
+#[cfg(not(target_os = "linux"))]
+fn is_gathered() -> bool {
+    true
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Learning that a program has ended, without a thread that waits for it.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Once};
 
@@ -13,34 +15,34 @@ use signal_hook::consts::SIGCHLD;
 #[derive(Debug)]
 pub(super) enum ExitWatch {
     /// Stays readable from the program's end on (`pidfd_open(2)`, Linux since 5.3).
+    #[cfg(target_os = "linux")]
     Process(OwnedFd),
     /// Gets a byte with every SIGCHLD, whichever program it is for.
-    Signal { pipe: UnixStream, handler: SigId },
+    Signal(Subscription),
 }
 
 impl ExitWatch {
     /// Watches a child of this process. It may have ended before: a [`ExitWatch::Signal`] does not tell that.
+    #[cfg(target_os = "linux")]
     pub(super) fn new(pid: Pid) -> io::Result<Self> {
-        #[cfg(target_os = "linux")]
-        if let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
-            return Ok(Self::Process(fd));
+        match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+            Ok(fd) => Ok(Self::Process(fd)),
+            Err(_) => Subscription::new().map(Self::Signal),
         }
-        let _ = pid;
-        Self::by_signal()
     }
 
-    fn by_signal() -> io::Result<Self> {
-        let (pipe, write) = UnixStream::pair()?;
-        pipe.set_nonblocking(true)?;
-        let handler = signal_hook::low_level::pipe::register(SIGCHLD, write)?;
-        Ok(Self::Signal { pipe, handler })
+    /// Watches the children of this process.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn new(_: Pid) -> io::Result<Self> {
+        Subscription::new().map(Self::Signal)
     }
 
     /// Makes it readable only by what happens from now on, unless the program itself has ended.
     pub(super) fn rearm(&mut self) {
-        if let Self::Signal { pipe, .. } = self {
-            // It does not block: the end is an error.
-            while pipe.read(&mut [0; 64]).is_ok_and(|len| len > 0) {}
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Process(_) => {}
+            Self::Signal(subscription) => subscription.drain(),
         }
     }
 }
@@ -60,17 +62,37 @@ pub(super) fn heed_children() {
 impl AsFd for ExitWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Process(fd) => fd.as_fd(),
-            Self::Signal { pipe, .. } => pipe.as_fd(),
+            Self::Signal(subscription) => subscription.pipe.as_fd(),
         }
     }
 }
 
-impl Drop for ExitWatch {
+/// To SIGCHLD.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pipe: UnixStream,
+    handler: SigId,
+}
+
+impl Subscription {
+    fn new() -> io::Result<Self> {
+        let (pipe, write) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        let handler = signal_hook::low_level::pipe::register(SIGCHLD, write)?;
+        Ok(Self { pipe, handler })
+    }
+
+    fn drain(&mut self) {
+        // It does not block: the end is an error.
+        while self.pipe.read(&mut [0; 64]).is_ok_and(|len| len > 0) {}
+    }
+}
+
+impl Drop for Subscription {
     fn drop(&mut self) {
-        if let Self::Signal { handler, .. } = self {
-            signal_hook::low_level::unregister(*handler);
-        }
+        signal_hook::low_level::unregister(self.handler);
     }
 }
 
@@ -92,7 +114,7 @@ mod tests {
     fn the_end_of_a_program_makes_either_watch_readable() {
         let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let by_process = ExitWatch::new(Pid::from_child(&child)).unwrap();
-        let mut by_signal = ExitWatch::by_signal().unwrap();
+        let mut by_signal = ExitWatch::Signal(Subscription::new().unwrap());
         drop(child.stdin.take());
         for watch in [&by_process, &by_signal] {
             assert!(is_readable(watch, Duration::from_secs(10)));

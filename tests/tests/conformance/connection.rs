@@ -8,7 +8,7 @@ use nova_agent_tests::host::Server;
 use nova_agent_tests::proxy::Fault;
 use serde_json::json;
 
-use super::{EVERYWHERE, Place, VERSION, on_then, on_with, secret};
+use super::{EVERYWHERE, Place, VERSION, every_command, on_then, on_with};
 
 /// One place for each kind of socket: what matters here is between the agent and the proxy.
 const PLACES: [Place; 3] = [EVERYWHERE[0], EVERYWHERE[2], EVERYWHERE[7]];
@@ -32,17 +32,7 @@ fn every_command_works_byte_by_byte() {
         rig.post_as("early", VERSION);
         rig.start_agent();
         assert_eq!(rig.answer_to("early"), Answer::new("0", env!("CARGO_PKG_VERSION")));
-        let host = rig.host();
-        host.version().unwrap();
-        host.features().unwrap();
-        host.ready().unwrap();
-        host.set_password(&secret("Tr0ub4dor&3")).unwrap();
-        host.injectfile("/etc/a", b"one").unwrap();
-        host.file_inject("/etc/b", &[b'x'; 1400]).unwrap();
-        host.reset_network().unwrap();
-        host.set_hostname("web-2").unwrap();
-        assert_eq!(rig.sandbox().read("/etc/b"), [b'x'; 1400]);
-        assert_eq!(rig.sandbox().read("/etc/hostname"), b"web-2\n");
+        every_command(rig);
         rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
         assert_eq!(rig.proxy().connections(), 1);
     });

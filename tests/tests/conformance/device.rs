@@ -7,7 +7,7 @@ use nova_agent_tests::agent::{Answer, Rig};
 use nova_agent_tests::host::Server;
 
 use super::connection::rest;
-use super::{DEVICES, REAL, VERSION, on_then, secret};
+use super::{DEVICES, REAL, VERSION, every_command, on_then};
 
 #[test]
 fn every_command_works_on_a_device() {
@@ -84,19 +84,6 @@ fn a_device_that_falls_silent_keeps_nobody_from_stopping_the_agent() {
         },
         |seen| assert_eq!(seen["unread"].writes(), 1),
     );
-}
-
-fn every_command(rig: &mut Rig) {
-    let host = rig.host();
-    host.version().unwrap();
-    host.features().unwrap();
-    host.ready().unwrap();
-    host.set_password(&secret("Tr0ub4dor&3")).unwrap();
-    host.injectfile("/etc/a", b"one").unwrap();
-    host.file_inject("/etc/b", &[b'x'; 1400]).unwrap();
-    host.set_hostname("web-2").unwrap();
-    host.reset_network().unwrap();
-    assert_eq!(rig.sandbox().read("/etc/b"), [b'x'; 1400]);
 }
 
 /// Runs a test with a fresh rig on both daemons, whose domain has a device that watches what is done with it.

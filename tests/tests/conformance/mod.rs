@@ -136,6 +136,21 @@ fn on_then(places: &[Place], test: impl Fn(&mut Rig) + Sync, judge: impl Fn(BTre
     });
 }
 
+/// Sends one of each, to a guest that has a network to reset.
+fn every_command(rig: &mut Rig) {
+    let host = rig.host();
+    host.version().unwrap();
+    host.features().unwrap();
+    host.ready().unwrap();
+    host.set_password(&secret("Tr0ub4dor&3")).unwrap();
+    host.injectfile("/etc/a", b"one").unwrap();
+    host.file_inject("/etc/b", &[b'x'; 1400]).unwrap();
+    host.reset_network().unwrap();
+    host.set_hostname("web-2").unwrap();
+    assert_eq!(rig.sandbox().read("/etc/b"), [b'x'; 1400]);
+    assert_eq!(rig.sandbox().read("/etc/hostname"), b"web-2\n");
+}
+
 fn secret(text: &str) -> Secret {
     Secret::from(String::from(text))
 }

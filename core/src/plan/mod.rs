@@ -27,7 +27,7 @@ pub struct Plan {
 pub struct Budget {
     /// For the steps of the plan.
     pub apply: Duration,
-    /// For undoing them.
+    /// For undoing them, beside what `apply` leaves.
     pub roll_back: Duration,
 }
 

@@ -324,7 +324,9 @@ impl Runner {
 
     fn give_up(&mut self, step: String, failure: Failure, now: Instant) -> State {
         self.ahead.clear();
-        self.deadline = self.budget.map(|budget| now.after(budget.roll_back));
+        // What going forward has left helps on the way back: together they take no longer than before.
+        let left = self.deadline.map_or(Duration::ZERO, |deadline| deadline.since(now));
+        self.deadline = self.budget.map(|budget| now.after(budget.roll_back.saturating_add(left)));
         let roll_back = if self.undo.is_empty() { RollBack::NothingToDo } else { RollBack::Done };
         State::RollingBack { failure: PlanFailure { step, failure, roll_back }, in_hand: None }
     }

@@ -105,6 +105,24 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
 }
 
 #[test]
+fn what_going_forward_has_left_is_for_the_way_back() {
+    let second = Duration::from_secs(1);
+    let program = |argv: &str| match run(argv) {
+        Step::Run(program) => Step::Run(Program { timeout: second * 60, ..program }),
+        step => step,
+    };
+    let undo = Undo::Steps(vec![program("ifdown eth0")]);
+    let steps = vec![PlanStep { undo, ..PlanStep::new(program("ifup eth0")) }];
+    let budget = Some(Budget { apply: second * 10, roll_back: second * 12 });
+    let mut runner = Runner::new(Plan { steps, budget, restored: None }, Instant::default());
+    assert!(matches!(runner.poll(Instant::default()), Next::Perform(_)));
+    let early = Instant::from_origin(second * 2);
+    runner.handle_outcome(failed(), early);
+    let Next::Perform(Effect::Step(Step::Run(program))) = runner.poll(early) else { panic!("nothing is undone") };
+    assert_eq!((program.command_line(), program.timeout), ("ifdown eth0".into(), second * 20));
+}
+
+#[test]
 fn what_need_not_succeed_is_left_out_when_the_time_is_used_up() {
     let second = Duration::from_secs(1);
     let optional = PlanStep { on_failure: OnFailure::GoOn, ..PlanStep::new(run("hostnamectl")) };

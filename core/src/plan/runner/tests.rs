@@ -107,10 +107,7 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
 #[test]
 fn what_going_forward_has_left_is_for_the_way_back() {
     let second = Duration::from_secs(1);
-    let program = |argv: &str| match run(argv) {
-        Step::Run(program) => Step::Run(Program { timeout: second * 60, ..program }),
-        step => step,
-    };
+    let program = |argv: &str| Step::Run(Program::new(argv.split(' '), second * 60));
     let undo = Undo::Steps(vec![program("ifdown eth0")]);
     let steps = vec![PlanStep { undo, ..PlanStep::new(program("ifup eth0")) }];
     let budget = Some(Budget { apply: second * 10, roll_back: second * 12 });

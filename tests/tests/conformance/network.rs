@@ -9,8 +9,9 @@ use super::{EVERYWHERE, VERSION, on_with, secret};
 
 const MACS: [&str; 2] = ["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"];
 
-/// How long an answer may take that needs no program of the guest.
-const QUICK: Duration = Duration::from_millis(5);
+/// How long an answer may take that needs no program of the guest: far less than the program takes, and more than other
+/// tests on a busy machine keep the agent waiting. What it really takes is for the benchmark to say.
+const QUICK: Duration = Duration::from_millis(200);
 
 #[test]
 fn a_first_boot_configures_everything() {

@@ -1,4 +1,4 @@
-//! The loop: do what the driver demands, wait for one thing to happen, tell the driver.
+//! The loop: do what the driver demands, wait, tell it what has happened.
 
 use std::io;
 use std::iter::repeat;

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_device_that_takes_nothing_is_not_waited_for() {
-        // A terminal whose output is stopped takes nothing, and says so as a device of Xenstore never does.
+        // A full pipe takes nothing; it would say when it does again, as a device of Xenstore never does.
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
         let mut device = Connection::new(Transport::Device(writer.into()));
         let error = (0..10_000).find_map(|_| device.send(&[0; 4096]).err()).expect("a pipe is full some time");

@@ -70,7 +70,7 @@ impl<A> Driver<A> {
                 Output::Exit => return Demand::Exit,
                 Output::Perform(id, effect) => return Demand::Perform(id, effect),
                 Output::Report(event) => report(&event, &self.service),
-                Output::Transmit(message) => self.with_store("write", |connection| connection.send(&message)),
+                Output::Transmit(message) => self.write(|connection| connection.send(&message)),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     return Demand::Wait(deadline.and_then(|deadline| self.clock.instant(deadline)));
@@ -112,7 +112,7 @@ impl<A> Driver<A> {
 
     /// The connection can be written.
     pub fn flush(&mut self) {
-        self.with_store("write", Connection::flush);
+        self.write(Connection::flush);
     }
 
     /// The connection cannot be waited for, and is closed.
@@ -159,9 +159,9 @@ impl<A> Driver<A> {
         }
     }
 
-    fn with_store(&mut self, what: &str, act: impl FnOnce(&mut Connection) -> io::Result<()>) {
+    fn write(&mut self, act: impl FnOnce(&mut Connection) -> io::Result<()>) {
         if let Some(Err(error)) = self.store.as_mut().map(|store| act(&mut store.connection)) {
-            self.close(&format!("{what}: {error}"));
+            self.close(&format!("write: {error}"));
         }
     }
 

@@ -46,7 +46,6 @@ pub(crate) struct Child {
     accept: Vec<i32>,
     /// Must not be seen in what the program printed.
     conceal: Option<Secret>,
-    is_over: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,7 +101,6 @@ impl Child {
                 has_more: Some(now),
                 accept,
                 conceal,
-                is_over: false,
             }),
             Err(error) => {
                 if let Some(group) = group_of(&process) {
@@ -127,11 +125,9 @@ impl Child {
         self.has_more.unwrap_or(self.deadline)
     }
 
-    /// Does what can be done without waiting. Returns the outcome once the program is over; it is inert afterwards.
+    /// Does what can be done without waiting. Returns the outcome once the program is over, and is not to be
+    /// called again then.
     pub(crate) fn advance(&mut self, now: Instant) -> Option<Outcome> {
-        if self.is_over {
-            return None;
-        }
         self.exit.rearm();
         self.feed();
         self.listen(now);
@@ -154,10 +150,7 @@ impl Child {
                 self.deadline = after(now, BURY);
                 None
             }
-            Phase::Killed => {
-                self.is_over = true;
-                Some(Outcome::Failed(Failure::TimedOut { output: self.take_output() }))
-            }
+            Phase::Killed => Some(Outcome::Failed(Failure::TimedOut { output: self.take_output() })),
         }
     }
 
@@ -214,7 +207,6 @@ impl Child {
     }
 
     fn finish(&mut self, now: Instant) -> Outcome {
-        self.is_over = true;
         // What it printed before its end is in the pipe by now. What a daemon that it started prints later is not waited
         // for, and a daemon is left alone.
         self.listen(now);

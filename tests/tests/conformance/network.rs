@@ -9,9 +9,11 @@ use super::{EVERYWHERE, VERSION, on_with, secret};
 
 const MACS: [&str; 2] = ["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"];
 
-/// How long an answer may take that needs no program of the guest: far less than the program takes, and more than other
-/// tests on a busy machine keep the agent waiting. What it really takes is for the benchmark to say.
-const QUICK: Duration = Duration::from_millis(200);
+/// How long an answer may take that needs no program of the guest.
+const QUICK: Duration = Duration::from_millis(5);
+
+/// How long the program is held at the most: time enough for a quiet moment on a machine that is busy with other tests.
+const HELD: u32 = 12;
 
 #[test]
 fn a_first_boot_configures_everything() {
@@ -88,7 +90,7 @@ fn a_reset_at_the_start_needs_no_request() {
 #[test]
 fn questions_are_answered_at_once_while_a_program_of_the_guest_runs() {
     on_debian(|rig| {
-        rig.sandbox().hold("ifup", 3);
+        rig.sandbox().hold("ifup", HELD);
         rig.host().provision(&Server::two_networks()).unwrap();
         rig.start_agent();
         // The best that this machine and store can do at the moment.
@@ -99,7 +101,7 @@ fn questions_are_answered_at_once_while_a_program_of_the_guest_runs() {
         rig.wait_until("the program starts", |rig| rig.sandbox().is_held());
         // On a busy machine any answer may be late, but not all of them in a row.
         let mut busy = median(rig);
-        while busy > QUICK.max(idle * 2) && start.elapsed() < Duration::from_secs(2) {
+        while busy > QUICK.max(idle * 2) && start.elapsed() < Duration::from_secs(10) {
             busy = busy.min(median(rig));
         }
         for command in ["features", "ready"] {
@@ -107,7 +109,7 @@ fn questions_are_answered_at_once_while_a_program_of_the_guest_runs() {
         }
         rig.host().exchange_keys().unwrap();
         assert!(rig.list("data/host").iter().any(|id| id == "slow"), "the reset was over too early");
-        assert!(start.elapsed() < Duration::from_secs(3), "the machine is too slow for this test");
+        assert!(start.elapsed() < Duration::from_secs(HELD.into()), "the machine is too slow for this test");
         println!("{:?}: version took {busy:?}, {idle:?} when idle", rig.kind());
         assert!(busy <= QUICK.max(idle * 2), "{busy:?} while a program runs, {idle:?} otherwise");
         rig.sandbox().release();

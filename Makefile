@@ -1,6 +1,7 @@
 # make demo      a host drives the agent through a server's first boot, without Xen
 # make test      everything that has to hold before a change lands
 # make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
+# make deny      advisories, licences and sources of the dependencies; make advisories: with the database of today
 # make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
 # make bench     what a request costs, compared with what the store itself costs
 # make static    one variant as a binary that needs no library of the image, below target/static: RUNTIME=blocking
@@ -40,13 +41,13 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test lint freebsd purity unit conformance xen-lab bench footprint build static install package clean
+.PHONY: demo test lint freebsd purity deny advisories unit conformance xen-lab bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
 	$(tools) exec tests/demo
 
-test: lint purity unit
+test: lint purity deny unit
 
 lint:
 	$(CARGO) fmt --all --check
@@ -61,6 +62,12 @@ freebsd:
 # The core must link without std; see tests/purity/src/lib.rs.
 purity:
 	$(CARGO) build --manifest-path tests/purity/Cargo.toml --target-dir target/purity
+
+deny:
+	tests/deny/check
+
+advisories:
+	tests/deny/check --live
 
 unit:
 	$(CARGO) build --workspace --bins

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_io::{Async, Timer};
-use nova_agent_core::effect::{Effect, EffectId, Outcome};
+use nova_agent_core::effect::{EffectId, Outcome};
 use nova_agent_system::{Demand, Driver, Launch, Signals, System};
 
 use crate::effect::perform;
@@ -94,11 +94,7 @@ impl Agent {
             match self.driver.poll(attach) {
                 Demand::Exit => return ControlFlow::Break(()),
                 Demand::Perform(id, effect) => {
-                    let waits_its_turn = match &effect {
-                        // A key exchange does not wait for a program that runs.
-                        Effect::Entropy { .. } => false,
-                        Effect::Probe(_) | Effect::Step(_) => true,
-                    };
+                    let waits_its_turn = effect.waits_its_turn();
                     let outcome = Box::pin(perform(Arc::clone(&self.system), effect));
                     self.effects.push(Performing { id, waits_its_turn, outcome });
                 }

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nova_agent_core::effect::Effect;
 use nova_agent_system::{Demand, Driver, Launch, Signals, Started};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -50,14 +49,11 @@ fn drain(driver: &mut Driver<()>, worker: &Worker) -> io::Result<ControlFlow<(),
     loop {
         match driver.poll(|_| Ok(())) {
             Demand::Exit => return Ok(ControlFlow::Break(())),
-            // A key exchange does not wait for a program that runs.
-            Demand::Perform(id, effect @ Effect::Entropy { .. }) => match worker.system.start(effect) {
+            Demand::Perform(id, effect) if effect.waits_its_turn() => worker.perform(id, Task::Perform(effect))?,
+            Demand::Perform(id, effect) => match worker.system.start(effect) {
                 Started::Finished(outcome) => driver.complete(id, outcome),
                 started @ Started::Running(_) => worker.perform(id, Task::Finish(started))?,
             },
-            Demand::Perform(id, effect @ (Effect::Probe(_) | Effect::Step(_))) => {
-                worker.perform(id, Task::Perform(effect))?;
-            }
             Demand::Wait(deadline) => return Ok(ControlFlow::Continue(deadline)),
         }
     }

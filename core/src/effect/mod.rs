@@ -52,6 +52,16 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it is carried out after the effects that were given out before. Random bytes are not: a key exchange does not
+    /// wait for a program that runs.
+    #[must_use]
+    pub const fn waits_its_turn(&self) -> bool {
+        match self {
+            Self::Entropy { .. } => false,
+            Self::Probe(_) | Self::Step(_) => true,
+        }
+    }
+
     /// How long the core waits for the outcome. A later outcome is ignored.
     #[must_use]
     pub const fn timeout(&self) -> Duration {

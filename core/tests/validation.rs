@@ -19,6 +19,7 @@ use nova_agent_core::effect::{GuestPath, InterfaceState, RouteState, Step};
 use nova_agent_core::network::{MacAddr, Validated, validate};
 use nova_agent_core::plan::{Action, Undo};
 use nova_agent_core::render::{Configuration, HostData, Prepared, set_hostname};
+use nova_agent_core::wire::StorePath;
 use serde_json::{Value, json};
 
 use self::support::{File, Guest, apply};
@@ -50,6 +51,36 @@ fn an_error_leaves_its_interface_alone_and_configures_the_other() {
             assert_only_the_other_changes(&system, &configuration, if shared { "10.99.0.1" } else { "10.180.3.7" });
         }
     }
+}
+
+#[test]
+fn one_interface_too_many_is_told_and_the_first_ones_are_configured() {
+    let mac = |nth: usize| format!("00163E00{nth:04X}");
+    let value = |nth: usize| json!({ "ips": [{ "ip": format!("10.0.{nth}.1"), "netmask": 24 }] }).to_string();
+    for count in [64, 65, 4096] {
+        let lists = BTreeMap::from([
+            (store_path("vm-data/networking"), (0..count).map(mac).collect()),
+            (store_path("device/vif"), (0..count).map(|nth| nth.to_string()).collect()),
+        ]);
+        let mut values = BTreeMap::from([(store_path("vm-data/hostname"), None)]);
+        let unread = HostData::collect(&lists, &values).unwrap_err();
+        assert_eq!(unread.values.len(), 2 * count.min(65), "no more is read than needed to tell");
+        for (nth, path) in (0..count).map(|nth| (nth, store_path(&format!("vm-data/networking/{}", mac(nth))))) {
+            values.insert(path, Some(value(nth).into_bytes()));
+            values.insert(store_path(&format!("device/vif/{nth}/mac")), Some(mac(nth).into_bytes()));
+        }
+        let data = HostData::collect(&lists, &values).unwrap();
+        let interfaces = (0..64).map(|nth| interface(&format!("eth{nth}"), &mac(nth), u32::try_from(nth).unwrap()));
+        let interfaces: Vec<InterfaceState> = interfaces.collect();
+        let Validated { config, errors, .. } = validate(&data.networking, &data.vifs, &interfaces);
+        assert_eq!(config.interfaces.len(), 64);
+        assert_eq!(errors.len(), usize::from(count > 64), "{errors:?}");
+        assert!(errors.iter().all(|error| error.starts_with("more than 64 interfaces")), "{errors:?}");
+    }
+}
+
+fn store_path(path: &str) -> StorePath {
+    StorePath::try_from(path).unwrap()
 }
 
 #[test]

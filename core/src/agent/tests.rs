@@ -310,6 +310,34 @@ fn every_bad_request_gets_an_answer() {
 }
 
 #[test]
+fn no_more_of_an_unknown_command_is_repeated_than_helps() {
+    for len in [64, 65, 60_000] {
+        let mut bench = Bench::started(&[], &[]);
+        bench.post("1", &format!(r#"{{"name": "{}"}}"#, "x".repeat(len)));
+        let message = format!("No such agent command '{}'", "x".repeat(64));
+        bench.expect_response("1", "404", &message, Ok(Reply::Done));
+        bench.expect_removal("1");
+        assert!(bench.reports.iter().all(|report| report.to_string().len() < 250), "{:?}", bench.reports);
+    }
+}
+
+/// A driver that answers other questions than were asked.
+#[test]
+fn a_guest_whose_answers_never_suffice_is_given_up() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", r#"{"name": "sethostname", "value": "web"}"#);
+    let mut rounds = 0;
+    while !bench.effects.is_empty() {
+        rounds += 1;
+        bench.complete(Outcome::Probed(Snapshot::default()));
+    }
+    assert_eq!(rounds, 16);
+    bench.expect_response("1", "1", "The guest did not answer what had to be known", Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
 fn an_empty_request_is_given_time() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", "");

@@ -160,6 +160,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_program_is_given_its_own_time_and_that_for_killing_it() {
+        let program = Program::new(["true"], Duration::from_secs(20));
+        assert_eq!(Effect::Step(Step::Run(program)).timeout(), Duration::from_secs(25));
+        let program = Program::new(["true"], Duration::MAX);
+        assert_eq!(Effect::Step(Step::Run(program)).timeout(), Duration::MAX);
+        assert_eq!(Effect::Probe(Vec::new()).timeout(), Duration::from_secs(30));
+    }
+
+    #[test]
     fn a_failure_shows_the_last_lines_of_the_output() {
         let failure = Failure::Exit { code: 1, output: "one\n\ntwo\nthree\n  four\n".into() };
         assert_eq!(failure.to_string(), "exit code 1: two; three; four");

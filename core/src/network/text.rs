@@ -173,6 +173,13 @@ mod tests {
     }
 
     #[test]
+    fn a_quoted_text_is_short() {
+        assert_eq!(quoted(&"x".repeat(64)), "x".repeat(64));
+        assert_eq!(quoted(&"x".repeat(65)), "x".repeat(64) + "...");
+        assert!(quoted(&"\u{10ffff}".repeat(60_000)).len() <= 64 * "<10ffff>".len() + 3);
+    }
+
+    #[test]
     fn interface_names_are_safe_for_shells_and_arguments() {
         for good in ["eth0", "enX0", "eth0.100", "br-lan", "_x"] {
             assert!(InterfaceName::try_from(good).is_ok(), "{good:?}");

@@ -477,6 +477,17 @@ mod tests {
     }
 
     #[test]
+    fn quotes_nest_to_the_bound_and_no_deeper() {
+        let nested = |levels: usize| format!("A={}{}\n", "${a:-".repeat(levels), "}".repeat(levels));
+        assert!(strictly(&nested(NESTING_MAX)).is_ok());
+        let unclear = strictly(&nested(NESTING_MAX + 1)).unwrap_err();
+        assert_eq!(format!("{unclear}"), "line 1: quotes that are nested too deep");
+        let text = nested(60_000) + "B=1\n";
+        let joined: String = leniently(&text).iter().map(Line::text).collect();
+        assert_eq!(joined, text);
+    }
+
+    #[test]
     fn every_byte_is_kept() {
         for text in [
             "",

@@ -152,3 +152,53 @@ fn in_directory(guest: &Guest<'_>, directory: &GuestPath, wanted: impl Fn(&str) 
     names.sort_unstable();
     names.into_iter().filter_map(|name| directory.join(name).ok()).take(FILES_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::effect::{DirectoryEntry, FileMode, FileState, Snapshot};
+
+    fn load_all(files: &[(String, String)], entries: usize) -> (Vec<Source>, Vec<String>) {
+        let mut snapshot = Snapshot::default();
+        for (path, text) in files {
+            let state = FileState::Regular { content: text.clone().into_bytes(), mode: FileMode::PUBLIC };
+            snapshot.files.insert(GuestPath::try_from(path.as_str()).unwrap(), state);
+        }
+        // A name is looked for as a pattern is.
+        let named = files.iter().filter_map(|(path, _)| path.strip_prefix("/etc/network/"));
+        let named = named.map(|name| DirectoryEntry { name: name.into(), kind: EntryKind::File });
+        snapshot.directories.insert(GuestPath::constant("/etc/network"), named.collect());
+        let directory = GuestPath::constant("/etc/network/interfaces.d");
+        let names = (0..entries).map(|n| DirectoryEntry { name: format!("f{n:05}"), kind: EntryKind::File });
+        for entry in names.clone() {
+            let state = FileState::Regular { content: Vec::new(), mode: FileMode::PUBLIC };
+            snapshot.files.insert(directory.join(&entry.name).unwrap(), state);
+        }
+        snapshot.directories.insert(directory, names.collect());
+        let guest = Guest::new(&snapshot);
+        let mut warnings = Vec::new();
+        let sources = load(&guest, SourceDirectory::Plain, &mut warnings).unwrap();
+        (sources, warnings)
+    }
+
+    #[test]
+    fn files_are_included_to_the_bound_and_no_further() {
+        let chain = |len: usize| -> Vec<(String, String)> {
+            let name = |n: usize| if n == 0 { MAIN.to_string() } else { format!("/etc/network/{n}") };
+            (0..=len)
+                .map(|n| (name(n), if n < len { format!("source {}\n", name(n + 1)) } else { String::new() }))
+                .collect()
+        };
+        let (sources, warnings) = load_all(&chain(DEPTH_MAX), 0);
+        assert_eq!((sources.len(), warnings.len()), (1 + DEPTH_MAX, 0), "{warnings:?}");
+        let (sources, warnings) = load_all(&chain(DEPTH_MAX + 1), 0);
+        assert_eq!((sources.len(), warnings.len()), (1 + DEPTH_MAX, 1), "{warnings:?}");
+
+        let main = [(MAIN.to_string(), "source-directory interfaces.d\n".into())];
+        for (entries, read) in [(FILES_MAX, FILES_MAX), (FILES_MAX + 1, FILES_MAX), (4096, FILES_MAX)] {
+            assert_eq!(load_all(&main, entries).0.len(), 1 + read);
+        }
+    }
+}

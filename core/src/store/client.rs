@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::listing::{Listing, Progress};
+use super::listing::{Listing, NAMES_MAX, Progress};
 use super::{Event, Operation, OperationId, Reply};
 use crate::time::Instant;
 use crate::wire::payload::{self, Malformed};
@@ -134,7 +134,11 @@ impl Client {
                 }
             }
             (_, Err(error), _) => Err(error),
-            (Operation::List(_), Ok(names), None) => Ok(Reply::Names(payload::parse_directory(&names)?)),
+            // Over a socket, where one reply may hold any number of them.
+            (Operation::List(_), Ok(names), None) => match payload::parse_directory(&names)? {
+                names if names.len() > NAMES_MAX => Err(ErrorName::E2Big),
+                names => Ok(Reply::Names(names)),
+            },
             (Operation::Read(_), Ok(value), _) => Ok(Reply::Value(value)),
             (Operation::Remove(_) | Operation::Watch { .. } | Operation::Write { .. }, Ok(ok), _) => {
                 if !payload::is_ok(&ok) {

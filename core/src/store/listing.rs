@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::wire::SOCKET_REPLY_MAX;
 use crate::wire::payload::DirectoryPart;
 
 /// How often a list may change under the scan before it is given up.
@@ -15,6 +16,8 @@ pub(super) const NAMES_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     names: Vec<String>,
+    /// Bytes of the names, with a NUL for each.
+    len: usize,
     generation: Option<u64>,
     restarts: u8,
 }
@@ -38,12 +41,15 @@ impl Listing {
             self.restarts = self.restarts.saturating_add(1);
             self.generation = None;
             self.names.clear();
+            self.len = 0;
             return if self.restarts > RESTARTS_MAX { Progress::GivenUp } else { Progress::Part(0) };
         }
         self.generation = Some(generation);
+        self.len = names.iter().fold(self.len, |len, name| len.saturating_add(name.len()).saturating_add(1));
         self.names.extend(names);
         match next_offset {
-            _ if self.names.len() > NAMES_MAX => Progress::GivenUp,
+            // In parts a list has no more bytes than in one reply.
+            _ if self.names.len() > NAMES_MAX || self.len > SOCKET_REPLY_MAX => Progress::GivenUp,
             Some(offset) => Progress::Part(offset),
             None => Progress::Complete(core::mem::take(&mut self.names)),
         }
@@ -85,6 +91,22 @@ mod tests {
             listing.handle_part(part(generation, &["a"], Some(2)))
         });
         assert!(steps.into_iter().any(|progress| progress == Progress::GivenUp));
+    }
+
+    #[test]
+    fn a_list_of_the_most_names_or_bytes_is_whole_and_a_longer_one_is_given_up() {
+        let many = ["a"; NAMES_MAX];
+        assert!(
+            matches!(Listing::default().handle_part(part(1, &many, None)), Progress::Complete(names) if names.len() == NAMES_MAX)
+        );
+        assert_eq!(Listing::default().handle_part(part(1, &["a"; NAMES_MAX + 1], None)), Progress::GivenUp);
+
+        let half = "x".repeat(SOCKET_REPLY_MAX / 2 - 1);
+        for (rest, whole) in [(&*half, true), (&*(half.clone() + "x"), false)] {
+            let mut listing = Listing::default();
+            assert_eq!(listing.handle_part(part(1, &[&half], Some(1))), Progress::Part(1));
+            assert_eq!(matches!(listing.handle_part(part(1, &[rest], None)), Progress::Complete(_)), whole);
+        }
     }
 
     #[test]

@@ -179,3 +179,17 @@ fn any_split_of_the_stream_means_the_same() {
         assert_eq!(run(cut), whole, "cut at {cut}");
     }
 }
+
+#[test]
+fn a_socket_may_list_as_many_names_as_the_bound_and_no_more() {
+    for (count, is_whole) in [(10_000, true), (10_001, false), (SOCKET_REPLY_MAX / 2, false)] {
+        let mut client = Client::new();
+        client.submit(NOW, id(1), Operation::List(path("data/host")));
+        sent(&mut client);
+        let event = answer(&mut client, &reply(Op::Directory, 1, &b"a\0".repeat(count)));
+        match event {
+            Event::Answered(_, Ok(Reply::Names(names))) => assert!(is_whole && names.len() == count),
+            event => assert_eq!((event, is_whole), (Event::Answered(id(1), Err(ErrorName::E2Big)), false)),
+        }
+    }
+}

@@ -70,12 +70,36 @@ fn one_interface_too_many_is_told_and_the_first_ones_are_configured() {
             values.insert(store_path(&format!("device/vif/{nth}/mac")), Some(mac(nth).into_bytes()));
         }
         let data = HostData::collect(&lists, &values).unwrap();
-        let interfaces = (0..64).map(|nth| interface(&format!("eth{nth}"), &mac(nth), u32::try_from(nth).unwrap()));
+        let interfaces = (0..64).map(|nth| InterfaceState {
+            name: format!("eth{nth}"),
+            mac: MacAddr::try_from(&*mac(nth)).ok(),
+            vif: u32::try_from(nth).ok(),
+            ..debian().interfaces.remove(0)
+        });
         let interfaces: Vec<InterfaceState> = interfaces.collect();
         let Validated { config, errors, .. } = validate(&data.networking, &data.vifs, &interfaces);
         assert_eq!(config.interfaces.len(), 64);
         assert_eq!(errors.len(), usize::from(count > 64), "{errors:?}");
         assert!(errors.iter().all(|error| error.starts_with("more than 64 interfaces")), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_list_has_as_many_entries_as_the_bound_and_one_more_refuses_the_interface() {
+    let address = |nth: usize| json!({ "ip": format!("10.0.{}.{}", nth / 200, nth % 200 + 1), "netmask": 16 });
+    let route = |nth: usize| json!({ "route": format!("192.168.{nth}.0"), "netmask": 24, "gateway": "203.0.113.1" });
+    let server = |nth: usize| json!(format!("192.0.2.{nth}"));
+    let lists: [(&str, &dyn Fn(usize) -> Value); 3] = [("ips", &address), ("routes", &route), ("dns", &server)];
+    for (key, entry) in lists {
+        for (count, error) in [(128, None), (129, Some(format!("{MAC}: more than 128 entries in \"{key}\"")))] {
+            let change = json!({ key: (1..=count).map(entry).collect::<Vec<_>>() });
+            let data = host(&[("00163E000001", &changed(&change).to_string()), neighbour()]);
+            let configuration = prepared(&debian(), &data);
+            assert_eq!(configuration.errors, error.clone().into_iter().collect::<Vec<_>>());
+            if error.is_some() {
+                assert_only_the_other_changes(&debian(), &configuration, "10.180.3.7");
+            }
+        }
     }
 }
 

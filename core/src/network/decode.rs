@@ -13,6 +13,9 @@ use super::cidr::prefix_len_of_mask;
 use super::{Cidr, Family, Gateway, Label, MacAddr, Route, quoted};
 use crate::json;
 
+/// The most entries of a list, which are compared with each other. A value of Xenstore has no room for more.
+const LIST_MAX: usize = 128;
+
 /// What the host says about one interface.
 #[derive(Debug)]
 pub(super) struct Description {
@@ -381,6 +384,9 @@ fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 fn list<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], String> {
     match field(object, name) {
         None => Ok(&[]),
+        Some(Value::Array(values)) if values.len() > LIST_MAX => {
+            Err(format!("more than {LIST_MAX} entries in \"{name}\""))
+        }
         Some(Value::Array(values)) => Ok(values),
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
             Err(format!("\"{name}\" is not a list"))

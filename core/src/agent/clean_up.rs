@@ -1,6 +1,6 @@
 //! Old responses, which no host removes, and what to do when they fill the store.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -27,31 +27,46 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The responses that are in the store, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Responses(VecDeque<(Instant, RequestId)>);
+pub(super) struct Responses {
+    kept: VecDeque<(Instant, RequestId)>,
+    /// Those that are being removed: when many answers find no room, each of them would have all of them removed.
+    leaving: BTreeSet<RequestId>,
+}
 
 impl Responses {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.0.front().map(|(written, _)| written.after(RESPONSE_TIMEOUT))
+        self.kept.front().map(|(written, _)| written.after(RESPONSE_TIMEOUT))
     }
 
     pub(super) fn contains(&self, id: &RequestId) -> bool {
-        self.0.iter().any(|(_, kept)| kept == id)
+        self.kept.iter().any(|(_, kept)| kept == id)
     }
 
     fn insert(&mut self, now: Instant, id: RequestId) {
-        self.0.retain(|(_, kept)| *kept != id);
-        self.0.push_back((now, id));
+        self.kept.retain(|(_, kept)| *kept != id);
+        self.leaving.remove(&id);
+        self.kept.push_back((now, id));
     }
 
     /// Takes out the oldest response if it is too old, or if there are more than `most`.
     fn pop_old(&mut self, now: Instant, most: usize) -> Option<RequestId> {
-        let too_many = self.0.len() > most;
-        let (_, id) = self.0.pop_front_if(|(written, _)| too_many || written.after(RESPONSE_TIMEOUT) <= now)?;
+        let too_many = self.kept.len() > most;
+        let (_, id) = self.kept.pop_front_if(|(written, _)| too_many || written.after(RESPONSE_TIMEOUT) <= now)?;
         Some(id)
     }
 
+    /// A response is removed, or stays for another time.
+    pub(super) fn forget(&mut self, id: &RequestId) {
+        self.leaving.remove(id);
+    }
+
+    /// Nobody will tell any more what became of those that were being removed.
+    pub(super) fn forget_all(&mut self) {
+        self.leaving.clear();
+    }
+
     fn is_young(&self, now: Instant, id: &RequestId) -> bool {
-        self.0.iter().any(|(written, kept)| kept == id && now.since(*written) < READ_BY_NOW)
+        self.kept.iter().any(|(written, kept)| kept == id && now.since(*written) < READ_BY_NOW)
     }
 }
 
@@ -73,8 +88,10 @@ impl Agent {
     }
 
     fn remove_response(&mut self, id: &RequestId) {
-        if let Ok(path) = RESPONSES.join(id.as_str()) {
-            self.submit(Purpose::RemoveOld, Operation::Remove(path));
+        if let Ok(path) = RESPONSES.join(id.as_str())
+            && self.responses.leaving.insert(id.clone())
+        {
+            self.submit(Purpose::RemoveResponse(id.clone()), Operation::Remove(path));
         }
     }
 
@@ -91,7 +108,7 @@ impl Agent {
                     // Without its response, a request that is still there would be carried out a second time.
                     let needed = self.requests.contains_key(&response);
                     if !needed && !self.responses.is_young(self.now, &response) {
-                        self.responses.0.retain(|(_, kept)| *kept != response);
+                        self.responses.kept.retain(|(_, kept)| *kept != response);
                         self.remove_response(&response);
                     }
                 }
@@ -110,7 +127,7 @@ impl Agent {
     }
 
     pub(super) fn remove_all_responses(&mut self) {
-        self.responses.0.clear();
+        self.responses.kept.clear();
         self.submit(Purpose::RemoveOld, Operation::Remove(RESPONSES));
     }
 

@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Agent, Output, Purpose, Report, RequestId, Response, State, harmless};
+use super::{Agent, MESSAGE_MAX, Output, Purpose, Report, RequestId, Response, Severity, State, harmless};
 use crate::command::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work};
 use crate::effect::{Effect, Outcome};
 use crate::ordered::CollectOrdered;
@@ -16,6 +16,10 @@ use crate::wire::StorePath;
 
 /// How often a command may ask for more facts. The most curious one asks half as often.
 const ROUNDS_MAX: u8 = 16;
+
+/// The most notices of a command that are logged. A host's data may have something to be said of each of its thousands of
+/// entries.
+const NOTICES_MAX: usize = 64;
 
 /// A command at work for a request.
 pub(super) struct Job {
@@ -68,14 +72,20 @@ impl Agent {
                 self.ask(id, job, questions);
             }
             Progress::Run(Work { plan, notices, success, failure }) => {
-                for (severity, notice) in notices {
-                    let text = notice.chars().map(harmless).collect();
-                    self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), severity, text }));
-                }
+                self.report_notices(id, notices);
                 let runner = Box::new(Runner::new(plan, self.now));
                 job.phase = Phase::Running { runner, success, failure, until: None };
                 self.run(id, job);
             }
+        }
+    }
+
+    pub(super) fn report_notices(&mut self, id: &RequestId, notices: Vec<(Severity, String)>) {
+        let left_out = notices.len().saturating_sub(NOTICES_MAX);
+        let more = (left_out > 0).then(|| (Severity::Warning, alloc::format!("{left_out} more warnings")));
+        for (severity, notice) in notices.into_iter().take(NOTICES_MAX).chain(more) {
+            let text = notice.chars().take(MESSAGE_MAX).map(harmless).collect();
+            self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), severity, text }));
         }
     }
 
@@ -198,7 +208,7 @@ impl Agent {
             }
             plan::Next::Wait(at) => {
                 *until = Some(at);
-                self.timers.insert((at, id.clone()));
+                self.wake(id, at);
                 self.set(id, State::Running(Box::new(job)));
             }
             plan::Next::Finished(Ok(())) => {

@@ -65,6 +65,7 @@ impl Agent {
         }
         self.connected = false;
         self.operations.clear();
+        self.responses.forget_all();
         self.listing.due = None;
         self.listing.watched = false;
         self.listing.listed = false;
@@ -135,6 +136,7 @@ impl Agent {
             Purpose::Read(id) => self.handle_read(&id, value(result)),
             Purpose::Remove(id) => self.handle_removed(&id, result),
             Purpose::RemoveOld => {}
+            Purpose::RemoveResponse(id) => self.responses.forget(&id),
             Purpose::Sweep(id) => self.handle_sweep_list(&id, names(result)),
             Purpose::Watch => self.handle_watch(result),
             Purpose::Write(id) => self.handle_written(&id, result),
@@ -333,7 +335,7 @@ impl Agent {
             }
             Ok(content) if content.is_empty() => {
                 self.set(id, State::Empty { until });
-                self.timers.insert((until, id.clone()));
+                self.wake(id, until);
                 self.release(id);
             }
             // It may hold the content of a file.
@@ -491,7 +493,7 @@ impl Agent {
         let pause = waited.clamp(HELD_MIN, HELD_MAX);
         let until = self.now.after(pause);
         self.set(id, State::Held { response, until: Some(until) });
-        self.timers.insert((until, id.clone()));
+        self.wake(id, until);
     }
 
     fn remove(&mut self, id: &RequestId) {
@@ -537,6 +539,7 @@ impl Agent {
 
     pub(super) fn forget(&mut self, id: &RequestId) {
         self.requests.remove(id);
+        self.timers.retain(|(_, other)| other != id);
         self.release(id);
         if self.listing.overflow && self.connected && self.requests.len() <= REQUESTS_MAX / 2 {
             self.listing.overflow = false;

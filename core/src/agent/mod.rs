@@ -70,7 +70,7 @@ pub struct Agent {
     last_effect: u64,
     effects: BTreeMap<EffectId, PendingEffect>,
     requests: BTreeMap<RequestId, Request>,
-    /// When to look at a request again; an entry whose request has moved on means nothing.
+    /// When to look at a request again, once each; an entry whose request has moved on means nothing.
     timers: BTreeSet<(Instant, RequestId)>,
     turn: Turn,
     listing: Listing,
@@ -124,6 +124,8 @@ enum Purpose {
     Remove(RequestId),
     /// Room is made; how it ends does not matter.
     RemoveOld,
+    /// The same of one response.
+    RemoveResponse(RequestId),
     /// The listing of [`RESPONSES`] before the answer to a request is tried once more.
     Sweep(RequestId),
     /// The watch on [`REQUESTS`].
@@ -442,6 +444,12 @@ impl Agent {
                 pending.deadline = now.after(RESPITE);
             }
         }
+    }
+
+    /// Looks at a request at this time, and not at the one before.
+    fn wake(&mut self, id: &RequestId, at: Instant) {
+        self.timers.retain(|(_, other)| other != id);
+        self.timers.insert((at, id.clone()));
     }
 
     fn submit(&mut self, purpose: Purpose, operation: Operation) {

@@ -338,6 +338,43 @@ fn a_guest_whose_answers_never_suffice_is_given_up() {
 }
 
 #[test]
+fn of_many_warnings_the_first_are_logged() {
+    for (count, lines) in [(64, 64), (65, 65), (60_000, 65)] {
+        let mut bench = Bench::started(&[], &[]);
+        bench.post("1", r#"{"name": "sethostname", "value": "web"}"#);
+        let id = RequestId::from_node("1").unwrap();
+        bench.agent.report_notices(&id, (0..count).map(|_| (Severity::Warning, "x".repeat(5000))).collect());
+        bench.collect();
+        let notices: Vec<&Report> = bench.reports.iter().filter(|it| matches!(it, Report::Notice { .. })).collect();
+        assert_eq!(notices.len(), lines);
+        assert!(notices.iter().all(|notice| notice.to_string().len() < MESSAGE_MAX + 20));
+        if count > 64 {
+            assert!(notices[64].to_string().ends_with(&format!("{} more warnings", count - 64)));
+        }
+    }
+}
+
+/// A host that writes an empty value and takes it back, again and again.
+#[test]
+fn a_request_has_one_timer_and_takes_it_along() {
+    let mut bench = Bench::started(&[], &[]);
+    for _ in 0..100 {
+        for id in ["1", "2"] {
+            bench.post(id, "");
+            bench.post(id, "");
+        }
+        assert_eq!(bench.agent.timers.len(), 2);
+        bench.fire("data/host/1");
+        bench.expect_read("1", Err(ErrorName::Enoent));
+        assert_eq!(bench.agent.timers.len(), 1);
+        bench.fire("data/host/2");
+        bench.expect_read("2", Err(ErrorName::Enoent));
+        assert_eq!(bench.agent.timers.len(), 0);
+        bench.pass(Duration::from_millis(1));
+    }
+}
+
+#[test]
 fn an_empty_request_is_given_time() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", "");

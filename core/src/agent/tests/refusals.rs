@@ -88,6 +88,42 @@ fn a_full_store_is_swept_and_the_answer_is_written_after_all() {
 }
 
 #[test]
+fn however_many_answers_find_no_room_a_response_is_removed_once() {
+    let ids: Vec<String> = (0..100).map(|n| format!("new{n:03}")).collect();
+    let old: Vec<String> = (0..1000).map(|n| format!("old{n:04}")).collect();
+    let old: Vec<&str> = old.iter().map(String::as_str).collect();
+    let mut bench = Bench::started(&[], &[]);
+    for id in &ids {
+        bench.fire(&format!("data/host/{id}"));
+    }
+    let mut removed = BTreeMap::<String, usize>::new();
+    let mut refuse = ids.len();
+    let mut most = 0;
+    while let Some((_, operation)) = bench.operations.front().cloned() {
+        most = most.max(bench.operations.len());
+        match &operation {
+            Operation::Read(_) => bench.expect(&operation, Ok(Reply::Value(VERSION.into()))),
+            Operation::Write { .. } if refuse > 0 => {
+                refuse -= 1;
+                bench.expect(&operation, Err(ErrorName::Equota));
+            }
+            Operation::Write { .. } => bench.expect(&operation, Ok(Reply::Done)),
+            Operation::List(_) => bench.expect(&operation, Ok(names(&old))),
+            Operation::Remove(path) => {
+                *removed.entry(path.as_str().into()).or_default() += 1;
+                bench.expect(&operation, Ok(Reply::Done));
+            }
+            Operation::Watch { .. } => panic!("{operation:?}"),
+        }
+    }
+    assert_eq!(bench.answered().len(), ids.len());
+    assert!(most < old.len() + 3 * ids.len(), "{most} operations wait");
+    // The list is the same for every answer, so what is gone already may be removed once more, but not in the same breath.
+    let twice = removed.iter().filter(|(path, times)| path.contains("old") && **times > 1).count();
+    assert_eq!(twice, 0, "of {}", removed.len());
+}
+
+#[test]
 fn an_answer_that_the_store_refuses_is_kept_and_tried_again() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", VERSION);

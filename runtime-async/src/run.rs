@@ -125,11 +125,13 @@ impl Agent {
         }
     }
 
+    /// Of either kind one is at work, however many there are: each takes a thread.
     fn poll_effects(&mut self, context: &mut Context<'_>) -> Vec<Happened> {
         let mut happened = Vec::new();
-        let mut is_busy = false;
+        let (mut is_busy, mut is_gathering) = (false, false);
         self.effects.retain_mut(|Performing { id, waits_its_turn, outcome }| {
-            if is_busy && *waits_its_turn {
+            let is_busy = if *waits_its_turn { &mut is_busy } else { &mut is_gathering };
+            if *is_busy {
                 return true;
             }
             match outcome.as_mut().poll(context) {
@@ -138,7 +140,7 @@ impl Agent {
                     false
                 }
                 Poll::Pending => {
-                    is_busy |= *waits_its_turn;
+                    *is_busy = true;
                     true
                 }
             }

@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nova_agent_core::effect::{Effect, EffectId, Outcome};
+use nova_agent_core::agent::REQUESTS_MAX;
+use nova_agent_core::effect::{Effect, EffectId, Failure, Outcome};
 use nova_agent_core::{Instant, Machine, Output};
 
 use crate::clock::Clock;
@@ -11,6 +12,10 @@ use crate::connection::Connection;
 use crate::launch::report;
 use crate::service::ServiceManager;
 use crate::transport::StoreAddress;
+
+/// The most effects that a runtime has in hand: one for each request. More can only be when the core has given some up,
+/// because a disk is dead, and they do not end.
+const EFFECTS_MAX: usize = REQUESTS_MAX;
 
 /// The machine with its connection to Xenstore, its clock, its log and its service manager.
 ///
@@ -35,6 +40,8 @@ pub struct Driver<A> {
     service: ServiceManager,
     store: Option<Store<A>>,
     deadline: Option<Instant>,
+    /// How many effects were demanded and are not completed.
+    in_hand: usize,
 }
 
 /// What a runtime is to do.
@@ -58,7 +65,7 @@ struct Store<A> {
 
 impl<A> Driver<A> {
     pub(crate) fn new(machine: Machine, xenstore: StoreAddress, service: ServiceManager) -> Self {
-        Self { machine, clock: Clock::start(), xenstore, service, store: None, deadline: None }
+        Self { machine, clock: Clock::start(), xenstore, service, store: None, deadline: None, in_hand: 0 }
     }
 
     /// What to do next. `attach` is called with every connection that is opened; if it fails, so does the connection.
@@ -68,7 +75,14 @@ impl<A> Driver<A> {
                 Output::Connect => self.connect(&mut attach),
                 Output::Disconnect => self.store = None,
                 Output::Exit => return Demand::Exit,
-                Output::Perform(id, effect) => return Demand::Perform(id, effect),
+                Output::Perform(id, _) if self.in_hand >= EFFECTS_MAX => {
+                    let refusal = Failure::Refused(format!("{EFFECTS_MAX} effects do not end"));
+                    self.tell(id, Outcome::Failed(refusal));
+                }
+                Output::Perform(id, effect) => {
+                    self.in_hand = self.in_hand.saturating_add(1);
+                    return Demand::Perform(id, effect);
+                }
                 Output::Report(event) => report(&event, &self.service),
                 Output::Transmit(message) => self.write(|connection| connection.send(&message)),
                 Output::Wait(deadline) => {
@@ -122,6 +136,11 @@ impl<A> Driver<A> {
 
     /// What came of an effect.
     pub fn complete(&mut self, id: EffectId, outcome: Outcome) {
+        self.in_hand = self.in_hand.saturating_sub(1);
+        self.tell(id, outcome);
+    }
+
+    fn tell(&mut self, id: EffectId, outcome: Outcome) {
         if let Err(misuse) = self.machine.handle_completed(self.clock.now(), id, outcome) {
             tracing::error!(%misuse, "the runtime completed an effect that was never begun");
         }
@@ -168,5 +187,77 @@ impl<A> Driver<A> {
     fn close(&mut self, reason: &str) {
         self.store = None;
         self.machine.handle_closed(self.clock.now(), reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use nova_agent_core::agent::Config;
+    use nova_agent_core::wire::{Decoder, Message, Op, PAYLOAD_MAX};
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    use super::*;
+
+    /// A store with one key exchange waiting; returns the response that it gets.
+    fn serve(listener: &UnixListener) -> String {
+        let (mut agent, _) = listener.accept().unwrap();
+        let mut decoder = Decoder::new(PAYLOAD_MAX);
+        let mut buffer = [0; PAYLOAD_MAX];
+        loop {
+            let len = agent.read(&mut buffer).unwrap();
+            let mut bytes = &buffer[..len];
+            while let Some(Message { kind, req_id, tx_id, payload }) = decoder.decode(&mut bytes).unwrap() {
+                let text = String::from_utf8_lossy(&payload).into_owned();
+                let op = Message { kind, req_id, tx_id, payload }.op().unwrap();
+                let reply: &[u8] = match op {
+                    Op::Directory if text.starts_with("data/host") => b"1\0",
+                    Op::Directory => b"",
+                    Op::Read => br#"{"name": "keyinit", "value": "5"}"#,
+                    Op::Write => return text,
+                    _ => b"OK\0",
+                };
+                agent
+                    .write_all(&Message::new(op, req_id, tx_id, reply.into()).encode_within(PAYLOAD_MAX).unwrap())
+                    .unwrap();
+            }
+        }
+    }
+
+    /// What an agent answers that has so many effects in hand; `None` if it goes on with one more.
+    fn answer(in_hand: usize) -> Option<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let listener = UnixListener::bind(&path).unwrap();
+        let store = std::thread::spawn(move || serve(&listener));
+        let machine = Machine::new(Config::default());
+        let mut driver = Driver::new(machine, StoreAddress::Unix(path), ServiceManager::detect());
+        driver.in_hand = in_hand;
+        while !store.is_finished() {
+            match driver.poll(|_| Ok(())) {
+                Demand::Perform(..) => {
+                    assert_eq!(driver.in_hand, in_hand + 1);
+                    return None;
+                }
+                Demand::Exit => panic!("it leaves"),
+                Demand::Wait(_) => {}
+            }
+            let Some((fd, ())) = driver.store() else { continue };
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+            if poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0 {
+                driver.receive();
+            }
+        }
+        assert_eq!(driver.in_hand, in_hand);
+        Some(store.join().unwrap())
+    }
+
+    #[test]
+    fn no_more_effects_are_demanded_than_the_bound_and_the_next_one_fails() {
+        assert_eq!(answer(EFFECTS_MAX - 1), None);
+        let answer = answer(EFFECTS_MAX).unwrap();
+        assert!(answer.starts_with("data/guest/1\0") && answer.contains("1024 effects do not end"), "{answer}");
     }
 }

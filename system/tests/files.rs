@@ -343,6 +343,59 @@ fn only_the_latest_backups_are_kept() {
 }
 
 #[test]
+fn there_are_never_more_backups_than_the_bound_however_young() {
+    let guest = Guest::new();
+    guest.file("/etc/hosts", "old");
+    // Of a time that has not come yet, so that none of them is old.
+    for n in 0..300 {
+        guest.file(&format!("{BACKUPS}/29990101T000000Z-{n:03}/etc/hosts"), "x");
+    }
+    guest.write("/etc/hosts", "new").unwrap();
+    let names = guest.names(BACKUPS);
+    assert_eq!(names.len(), 256 + 1, "{names:?}");
+    assert_eq!(names[1], "29990101T000000Z-044");
+    assert_eq!(guest.read(&format!("{BACKUPS}/{}/etc/hosts", names[0])), "old", "its own is never among them");
+}
+
+#[test]
+fn a_file_that_is_too_large_for_a_backup_is_not_replaced() {
+    const LARGEST: u64 = 64 * 1024 * 1024;
+    let guest = Guest::new();
+    guest.file("/etc/large", "");
+    let file = fs::OpenOptions::new().write(true).open(guest.host("/etc/large")).unwrap();
+    file.set_len(LARGEST + 1).unwrap();
+    for step in [write("/etc/large", "new", 0o644, ExistingMode::Keep), Step::RemoveFile { path: path("/etc/large") }] {
+        let Err(Failure::Io(text)) = guest.step(step) else { panic!("not refused") };
+        assert!(text.contains("larger than 67108864 bytes"), "{text}");
+        assert_eq!(guest.host("/etc/large").metadata().unwrap().len(), LARGEST + 1);
+        assert_eq!(guest.names("/etc"), ["large"]);
+    }
+    file.set_len(LARGEST).unwrap();
+    guest.write("/etc/large", "new").unwrap();
+    assert_eq!(guest.read("/etc/large"), "new");
+}
+
+#[test]
+fn a_file_that_changes_too_often_in_a_second_is_left_alone() {
+    let guest = Guest::new();
+    guest.file("/etc/hosts", "old");
+    guest.write("/etc/hosts", "new").unwrap();
+    let day = &guest.names(BACKUPS)[0][..9];
+    // Every copy that there may be in each of the next seconds.
+    let second: usize = guest.names(BACKUPS)[0][9..15].parse().unwrap();
+    for time in (second..second + 70).filter(|time| time % 100 < 60 && time / 100 % 100 < 60) {
+        for nth in 0..100 {
+            let name = if nth == 0 { format!("{day}{time:06}Z") } else { format!("{day}{time:06}Z-{nth}") };
+            guest.file(&format!("{BACKUPS}/{name}/etc/hosts"), "x");
+        }
+    }
+    guest.file("/etc/other", "old");
+    let text = refused(guest.write("/etc/hosts", "newer"));
+    assert_eq!(text, "more than 100 changes of /etc/hosts in a second");
+    assert_eq!((guest.read("/etc/hosts").as_str(), guest.names("/etc").len()), ("new", 2));
+}
+
+#[test]
 fn removing_moves_a_file_or_symlink_into_the_backup() {
     let guest = Guest::new();
     guest.file("/etc/file", "content");

@@ -21,6 +21,9 @@ const KEPT: usize = 20;
 /// Younger directories are kept in any case, so that the plan that is being carried out can be rolled back.
 const KEPT_SECONDS: u64 = 600;
 
+/// However young they are, there are no more. A plan that can still be rolled back has made fewer: one a second.
+const KEPT_MAX: usize = 256;
+
 /// The largest file that is replaced or removed, as it has to be copied first.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
 
@@ -109,7 +112,7 @@ fn reserve(root: &Root, path: &GuestPath) -> Result<(GuestPath, Directory), Trou
         let is_new = nth == 0 && root.directory(&BACKUPS, Trust::Required).and_then(|all| all.stat(&name)).is_err();
         let directory = make_all(root, &parent, is_in_backups)?;
         if is_new {
-            remove_old(root, now);
+            remove_old(root, now, &name);
         }
         if let Err(Trouble::Missing { .. }) = directory.stat(path.name()) {
             return Ok((copy, directory));
@@ -123,7 +126,7 @@ fn is_in_backups(path: &GuestPath) -> bool {
 }
 
 /// Removes the oldest directories. Best effort: what stays is tried again next time.
-fn remove_old(root: &Root, now: Utc) {
+fn remove_old(root: &Root, now: Utc, own: &str) {
     /// More than a second a plan makes, should removing ever have failed for a while.
     const LISTED_MAX: usize = 4096;
 
@@ -133,12 +136,16 @@ fn remove_old(root: &Root, now: Utc) {
         .take(LISTED_MAX)
         .filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str().ok().map(String::from))
-        .filter(|name| is_time(name))
+        .filter(|name| is_time(name) && name != own)
         .collect();
     names.sort_unstable();
     let recent = now.before(KEPT_SECONDS).compact();
-    let surplus = names.len().saturating_sub(KEPT);
-    for name in names.into_iter().take(surplus).filter(|name| *name < recent) {
+    let surplus = names.len().saturating_sub(KEPT - 1);
+    let too_many = names.len().saturating_sub(KEPT_MAX);
+    for (nth, name) in names.into_iter().take(surplus).enumerate() {
+        if nth >= too_many && name >= recent {
+            continue;
+        }
         if let Err(trouble) = remove_tree(&all, &name) {
             tracing::warn!(error = %trouble, "an old backup stays");
         }

@@ -182,6 +182,9 @@ impl Subscriber for Log {
     fn exit(&self, _span: &Id) {}
 }
 
+/// The longest line, but for its end: what the host or a program says is bounded already, and this is for all else.
+const LINE_MAX: usize = 8 * 1024;
+
 /// Takes up the message and the other fields as `name=value`, and is one line whatever a program printed or the host sent.
 struct Line(String);
 
@@ -203,6 +206,9 @@ impl Visit for Line {
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
+            if self.0.len() >= LINE_MAX {
+                break;
+            }
             match c {
                 '\n' => self.0.push_str("\\n"),
                 '\t' => self.0.push(' '),
@@ -239,6 +245,15 @@ mod tests {
         assert!(rest.contains("INFO first\\nsecond") && rest.contains("code=7"), "{rest}");
         assert!(!text.contains('\x1b'), "{text}");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut() {
+        for (len, written) in [(100, 100), (LINE_MAX, LINE_MAX), (1 << 20, LINE_MAX)] {
+            let mut line = Line(String::new());
+            write!(line, "{}", "x".repeat(len)).unwrap();
+            assert_eq!(line.0.len(), written);
+        }
     }
 
     #[test]

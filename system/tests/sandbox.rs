@@ -101,6 +101,19 @@ fn a_sandbox_that_names_itself_nowhere_is_localhost() {
 }
 
 #[test]
+fn what_cannot_be_written_down_is_not_done() {
+    let guest = Guest::new();
+    guest.file(nova_agent_system::EFFECTS_FILE, "");
+    let file = std::fs::OpenOptions::new().write(true).open(guest.host(nova_agent_system::EFFECTS_FILE)).unwrap();
+    file.set_len(64 * 1024 * 1024 - 1).unwrap();
+    guest.step(Step::SetHostname("one".into())).unwrap();
+    let failure = guest.step(Step::SetHostname("two".into())).unwrap_err();
+    assert!(failure.to_string().contains("effects.jsonl is larger than"), "{failure}");
+    let kernel = guest.probe(vec![Probe::Kernel]).kernel.unwrap();
+    assert_eq!(kernel.hostname, "one");
+}
+
+#[test]
 fn the_hostname_of_a_sandbox_is_its_own() {
     let guest = Guest::new();
     let hostname = || guest.probe(vec![Probe::Kernel]).kernel.unwrap().hostname;

@@ -22,6 +22,9 @@ use crate::trouble::Trouble;
 /// In a sandbox: the file that tells what was not done, one JSON object a line.
 pub const EFFECTS_FILE: &str = "effects.jsonl";
 
+/// The largest list of effects. Whoever plays for so long has to clear it.
+const EFFECTS_LEN_MAX: u64 = 64 * 1024 * 1024;
+
 /// In a sandbox: the directory of executables that are run in place of the guest's programs.
 pub const STAND_INS: &str = "stand-ins";
 
@@ -77,6 +80,10 @@ impl Root {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.directory, EFFECTS_FILE, flags, Mode::RUSR | Mode::WUSR)
             .map_err(Trouble::io("open", EFFECTS_FILE))?;
+        let stat = rustix::fs::fstat(&file).map_err(Trouble::io("look at", EFFECTS_FILE))?;
+        if u64::try_from(stat.st_size).is_ok_and(|len| len >= EFFECTS_LEN_MAX) {
+            return Err(Trouble::refused(format!("{EFFECTS_FILE} is larger than {EFFECTS_LEN_MAX} bytes")));
+        }
         // A single write, so that lines of several threads do not mix.
         File::from(file).write_all(&line).map_err(Trouble::io("write", EFFECTS_FILE))
     }

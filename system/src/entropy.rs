@@ -80,7 +80,14 @@ mod tests {
     }
 
     #[test]
+    fn random_bytes_are_waited_for_less_long_than_the_core_waits() {
+        let given_up = nova_agent_core::effect::Effect::Entropy { len: 1 }.timeout();
+        assert!(PATIENCE < given_up && PAUSE < PATIENCE);
+    }
+
+    #[test]
     fn a_length_over_the_bound_is_refused() {
+        assert!(matches!(get(LEN_MAX), Outcome::Entropy(bytes) if bytes.len() == LEN_MAX));
         assert!(matches!(get(LEN_MAX + 1), Outcome::Failed(Failure::Refused(_))));
         assert!(matches!(get(usize::MAX), Outcome::Failed(Failure::Refused(_))));
     }

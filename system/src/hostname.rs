@@ -46,3 +46,18 @@ impl Hostname {
         name.get_or_insert_with(at_boot).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_longer_than_any_kernels_is_refused() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let root = Root::sandbox(sandbox.path()).unwrap();
+        let hostname = Hostname::default();
+        hostname.set(&root, "x".repeat(LEN_MAX)).unwrap();
+        assert!(matches!(hostname.set(&root, "y".repeat(LEN_MAX + 1)), Err(Failure::Refused(_))));
+        assert_eq!(hostname.current(&root), "x".repeat(LEN_MAX));
+    }
+}

@@ -60,6 +60,46 @@ fn directories_are_listed_in_order_and_empty_if_they_cannot_be() {
 }
 
 #[test]
+fn a_directory_is_listed_to_the_bound() {
+    let guest = Guest::new();
+    for (count, listed) in [(4096, 4096), (4097, 4096)] {
+        for nth in 0..count {
+            guest.file(&format!("/etc/many/{nth}"), "");
+        }
+        let snapshot = guest.probe(vec![Probe::Directory(path("/etc/many"))]);
+        assert_eq!(snapshot.directories[&path("/etc/many")].len(), listed);
+    }
+}
+
+#[test]
+fn no_more_routes_are_listed_than_the_bound() {
+    let guest = Guest::new();
+    let line = "e 0000000A 00000000 1 0 0 0 000000FF\n";
+    for (count, listed) in [(4096, 4096), (4097, 4096), (6000, 4096)] {
+        guest.file("/proc/net/route", line.repeat(count));
+        assert_eq!(guest.probe(vec![Probe::Routes]).routes.unwrap().len(), listed);
+    }
+    // More than is read of any file: none is known.
+    guest.file("/proc/net/route", line.repeat(FILE_MAX / line.len() + 1));
+    assert_eq!(guest.probe(vec![Probe::Routes]).routes.unwrap(), []);
+}
+
+#[test]
+fn as_many_symlinks_are_followed_as_the_kernel_follows() {
+    let guest = Guest::new();
+    guest.file("/etc/0/file", "x");
+    for nth in 1..=41 {
+        guest.link(&format!("/etc/{nth}"), &(nth - 1).to_string());
+    }
+    let state = |nth: usize| {
+        let path = path(&format!("/etc/{nth}/file"));
+        guest.probe(vec![Probe::File(path.clone())]).files.remove(&path).unwrap()
+    };
+    assert!(matches!(state(40), FileState::Regular { .. }), "{:?}", state(40));
+    assert!(matches!(state(41), FileState::Unreadable { reason } if reason.contains("too many symlinks")));
+}
+
+#[test]
 fn programs_are_found_in_the_order_of_the_fixed_path() {
     let guest = Guest::new();
     guest.file("/bin/ip", "");

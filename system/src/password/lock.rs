@@ -133,6 +133,14 @@ fn holder(etc: &Directory) -> Result<Option<(Pid, String)>, Trouble> {
     Ok(pid.map(|pid| (pid, text.into())))
 }
 
+/// Tests that take the lock, one after the other: it keeps the threads of a process apart.
+#[cfg(test)]
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -150,6 +158,7 @@ mod tests {
 
     #[test]
     fn a_lock_of_a_living_process_is_respected() {
+        let _turn = turn();
         let sandbox = tempfile::tempdir().unwrap();
         let etc = etc(&sandbox);
         let mut holder = Command::new("sleep").arg("60").spawn().unwrap();
@@ -168,7 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_file_of_any_length_is_somebodys() {
+        let _turn = turn();
+        let sandbox = tempfile::tempdir().unwrap();
+        let etc = etc(&sandbox);
+        // A number of 32 digits is no process; of a longer one no more is read.
+        for len in [31, 32, 33, 1 << 20] {
+            std::fs::write(sandbox.path().join("etc/shadow.lock"), "1".repeat(len)).unwrap();
+            let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
+            assert!(refused.to_string().contains("process unknown"), "{len}: {refused}");
+            assert!(sandbox.path().join("etc/shadow.lock").exists());
+        }
+    }
+
+    #[test]
     fn a_record_lock_of_another_process_is_respected() {
+        let _turn = turn();
         let sandbox = tempfile::tempdir().unwrap();
         let etc = etc(&sandbox);
         let path = sandbox.path().join("etc/.pwd.lock");

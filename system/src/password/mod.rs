@@ -121,13 +121,29 @@ fn tool(root: &Root, user: &str, password: &Secret) -> Option<Program> {
 
 #[cfg(test)]
 mod tests {
+    use nova_agent_core::effect::{Effect, Step};
+
     use super::*;
+
+    #[test]
+    fn every_wait_ends_before_the_core_gives_it_up() {
+        let step = Step::SetPassword { user: "root".into(), password: Secret::new(Vec::new()) };
+        let given_up = Effect::Step(step).timeout();
+        // A tool that hangs takes three seconds to be killed.
+        assert!(TOOL_TIMEOUT + Duration::from_secs(3) < given_up);
+        assert!(PATIENCE < given_up && PAUSE < PATIENCE);
+        let start = Instant::now();
+        let patience = Patience::new(PATIENCE, PAUSE);
+        assert!(!patience.is_at_end(start + PATIENCE / 2));
+        assert!(patience.is_at_end(start + PATIENCE * 2));
+    }
 
     #[test]
     fn names_and_passwords_that_could_be_read_as_something_else_are_refused() {
         let secret = |text: &str| Secret::from(String::from(text));
         assert_eq!(check("root", &secret("p:a$s w\u{fc}rd\t")), Ok(()));
         assert_eq!(check("_apt-1.x", &secret("")), Ok(()));
+        assert_eq!(check(&"x".repeat(USER_MAX), &secret(&"x".repeat(PASSWORD_MAX))), Ok(()));
         for user in ["", "-R", "root:x", "ro ot", "root\n", "../root", "m\u{fc}ller", &"x".repeat(USER_MAX + 1)] {
             assert!(check(user, &secret("x")).is_err(), "{user:?}");
         }

@@ -143,6 +143,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_shadow_file_of_the_largest_size_is_edited_and_a_larger_one_is_not() {
+        let _turn = super::super::lock::turn();
+        let sandbox = tempfile::tempdir().unwrap();
+        std::fs::create_dir(sandbox.path().join("etc")).unwrap();
+        let path = sandbox.path().join("etc/shadow");
+        let root = Root::sandbox(sandbox.path()).unwrap();
+        let set =
+            || Edit::new("root".into(), &Secret::from(String::from("x"))).unwrap().attempt(&root).map(|it| it.is_ok());
+        let line = "root:!:19000:0:99999:7:::\n";
+        let text = |len: usize| format!("{line}{}", "#".repeat(len - line.len()));
+
+        std::fs::write(&path, text(LEN_MAX)).unwrap();
+        assert!(set().unwrap());
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("root:$6$"));
+        std::fs::write(&path, text(LEN_MAX + 1)).unwrap();
+        assert_eq!(
+            set().unwrap_err().to_string(),
+            "refused: /etc/shadow is larger than 4194304 bytes".replace("refused: ", "")
+        );
+        assert!(std::fs::read_to_string(&path).unwrap() == text(LEN_MAX + 1));
+        assert!(!sandbox.path().join("etc/shadow.lock").exists());
+    }
+
     /// Not longer than what openssl takes.
     const PASSWORDS: [&str; 3] =
         ["correct horse", "p\u{e4}ss:word$", "a long one: 0123456789012345678901234567890123456789"];

@@ -87,6 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_largest_size_is_read_and_a_larger_one_is_refused() {
+        let most = usize::try_from(LEN_MAX).unwrap();
+        assert!(read_host_file(file(&format!("{{}}{}", " ".repeat(most - 2))).path()).is_ok());
+        let error = read_host_file(file(&format!("{{}}{}", " ".repeat(most - 1))).path()).unwrap_err().to_string();
+        assert!(error.ends_with("larger than 4194304 bytes"), "{error}");
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_the_files_name() {
         for (text, word) in [("[", "EOF"), ("{\"network\": {}}", "`network`"), ("{\"vifs\": {\"x\": \"y\"}}", "number")]
         {

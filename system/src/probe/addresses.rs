@@ -17,8 +17,8 @@ const IF_INET6: GuestPath = GuestPath::constant("/proc/net/if_inet6");
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_PERMANENT: u32 = 0x80;
 
-/// The most addresses of an interface that are listed.
-const ADDRESSES_MAX: usize = 256;
+/// The most addresses of an interface that are listed: twice as many as can be configured.
+const ADDRESSES_MAX: usize = 512;
 
 /// Adds what each interface has by its configuration: no address that a router announced, and none that does not work
 /// because another server has it.
@@ -41,11 +41,16 @@ pub(super) fn add(root: &Root, interfaces: &mut [InterfaceState]) {
         // An address of Linux may carry a label such as `eth0:1`.
         let name = item.interface_name.split(':').next().unwrap_or_default();
         if let Some(interface) = interfaces.iter_mut().find(|interface| interface.name == name)
-            && interface.addresses.len() < ADDRESSES_MAX
             && !matches!(address, IpAddr::V6(v6) if left_out.contains(&(v6, name)))
         {
-            interface.addresses.push((address, prefix_len(mask)));
+            note(interface, address, prefix_len(mask));
         }
+    }
+}
+
+fn note(interface: &mut InterfaceState, address: IpAddr, prefix_len: u8) {
+    if interface.addresses.len() < ADDRESSES_MAX {
+        interface.addresses.push((address, prefix_len));
     }
 }
 
@@ -89,9 +94,8 @@ mod tests {
         assert_eq!(left_out("junk"), None);
     }
 
-    #[test]
-    fn the_loopback_address_is_found() {
-        let lo = InterfaceState {
+    fn lo() -> InterfaceState {
+        InterfaceState {
             name: String::from("lo"),
             mac: None,
             physical: false,
@@ -100,8 +104,25 @@ mod tests {
             driver: None,
             up: true,
             addresses: Vec::new(),
-        };
-        let mut interfaces = [lo];
+        }
+    }
+
+    #[test]
+    fn an_interface_has_no_more_addresses_than_are_listed() {
+        let mut interface = lo();
+        for nth in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 10 {
+            note(&mut interface, IpAddr::V4(Ipv4Addr::from_bits(nth)), 32);
+        }
+        let last = interface.addresses.last().unwrap().0;
+        assert_eq!(
+            (interface.addresses.len(), last),
+            (ADDRESSES_MAX, IpAddr::V4(Ipv4Addr::from_bits(ADDRESSES_MAX as u32 - 1)))
+        );
+    }
+
+    #[test]
+    fn the_loopback_address_is_found() {
+        let mut interfaces = [lo()];
         add(&Root::guest().unwrap(), &mut interfaces);
         let loopback = (IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
         assert!(interfaces[0].addresses.contains(&loopback), "{:?}", interfaces[0].addresses);

@@ -293,3 +293,17 @@ fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 fn after(now: Instant, timeout: Duration) -> Instant {
     now.checked_add(timeout).unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_program_runs_longer_than_an_hour() {
+        for (asked, granted) in [(TIMEOUT_MAX, TIMEOUT_MAX), (Duration::MAX, TIMEOUT_MAX), (GRACE, GRACE)] {
+            let before = Instant::now();
+            let child = Child::spawn(Command::new("true"), None, None, asked, Vec::new()).unwrap();
+            assert!(child.deadline >= before + granted && child.deadline <= Instant::now() + granted);
+        }
+    }
+}

@@ -104,6 +104,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_file_of_any_length_is_respected() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let root = Root::sandbox(sandbox.path()).unwrap();
+        let _lock = InstanceLock::acquire(&root).unwrap();
+        let directory = if sandbox.path().join("run").exists() { "run" } else { "var/run" };
+        let path = sandbox.path().join(directory).join("nova-agent.lock");
+        for (content, holder) in [("1234\n", "1234"), (&"7".repeat(16), "unknown"), (&"7".repeat(1 << 20), "unknown")] {
+            std::fs::write(&path, content).unwrap();
+            let error = InstanceLock::acquire(&root).unwrap_err().to_string();
+            assert!(error.contains(holder), "{error}");
+        }
+    }
+
+    #[test]
     fn systems_without_run_have_the_lock_in_var_run() {
         let sandbox = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(sandbox.path().join("var/run")).unwrap();

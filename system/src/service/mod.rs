@@ -175,6 +175,18 @@ mod tests {
         assert_notifies(&receiver, &manager);
     }
 
+    #[test]
+    fn a_long_status_is_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let manager = ServiceManager::detect_in(environment(&[("NOTIFY_SOCKET", path.to_str().unwrap())]));
+        for len in [STATUS_MAX, STATUS_MAX + 1, 1 << 20] {
+            manager.status(&"x".repeat(len));
+            assert_eq!(receive(&receiver), format!("STATUS={}", "x".repeat(STATUS_MAX)));
+        }
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn systemd_is_told_through_an_abstract_socket() {

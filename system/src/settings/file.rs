@@ -304,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_largest_size_is_read_and_a_larger_one_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let most = usize::try_from(LEN_MAX).unwrap();
+        std::fs::write(&file, "#".repeat(most)).unwrap();
+        assert_eq!(read(file.path()).unwrap().len(), most);
+        std::fs::write(&file, "#".repeat(most + 1)).unwrap();
+        assert_eq!(read(file.path()).unwrap_err().to_string(), "larger than 65536 bytes");
+    }
+
+    #[test]
     fn braces_and_brackets_may_go_deep() {
         for (open, close) in [("[", "]"), ("{x=", "}")] {
             let text = format!("log = {}{}", open.repeat(20_000), close.repeat(20_000));

@@ -13,6 +13,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod bounds;
 mod invalid;
 mod report;
 mod roll_back;

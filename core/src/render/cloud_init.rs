@@ -13,6 +13,9 @@ const DISABLED: GuestPath = GuestPath::constant("/etc/cloud/cloud-init.disabled"
 const DROP_INS: GuestPath = GuestPath::constant("/etc/cloud/cloud.cfg.d");
 const OURS: &str = "99-nova-agent.cfg";
 
+/// The most files looked into. A server has a handful.
+const FILES_MAX: usize = 256;
+
 /// What cloud-init must leave alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Scope {
@@ -25,7 +28,8 @@ pub(super) fn disable(scope: Scope, guest: &Guest<'_>, files: &mut Files<'_, '_>
     let installed = guest.exists(&CONFIG);
     let disabled = guest.exists(&DISABLED);
     let (mut network, mut hostname) = (scope == Scope::Hostname, false);
-    for name in guest.names(&DROP_INS).into_iter().filter(|name| name.ends_with(".cfg") && *name != OURS) {
+    let drop_ins = guest.names(&DROP_INS).into_iter().filter(|name| name.ends_with(".cfg") && *name != OURS);
+    for name in drop_ins.take(FILES_MAX) {
         let Ok(path) = DROP_INS.join(name) else { continue };
         let squeezed = squeeze(&guest.text(&path).unwrap_or_default());
         network |= leaves_network(&squeezed);

@@ -26,7 +26,7 @@ use super::network_manager::{self, profiles};
 use super::os::Os;
 use super::restart::{Activation, Commands, one_by_one};
 use super::text::effective_lines;
-use crate::effect::GuestPath;
+use crate::effect::{EntryKind, GuestPath};
 use crate::network::{InterfaceName, NetworkConfig};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network-scripts");
@@ -130,12 +130,16 @@ pub(super) fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
 
 /// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
 pub(super) fn plugin_exists(guest: &Guest<'_>) -> bool {
+    /// The most versions looked into. A system has one.
+    const VERSIONS_MAX: usize = 16;
+
     const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
 
     const LIBRARIES: [GuestPath; 2] =
         [GuestPath::constant("/usr/lib64/NetworkManager"), GuestPath::constant("/usr/lib/NetworkManager")];
     LIBRARIES.into_iter().fold(false, |any, library| {
-        let versions = guest.names(&library).into_iter().filter_map(|version| library.join(version).ok());
+        let versions = guest.entries(&library).iter().filter(|entry| entry.kind != EntryKind::File);
+        let versions = versions.take(VERSIONS_MAX).filter_map(|version| library.join(&version.name).ok());
         let here = guest.names(&library).contains(&PLUGIN);
         versions.fold(here, |any, version| guest.names(&version).contains(&PLUGIN) | any) | any
     })

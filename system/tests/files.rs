@@ -187,6 +187,22 @@ fn what_belongs_to_other_users_is_refused() {
 }
 
 #[test]
+fn a_file_that_somebody_may_have_linked_from_elsewhere_is_refused() {
+    let guest = Guest::new();
+    guest.directory("/tmp");
+    guest.chmod("/tmp", 0o1777);
+    guest.directory("/usr");
+    guest.file("/usr/tool", "old");
+    guest.chmod("/usr/tool", 0o4755);
+    fs::hard_link(guest.host("/usr/tool"), guest.host("/tmp/tool")).unwrap();
+    let result = guest.step(write("/tmp/tool", "new", 0o644, ExistingMode::Keep));
+    assert_eq!(refused(result), "/tmp/tool has several names and is in a shared directory");
+    // Where nobody else can make links, it is its owner who wanted two names.
+    guest.step(write("/usr/tool", "new", 0o644, ExistingMode::Keep)).unwrap();
+    assert_eq!((guest.read("/usr/tool").as_str(), guest.mode("/usr/tool")), ("new", 0o4755));
+}
+
+#[test]
 fn symlinks_on_the_way_are_followed_inside_the_sandbox_only() {
     let guest = Guest::new();
     guest.directory("/usr/lib/real");

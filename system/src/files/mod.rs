@@ -29,6 +29,14 @@ pub(crate) fn write_file(root: &Root, backups: &Backups, file: &WriteFile) -> Re
                     place.path()
                 )));
             }
+            // What another user could link there may be any file of root's, and its mode, set-id bits included, would be that
+            // of the new content.
+            if place.directory.is_shared() && stat.st_nlink > 1 {
+                return Err(Trouble::refused(format!(
+                    "{} has several names and is in a shared directory",
+                    place.path()
+                )));
+            }
             let wanted = match existing {
                 ExistingMode::Keep => mode_of(stat),
                 ExistingMode::Replace => *mode,

@@ -186,8 +186,9 @@ impl Drop for Temporary<'_> {
 /// Between the name of a file and what tells its temporary files apart.
 const MARK: &str = ".nova-";
 
-/// `.<name>.nova-<pid>-<random>-<number>`: hidden, because tools that read whole directories skip hidden files.
+/// `.<name>.nova-<pid>-<run>-<random>`: hidden, because tools that read whole directories skip hidden files.
 fn temporary_name(name: &str) -> String {
+    /// Should the system have no random bytes, names at least differ.
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     /// What stands around `name`: a dot, the mark, and three numbers of at most ten digits with two dashes.
     const AROUND: usize = 1 + MARK.len() + 32;
@@ -198,7 +199,8 @@ fn temporary_name(name: &str) -> String {
     }
     let name = name.get(..end).unwrap_or_default();
     let pid = std::process::id();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    // A new one each time: in a shared directory, who has seen one name could occupy those that follow.
+    let number = getrandom::u32().unwrap_or_else(|_| NUMBER.fetch_add(1, Ordering::Relaxed));
     format!(".{name}{MARK}{pid}-{:08x}-{number}", run_id())
 }
 
@@ -265,6 +267,13 @@ mod tests {
         ] {
             assert!(!is_stale(not_ours), "{not_ours}");
         }
+    }
+
+    #[test]
+    fn a_temporary_name_does_not_tell_the_next_one() {
+        let number = |name: String| name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).unwrap();
+        let numbers: Vec<u32> = (0..8).map(|_| number(temporary_name("hosts"))).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 1), "{numbers:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@
     reason = "helpers of tests may fail the test"
 )]
 
+mod attacker;
 mod device;
 mod process;
 mod rig;
@@ -18,6 +19,7 @@ mod runtime;
 mod sandbox;
 mod witness;
 
+pub use self::attacker::{Attack, Attacker};
 pub use self::device::Device;
 pub use self::process::AgentProcess;
 pub use self::rig::{Answer, DOMID, Rig, refusal};

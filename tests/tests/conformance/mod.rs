@@ -21,6 +21,7 @@ mod obstacles;
 mod password;
 mod plan;
 mod programs;
+mod races;
 mod replies;
 mod secrets;
 mod transcript;

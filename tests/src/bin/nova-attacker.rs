@@ -10,13 +10,17 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::ffi::CStr;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read, Seek};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{env, thread};
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use rustix::{fs::Gid, fs::Uid};
@@ -38,8 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mark = mark.into_string().map_err(|_| "the mark is no text")?;
     become_nobody()?;
 
-    let (swaps, traps, looks) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let [swaps, traps, looks, files] = [const { AtomicUsize::new(0) }; 4];
     prepare(&root)?;
+    let mut follower = Follower::new(&root)?;
     println!("ready");
     thread::scope(|scope| {
         scope.spawn(|| until_the_end(&swaps, || swap_directories(&root)));
@@ -57,12 +62,14 @@ fn main() -> Result<(), Box<dyn Error>> {
                 occupy(&root, &mut occupied)
             });
         });
+        scope.spawn(|| until_the_end(&files, || follower.follow(mark.as_bytes())));
         let _ = io::stdin().read_to_end(&mut Vec::new());
         END.store(true, Ordering::Relaxed);
     });
     println!("swaps {}", swaps.into_inner());
     println!("traps {}", traps.into_inner());
     println!("looks {}", looks.into_inner());
+    println!("files {}", files.into_inner());
     Ok(())
 }
 
@@ -165,14 +172,74 @@ fn spy(root: &Path, mark: &[u8]) {
     for directory in [root.join("etc"), root.join("tmp"), root.join("var/lib/nova-agent"), backups] {
         let Ok(entries) = fs::read_dir(&directory) else { continue };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            // Neither waits for who writes into a FIFO.
-            let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-            let Ok(mut file) = File::options().read(true).custom_flags(flags).open(&path) else { continue };
-            let mut content = Vec::new();
-            let _ = file.read_to_end(&mut content);
-            if content.windows(mark.len()).any(|window| window == mark) {
-                println!("read {}", path.display());
-            }
+            tell_if_marked(&path, open(&path), mark);
         }
     }
+}
+
+/// Opens every file in the moment in which it is made, and reads it when it has its content.
+struct Follower {
+    inotify: OwnedFd,
+    directories: Vec<(i32, PathBuf)>,
+    opened: VecDeque<(PathBuf, Option<File>)>,
+}
+
+impl Follower {
+    /// More than the agent makes until one of them has its content.
+    const OPENED_MAX: usize = 16;
+
+    fn new(root: &Path) -> io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::NONBLOCK)?;
+        let watch = |name| {
+            let directory = root.join(name);
+            let number = inotify::add_watch(&inotify, &directory, WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
+            Ok((number, directory))
+        };
+        let directories = ["etc", "tmp"].into_iter().map(watch).collect::<io::Result<_>>()?;
+        Ok(Self { inotify, directories, opened: VecDeque::new() })
+    }
+
+    fn follow(&mut self, mark: &[u8]) -> io::Result<()> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut is_something_new = false;
+        // Until there is none any more: what was read with one event and is not looked at is lost.
+        while let Ok(event) = events.next() {
+            let directory = self.directories.iter().find(|(number, _)| *number == event.wd());
+            let name = event.file_name().map(CStr::to_str);
+            if let (Some((_, directory)), Some(Ok(name))) = (directory, name) {
+                let path = directory.join(name);
+                let file = open(&path);
+                self.opened.push_back((path, file));
+                is_something_new = true;
+            }
+        }
+        while self.opened.len() > Self::OPENED_MAX {
+            self.opened.pop_front();
+        }
+        for (path, file) in &mut self.opened {
+            if tell_if_marked(path, file.as_mut(), mark) {
+                *file = None;
+            }
+        }
+        if is_something_new { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+}
+
+fn open(path: &Path) -> Option<File> {
+    // Does not wait for who writes into a FIFO.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    File::options().read(true).custom_flags(flags).open(path).ok()
+}
+
+fn tell_if_marked(path: &Path, file: Option<impl Read + Seek>, mark: &[u8]) -> bool {
+    let Some(mut file) = file else { return false };
+    let mut content = Vec::new();
+    let _ = file.rewind();
+    let _ = file.read_to_end(&mut content);
+    let is_marked = content.windows(mark.len()).any(|window| window == mark);
+    if is_marked {
+        println!("read {}", path.display());
+    }
+    is_marked
 }

@@ -9,6 +9,7 @@ use nova_agent_core::agent::{Config, Report, Severity};
 
 use crate::driver::Driver;
 use crate::logging::{self, LogTarget};
+use crate::memory;
 use crate::preview::{self, Source};
 use crate::root::Root;
 use crate::service::{InstanceLock, ServiceManager};
@@ -121,6 +122,7 @@ fn serve(settings: &Settings, run: impl FnOnce(Launch, Signals) -> io::Result<()
     if logging::init(settings.log_level, &settings.log_target).is_err() {
         return ExitCode::FAILURE;
     }
+    memory::keep_private();
     // Before anything else: a signal that comes early is not to end an agent that has begun.
     let run = |signals| run(Launch::new(settings)?, signals);
     match Signals::new().and_then(run) {

@@ -13,6 +13,7 @@ mod files;
 mod hostname;
 mod launch;
 pub mod logging;
+mod memory;
 mod password;
 mod preview;
 mod probe;

@@ -22,7 +22,7 @@ mod witness;
 pub use self::attacker::{Attack, Attacker};
 pub use self::device::Device;
 pub use self::process::AgentProcess;
-pub use self::rig::{Answer, DOMID, Rig, refusal};
+pub use self::rig::{Answer, DOMID, Rig, core_dumps_allowed, refusal};
 pub use self::runtime::Runtime;
 pub use self::sandbox::Sandbox;
 pub use self::witness::{Seen, Witness};

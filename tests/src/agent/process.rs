@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -116,6 +118,43 @@ impl AgentProcess {
         kill_process(self.pid(), Signal::TERM).expect("the agent can be signalled");
     }
 
+    /// Has it crash, and waits for the end.
+    pub fn crash(&mut self, signal: Signal) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        // Once is not enough for SIGSEGV: Rust's handler looks for a stack overflow, and only gives the signal its effect back.
+        while self.is_running() && Instant::now() < deadline {
+            kill_process(self.pid(), signal).expect("the agent can be signalled");
+            thread::sleep(POLL_INTERVAL);
+        }
+        self.wait()
+    }
+
+    /// Whether these bytes are anywhere in the memory that it can write and has not swapped.
+    #[must_use]
+    pub fn remembers(&self, bytes: &[u8]) -> bool {
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.id())).expect("Linux is needed for this test");
+        let memory = fs::File::open(format!("/proc/{}/mem", self.id())).expect("root is needed for this test");
+        let mut part = None;
+        maps.lines().any(|line| {
+            // proc(5): `from-to rights offset device inode name`, then lines of `Name: value`.
+            let mut fields = line.split_ascii_whitespace();
+            let (first, second) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+            match first.split_once('-') {
+                Some((from, to)) if second.starts_with("rw") => {
+                    let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
+                    part = Some(from..to);
+                    false
+                }
+                Some(_) => {
+                    part = None;
+                    false
+                }
+                // Most of the stacks was never touched.
+                None => first == "Rss:" && second != "0" && part.take().is_some_and(|part| holds(&memory, part, bytes)),
+            }
+        })
+    }
+
     /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -155,6 +194,24 @@ impl Drop for AgentProcess {
             eprintln!("the agent's log:\n{}", self.log());
         }
     }
+}
+
+/// Whether bytes are in a part of a process's memory.
+fn holds(memory: &fs::File, range: Range<u64>, bytes: &[u8]) -> bool {
+    const CHUNK: usize = 1 << 20;
+    const PAGE: usize = 4096;
+
+    let Some(first) = bytes.first() else { return true };
+    let mut chunk = vec![0; CHUNK + bytes.len()];
+    range.step_by(CHUNK).any(|at| {
+        // A part that cannot be read is one that was never touched, or belongs to a device.
+        let len = memory.read_at(&mut chunk, at).unwrap_or(0);
+        (0..len).step_by(PAGE).any(|start| {
+            let page = &chunk[start..len.min(start + PAGE + bytes.len())];
+            // Most pages are empty, and this is fast in a test that is not optimized.
+            page.contains(first) && page.windows(bytes.len()).any(|window| window == bytes)
+        })
+    })
 }
 
 #[derive(Debug, Default)]

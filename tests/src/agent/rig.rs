@@ -172,6 +172,16 @@ impl Rig {
         self.launcher = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored/old-kernel").into()];
     }
 
+    /// Has the next agents run by another program.
+    pub fn run_by(&mut self, argv: &[&str]) {
+        self.launcher = argv.iter().map(OsString::from).collect();
+    }
+
+    /// Has the next agents run where the kernel would leave the dump of a process that crashes, whatever its size.
+    pub fn allow_core_dumps(&mut self, directory: &Path) {
+        self.launcher = core_dumps_allowed(directory).into_iter().map(OsString::from).collect();
+    }
+
     /// Has the next agents start with SIGCHLD ignored, as whoever starts a service may leave it.
     pub fn ignore_children(&mut self) {
         self.launcher = vec!["env".into(), "--ignore-signal=CHLD".into()];
@@ -406,6 +416,17 @@ impl Store {
             Self::Real { guest, .. } => guest.as_ref().expect("an agent in a domain").socket().into(),
         }
     }
+}
+
+/// What runs a program with its arguments so that its core dump goes to a directory.
+///
+/// Where dumps go is the machine's decision (`/proc/sys/kernel/core_pattern`), but for most it is the working directory or a
+/// program.
+#[must_use]
+pub fn core_dumps_allowed(directory: &Path) -> Vec<String> {
+    const SCRIPT: &str = r#"ulimit -c unlimited; cd "$0"; exec "$@""#;
+
+    ["sh", "-c", SCRIPT, &directory.display().to_string()].map(String::from).into()
 }
 
 /// The code and message of a command that the agent refused.

@@ -16,6 +16,7 @@ mod files;
 mod idle;
 mod life;
 mod load;
+mod memory;
 mod network;
 mod obstacles;
 mod password;

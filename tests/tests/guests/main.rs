@@ -14,6 +14,7 @@
 )]
 
 mod bounds;
+mod hostile;
 mod invalid;
 mod report;
 mod roll_back;

@@ -27,6 +27,10 @@ const MESSAGE_MAX: usize = 1000;
 const OWN_PROGRAMS: &str = r#"mount --bind "$0" /usr/local/sbin && mount -t tmpfs tmpfs /run &&
     mount -t tmpfs tmpfs /etc && exec "$@""#;
 
+/// Puts a program over the shells, this one included.
+const HIDDEN_SHELLS: &str = r#"for shell in /bin/sh /bin/bash; do mount --bind "$0" "$(readlink -f $shell)" || exit 1; done
+    exec "$@""#;
+
 /// How long a response may take that nobody waits for otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -175,6 +179,11 @@ impl Rig {
     /// Has the next agents run by another program.
     pub fn run_by(&mut self, argv: &[&str]) {
         self.launcher = argv.iter().map(OsString::from).collect();
+    }
+
+    /// Has the next agents run where each shell of the machine is a program of the test.
+    pub fn hide_shells(&mut self, program: &str) {
+        self.run_by(&["unshare", "--mount", "--propagation", "private", "sh", "-c", HIDDEN_SHELLS, program]);
     }
 
     /// Has the next agents run where the kernel would leave the dump of a process that crashes, whatever its size.

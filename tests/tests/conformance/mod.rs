@@ -7,6 +7,7 @@
     reason = "helpers of tests may fail the test"
 )]
 
+mod bombs;
 mod collection;
 mod commands;
 mod connection;
@@ -14,6 +15,7 @@ mod crash;
 mod device;
 mod files;
 mod idle;
+mod injection;
 mod life;
 mod load;
 mod memory;
@@ -25,6 +27,7 @@ mod programs;
 mod races;
 mod replies;
 mod secrets;
+mod shells;
 mod transcript;
 
 use std::collections::BTreeMap;

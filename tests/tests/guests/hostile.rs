@@ -227,17 +227,14 @@ impl Place {
         }
         (data, text)
     }
+}
 
-    /// The characters that a text from here may have in a file; none at all if it is no text any more when it gets there.
-    fn allowed(&self) -> Option<fn(char) -> bool> {
-        match self {
-            Self::Hostname => Some(|c| c.is_ascii_alphanumeric() || "-.".contains(c)),
-            Self::Value(_, pointer) if pointer == "/label" => {
-                Some(|c| c.is_ascii_alphanumeric() || " ._:/@+-".contains(c))
-            }
-            Self::Key(..) | Self::Node(_) | Self::Value(..) | Self::Vif(_) => None,
-        }
-    }
+fn in_hostname(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-.".contains(c)
+}
+
+fn in_label(c: char) -> bool {
+    c.is_ascii_alphanumeric() || " ._:/@+-".contains(c)
 }
 
 fn filled(payload: &str, value: &str) -> String {
@@ -249,27 +246,38 @@ fn filled(payload: &str, value: &str) -> String {
 
 /// Knows what a harmless text gives.
 struct Judge {
-    /// The lines that the guest has and those that the host's plain data makes, label and hostname being cut out.
-    shapes: BTreeSet<String>,
-    /// Of all files.
+    /// The lines with the plain label and those with the plain hostname, each behind what it is a line of, and with the text
+    /// cut out.
+    labels: BTreeSet<(String, String)>,
+    hostnames: BTreeSet<(String, String)>,
+    /// The lines of all files as they are.
     old: BTreeSet<String>,
 }
 
 impl Judge {
     fn new(expected: &Configuration, before: &Tree) -> Self {
         let old = format!("{before:?}").lines().map(String::from).collect();
-        let mut shapes = BTreeSet::new();
-        for (_, text) in texts(expected) {
-            for line in text.split('\n') {
-                for plain in [LABEL, HOSTNAME] {
-                    for places in [Place::Hostname, Place::Value(0, "/label".into())] {
-                        let allowed = places.allowed().unwrap();
-                        shapes.insert(cut_out(line, plain, allowed));
-                    }
-                }
+        let shapes = |plain: &str, allowed| {
+            let lines = |(what, text): (String, String)| {
+                let lines: Vec<String> = text.split('\n').map(String::from).collect();
+                lines.into_iter().map(move |line| (what.clone(), line))
+            };
+            let with_it = texts(expected).into_iter().flat_map(lines).filter(|(_, line)| line.contains(plain));
+            with_it.map(|(what, line)| (what, cut_out(&line, plain, allowed))).collect()
+        };
+        Self { labels: shapes(LABEL, in_label), hostnames: shapes(HOSTNAME, in_hostname), old }
+    }
+
+    /// Whether a line of something has the mark where a harmless text would be, and nothing else that is new.
+    fn is_known(&self, place: &Place, what: &str, line: &str) -> bool {
+        match place {
+            Place::Hostname => self.hostnames.contains(&(what.into(), cut_out(line, MARK, in_hostname))),
+            Place::Value(_, pointer) if pointer == "/label" => {
+                self.labels.contains(&(what.into(), cut_out(line, MARK, in_label)))
             }
+            // It is no text any more when it gets there.
+            Place::Key(..) | Place::Node(_) | Place::Value(..) | Place::Vif(_) => false,
         }
-        Self { shapes, old }
     }
 
     fn check(&self, found: &Configuration, place: &Place) -> Result<(), String> {
@@ -281,8 +289,7 @@ impl Judge {
                 if !line.contains(MARK) {
                     continue;
                 }
-                let is_known = |allowed| self.shapes.contains(&cut_out(line, MARK, allowed));
-                if !place.allowed().is_some_and(is_known) {
+                if !self.is_known(place, &what, line) {
                     return Err(format!("{what} has the line {line:?}"));
                 }
             }

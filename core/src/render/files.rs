@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::guest::Guest;
+use super::hosts;
 use super::text::{decode, encode};
 use crate::effect::{ExistingMode, FileMode, FileState, GuestPath, Step, WriteFile};
 use crate::ordered::sort_by;
@@ -115,12 +116,18 @@ impl<'g, 'a> Files<'g, 'a> {
             Importance::Essential => OnFailure::RollBack,
             Importance::Minor => OnFailure::GoOn,
         };
-        let steps: Vec<(&GuestPath, Step)> = self
+        let mut steps: Vec<(&GuestPath, Step)> = self
             .wanted
             .iter()
             .filter(|(_, wanted)| wanted.importance == importance)
             .filter_map(|(path, wanted)| Some((path, self.step(path, wanted)?)))
             .collect();
+        // First, because it is told which name to replace: once that of the guest has changed, be it by a reboot halfway
+        // through, nobody knows the old one any more.
+        let at = steps.iter().position(|(path, _)| **path == hosts::PATH);
+        if let Some(front) = at.and_then(|at| steps.get_mut(..=at)) {
+            front.rotate_right(1);
+        }
         let written = steps.iter().filter(|(_, step)| !matches!(step, Step::RemoveFile { .. }));
         let mut directories: Vec<GuestPath> = written.flat_map(|(path, _)| self.missing_parents(path)).collect();
         sort_by(&mut directories, Ord::cmp);

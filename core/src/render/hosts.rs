@@ -11,7 +11,8 @@ use super::text::end_line;
 use crate::effect::GuestPath;
 use crate::network::Hostname;
 
-const PATH: GuestPath = GuestPath::constant("/etc/hosts");
+/// The file.
+pub(super) const PATH: GuestPath = GuestPath::constant("/etc/hosts");
 
 /// Marks a line that was replaced.
 const REMOVED: &str = "\t# Removed by nova-agent";

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 pub(crate) use self::backup::{Backups, copy_bounded, make_all};
-pub(crate) use self::replace::{Attributes, Present, look, mode_of, replace, sync};
+pub(crate) use self::replace::{Attributes, Present, Temporary, look, mode_of, replace, sync};
 use crate::root::{Follow, Located, Root, Trust, file_type};
 use crate::trouble::Trouble;
 
@@ -105,9 +105,14 @@ pub(crate) fn symlink(root: &Root, backups: &Backups, path: &GuestPath, target: 
 }
 
 pub(crate) fn make_directory(root: &Root, path: &GuestPath, mode: FileMode) -> Result<Done, Trouble> {
+    const OTHERS_WRITE: u16 = 0o022;
+
     let Some(parent) = path.parent() else { return Ok(Done::default()) };
     let directory = root.directory(&parent, Trust::Required)?;
-    match rustix::fs::mkdirat(&directory, path.name(), replace::raw_mode(FileMode::PRIVATE_DIRECTORY)) {
+    // As it is to be from the start, as far as nobody else could write there: should this run end before the mode is set,
+    // the next one finds a directory that exists, and leaves it as it is.
+    let closed = FileMode::new(mode.bits() & !OTHERS_WRITE);
+    match rustix::fs::mkdirat(&directory, path.name(), replace::raw_mode(closed)) {
         Ok(()) => {}
         // It may be a symlink to a directory.
         Err(Errno::EXIST) => {

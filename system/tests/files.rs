@@ -343,6 +343,28 @@ fn what_an_interrupted_run_left_is_removed_and_nothing_else() {
 }
 
 #[test]
+fn what_an_interrupted_run_left_is_removed_whoever_the_file_was_to_belong_to() {
+    if !is_root() {
+        return;
+    }
+    let guest = Guest::new();
+    let left = "/etc/.hosts.nova-4194999-0badcafe-3";
+    guest.file(left, "half");
+    chown(guest.host(left), Some(1234), Some(5678)).unwrap();
+    guest.write("/etc/other", "x").unwrap();
+    assert_eq!(guest.names("/etc"), ["other"]);
+
+    // Where everybody makes files, names like ours prove nothing.
+    guest.directory("/tmp");
+    guest.chmod("/tmp", 0o1777);
+    let theirs = "/tmp/.hosts.nova-4194999-0badcafe-3";
+    guest.file(theirs, "half");
+    chown(guest.host(theirs), Some(1234), Some(5678)).unwrap();
+    guest.write("/tmp/other", "x").unwrap();
+    assert_eq!(guest.names("/tmp"), [".hosts.nova-4194999-0badcafe-3", "other"]);
+}
+
+#[test]
 fn only_the_latest_backups_are_kept() {
     let guest = Guest::new();
     guest.file("/etc/hosts", "old");

@@ -122,14 +122,15 @@ pub(crate) fn raw_mode(mode: FileMode) -> Mode {
 }
 
 /// An entry under a temporary name, removed unless it is renamed.
-struct Temporary<'a> {
+pub(crate) struct Temporary<'a> {
     directory: &'a Directory,
     name: &'a str,
     temporary: Option<String>,
 }
 
 impl<'a> Temporary<'a> {
-    fn file(directory: &'a Directory, name: &'a str) -> Result<(Self, File), Trouble> {
+    /// A file that only root may read, under a name that is made of `name`.
+    pub(crate) fn file(directory: &'a Directory, name: &'a str) -> Result<(Self, File), Trouble> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Self::create(directory, name, |temporary| {
             rustix::fs::openat(directory, temporary, flags, Mode::RUSR | Mode::WUSR).map(File::from)
@@ -160,6 +161,11 @@ impl<'a> Temporary<'a> {
                 Err(errno) => return Err(Trouble::io("create a file beside", directory.path_of(name))(errno)),
             }
         }
+    }
+
+    /// Where it is in its directory.
+    pub(crate) fn name(&self) -> &str {
+        self.temporary.as_deref().unwrap_or(self.name)
     }
 
     fn persist(mut self) -> Result<(), Trouble> {
@@ -218,12 +224,18 @@ fn remove_stale(directory: &Directory) {
     let Ok(entries) = Dir::read_from(directory) else { return };
     for entry in entries.take(ENTRIES_MAX).filter_map(Result::ok) {
         let Ok(name) = entry.file_name().to_str() else { continue };
-        let is_ours = directory.stat(name).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
-        if is_stale(name) && is_ours {
+        if is_stale(name) && is_ours(directory, name) {
             let removed = rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok();
             tracing::info!(path = directory.path_of(name), removed, "found a file of an interrupted run");
         }
     }
+}
+
+/// Whether the agent must have made an entry. Its owner does not tell, who is that of the file to be replaced, but nobody
+/// else makes entries in a directory that is not shared.
+fn is_ours(directory: &Directory, name: &str) -> bool {
+    let by_us = |stat: Stat| stat.st_uid == rustix::process::geteuid().as_raw();
+    !directory.is_shared() || directory.stat(name).is_ok_and(by_us)
 }
 
 /// Whether a name is that of a temporary file whose run is over.

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use crate::files::Temporary;
 use crate::root::Directory;
 use crate::trouble::Trouble;
 
@@ -81,18 +82,9 @@ fn record_lock(etc: &Directory) -> Result<Option<OwnedFd>, Trouble> {
 
 /// Tries once. Returns who holds the lock; a lock whose holder is gone is removed.
 fn link_lock(etc: &Directory) -> Result<Option<String>, Trouble> {
-    let own = format!("shadow.{}", std::process::id());
-    // Left by a process with our id, which is gone.
-    let _ = rustix::fs::unlinkat(etc, &own, AtFlags::empty());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(etc, &own, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(Trouble::io("create", etc.path_of(&own)))?;
-    let locked = write_and_link(etc, &own, File::from(file));
-    let _ = rustix::fs::unlinkat(etc, &own, AtFlags::empty());
-    locked
-}
-
-fn write_and_link(etc: &Directory, own: &str, mut file: File) -> Result<Option<String>, Trouble> {
+    // Of the name of this file nothing depends; one of ours is removed by the next run if this one is killed.
+    let (own, mut file) = Temporary::file(etc, LINK_LOCK)?;
+    let own = own.name();
     // The NUL belongs to the format.
     file.write_all(format!("{}\0", std::process::id()).as_bytes()).map_err(Trouble::io("write", etc.path_of(own)))?;
     let link = || rustix::fs::linkat(etc, own, etc, LINK_LOCK, AtFlags::empty());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{AgentProcess, Device, Runtime, Sandbox, Seen, Witness};
+use super::{AgentProcess, Device, Order, Runtime, Saboteur, Sandbox, Seen, Witness};
 use crate::child::bound_to_thread;
 use crate::host::{self, Domain, Host};
 use crate::json_oracle::Verdict;
@@ -215,6 +215,23 @@ impl Rig {
         self.agent = None;
         let agent = self.second_agent();
         self.agent.insert(agent)
+    }
+
+    /// Starts an agent with a saboteur, and does not wait. `with_looks` as in [`Saboteur`].
+    #[must_use]
+    pub fn launch_sabotaged(&mut self, with_looks: bool, order: Order) -> Saboteur {
+        let (mut saboteur, launcher) = Saboteur::new(self.sandbox.root(), with_looks);
+        self.launcher = launcher;
+        self.launch_agent();
+        saboteur.meet(order);
+        self.launcher.clear();
+        saboteur
+    }
+
+    /// Ends the agent, and gives the domain another guest's files.
+    pub fn replace_sandbox(&mut self, sandbox: Sandbox) {
+        self.agent = None;
+        self.sandbox = sandbox;
     }
 
     /// Starts one more agent for the same guest.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::fixture::Tree;
+
 /// Users that have nothing to do with the agent, in all the forms that the file may hold.
 const SHADOW: &str = "\
 # kept as it is
@@ -32,6 +34,17 @@ impl Sandbox {
         sandbox.write("/etc/hostname", "before\n", 0o644);
         sandbox.directory("/root", 0o700);
         sandbox
+    }
+
+    /// A guest with just these files, where changes need not wait for a disk.
+    #[must_use]
+    pub fn of(tree: &Tree) -> Self {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("guest");
+        let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir_in("/tmp"));
+        let dir = dir.expect("a temporary directory");
+        tree.write(dir.path());
+        Self { dir }
     }
 
     /// Makes it a Debian guest whose network interfaces have these addresses, with `ifupdown` to configure them.

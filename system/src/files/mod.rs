@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 pub(crate) use self::backup::{Backups, copy_bounded, make_all};
 pub(crate) use self::replace::{Attributes, Present, Temporary, look, mode_of, replace, sync};
-use crate::root::{Follow, Located, Root, Trust, file_type};
+use crate::root::{Directory, Follow, Located, Root, Trust, file_type};
 use crate::trouble::Trouble;
 
 pub(crate) fn write_file(root: &Root, backups: &Backups, file: &WriteFile) -> Result<Done, Trouble> {
@@ -124,8 +124,14 @@ pub(crate) fn make_directory(root: &Root, path: &GuestPath, mode: FileMode) -> R
         }
         Err(errno) => return Err(directory.trouble("create", path.name(), errno)),
     }
-    let made = root.directory(path, Trust::Required)?;
-    rustix::fs::fchmod(&made, replace::raw_mode(mode)).map_err(Trouble::io("set the mode of", path))?;
+    let set_mode = |made: Directory| {
+        rustix::fs::fchmod(&made, replace::raw_mode(mode)).map_err(Trouble::io("set the mode of", path))
+    };
+    if let Err(trouble) = root.directory(path, Trust::Required).and_then(set_mode) {
+        // A step that failed has no undo.
+        let _ = rustix::fs::unlinkat(&directory, path.name(), AtFlags::REMOVEDIR);
+        return Err(trouble);
+    }
     sync(&directory);
     Ok(Done { undo: Some(Step::RemoveDirectory { path: path.clone() }) })
 }

@@ -3,6 +3,7 @@
 # make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
 # make deny      advisories, licences and sources of the dependencies; make advisories: with the database of today
 # make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
+# make crash     kills optimized agents in the middle of their work, ROUNDS=200 times in each command, runtime and daemon
 # make bench     what a request costs, compared with what the store itself costs
 # make static    one variant as a binary that needs no library of the image, below target/static: RUNTIME=blocking
 # make footprint size, memory, threads, wake-ups and start of the static binaries of all variants; takes minutes
@@ -10,6 +11,7 @@
 # make package   the same as a Debian package below target/
 
 RUNTIME ?= blocking
+ROUNDS ?= 200
 STATIC ?=
 PREFIX ?= /usr
 DESTDIR ?=
@@ -28,7 +30,7 @@ stores = tests/xenstored/setup &&
 conformance = --package nova-agent-tests $(patsubst %,--test agent_%,blocking mio async)
 WAITING = 6
 # What the tests of whole guests did, shown again at the end.
-tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt
+tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt $(builds)/tmp/crash.txt
 
 # Linked without the image's libraries, at addresses of the kernel's choice all the same, and small: relocations take a
 # bit each instead of 24 bytes, the tables for unwinding are left out, sequences of instructions that are repeated become
@@ -41,7 +43,7 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test lint freebsd purity deny advisories unit conformance xen-lab bench footprint build static install package clean
+.PHONY: demo test lint freebsd purity deny advisories unit conformance xen-lab crash bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
@@ -83,6 +85,12 @@ conformance:
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host
 	tests/xen-lab/agent-test
+
+# One test at a time, so that a moment means the same for all agents.
+crash:
+	$(CARGO) build --release $(patsubst %,--package nova-agent-%,blocking mio async)
+	$(stores) $(tools) exec env NOVA_AGENT_DIR=$(abspath $(builds)/release) NOVA_CRASH_ROUNDS=$(ROUNDS) NOVA_CRASH_EVERYWHERE=1 \
+		$(CARGO) test --package nova-agent-tests --test crash -- --nocapture --test-threads 1
 
 bench:
 	$(CARGO) build --release --workspace --bins

@@ -9,6 +9,9 @@ use std::sync::{Mutex, PoisonError};
 /// Names the binary to test, in place of the one that is built.
 const VARIABLE: &str = "NOVA_AGENT";
 
+/// Names the directory with the binaries of all runtimes, in place of those that are built.
+const DIRECTORY_VARIABLE: &str = "NOVA_AGENT_DIR";
+
 /// A runtime of the agent, by the name of its package, which is that of its binary.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Runtime(&'static str);
@@ -35,7 +38,7 @@ impl Runtime {
         self.0
     }
 
-    /// The binary: what `NOVA_AGENT` names, else the package's, which is built once in a test process, with the profile of
+    /// The binary: what `NOVA_AGENT` names, or its own one in `NOVA_AGENT_DIR`, else the package's, which is built once in a test process, with the profile of
     /// the test and beside it.
     #[must_use]
     pub fn binary(self) -> PathBuf {
@@ -43,6 +46,9 @@ impl Runtime {
 
         if let Some(binary) = env::var_os(VARIABLE) {
             return binary.into();
+        }
+        if let Some(directory) = env::var_os(DIRECTORY_VARIABLE) {
+            return Path::new(&directory).join(self.0);
         }
         // Whoever comes second waits for the one that builds.
         let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);

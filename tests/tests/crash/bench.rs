@@ -42,6 +42,23 @@ impl Blow {
     }
 }
 
+/// A blow, once it is known how long the command takes and how many calls it has.
+#[derive(Clone, Copy)]
+enum Aimed {
+    After(Duration),
+    Before(usize),
+}
+
+impl Aimed {
+    fn at(blow: Blow, took: Duration, calls: usize) -> Self {
+        match blow {
+            Blow::Moment(thousandths) => Self::After(took * u32::try_from(thousandths).unwrap() / 1000),
+            Blow::Call(nth) => Self::Before(nth),
+            Blow::SomeCall(number) => Self::Before(choose(number, calls)),
+        }
+    }
+}
+
 /// What else happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Story {
@@ -121,10 +138,7 @@ impl Bench {
         let Reference { took, calls, start_took, start_calls, .. } = &self.references[&command];
         let (took, calls) = if story == Story::AtStart { (*start_took, *start_calls) } else { (*took, *calls) };
         let start_calls = *start_calls;
-        let blow = match blow {
-            Blow::SomeCall(number) => Blow::Call(choose(number, calls)),
-            Blow::Moment(_) | Blow::Call(_) => blow,
-        };
+        let aimed = Aimed::at(blow, took, calls);
         self.rig.replace_sandbox(guest());
 
         let mut ids = Vec::new();
@@ -132,25 +146,25 @@ impl Bench {
             let request = command.late_request(self.rig.host());
             ids.push(self.post(command, &round, &request));
         }
-        let mut saboteur = self.launch(blow, story == Story::AtStart);
+        let mut saboteur = self.launch(aimed, story == Story::AtStart);
         if story != Story::AtStart {
             self.rig.agent().wait_until_ready();
             let request = command.request(self.rig.host());
-            if let (Some(saboteur), Blow::Call(nth)) = (&mut saboteur, blow) {
+            if let (Some(saboteur), Aimed::Before(nth)) = (&mut saboteur, aimed) {
                 saboteur.order(Order::kill(nth));
             }
             ids.push(self.post(command, &round, &request));
         }
-        let round = self.strike(blow, took, &ids[0], saboteur.as_ref(), &round);
+        let round = self.strike(aimed, &ids[0], saboteur.as_ref(), &round);
         let is_hit = self.exists(&request_path(&ids[0]));
         self.judge_corpse(command, &round);
 
         match story {
             Story::Plain | Story::AtStart => {}
             Story::Twice(number) => {
-                let blow = Blow::Call(choose(number, start_calls));
-                let saboteur = self.launch(blow, true);
-                self.strike(blow, took, &ids[0], saboteur.as_ref(), &round);
+                let aimed = Aimed::Before(choose(number, start_calls));
+                let saboteur = self.launch(aimed, true);
+                let round = self.strike(aimed, &ids[0], saboteur.as_ref(), &round);
                 self.judge_corpse(command, &round);
             }
             Story::Withdrawn if is_hit => {
@@ -176,34 +190,29 @@ impl Bench {
     /// A round in which one system call on a file fails. Returns whether there was such a call.
     pub(crate) fn refuse(&mut self, command: Command, nth: usize, errno: Errno) -> bool {
         self.rig.replace_sandbox(guest());
-        let mut saboteur = self.rig.launch_sabotaged(true, Order::count(Calls::NONE));
+        let calls = command.calls_to_refuse();
+        let mut saboteur = self.rig.launch_sabotaged(calls == Calls::FILES, Order::count(Calls::NONE));
         self.rig.agent().wait_until_ready();
         let request = command.request(self.rig.host());
-        saboteur.order(Order { calls: Calls::FILES, nth, instead: Instead::Fail(errno) });
+        saboteur.order(Order { calls, nth, instead: Instead::Fail(errno) });
         let round = format!("{command:?} {nth} {errno:?}");
         let mut ids = vec![self.post(command, &round, &request)];
         self.wait_for_end(&ids[0]);
         let hit = saboteur.hit();
         saboteur.order(Order::count(Calls::NONE));
-        let round = format!("{command:?} with {errno:?} at {hit:?}");
+        let round = format!("{command:?} with {errno:?} instead of {hit:?}");
         if !self.rig.agent().is_running() {
             let log = self.rig.agent().log();
             self.fail(command, Failure::Lost, format!("{round}: the agent is dead; its log:\n{log}"));
             return false;
         }
         if let Some(answer) = self.answer(command, &round, &ids[0]) {
-            let found = State::of_guest(self.rig.sandbox().root());
-            let expected = if answer.code == "0" { &self.references[&command].after } else { &self.before };
-            let (changed, surplus) = found.differences(expected);
-            let told = |what: Vec<String>| what.into_iter().map(|what| format!("{round}: {answer:?}: {what}"));
-            let (changed, surplus): (Vec<_>, Vec<_>) = (told(changed).collect(), told(surplus).collect());
-            self.fail_all(command, Failure::Mixture, changed);
-            self.fail_all(command, Failure::Leftover, surplus);
+            self.judge_refused(command, &format!("{round}: {answer:?}"), answer.code == "0", hit.as_deref());
             if answer.code != "0" {
                 ids.push(self.ask_again(command, &round));
+                self.judge_end(command, &round);
             }
         }
-        self.judge_end(command, &round);
         self.forget(&ids);
         let tally = self.tally(command);
         tally.rounds += 1;
@@ -226,23 +235,18 @@ impl Bench {
         tallies.into_values().collect()
     }
 
-    /// Carries a command out twice without a blow: an agent that runs is asked, and one that starts.
+    /// Carries a command out without a blow, by an agent that runs and by one that starts; counts what they do.
     fn reference(&mut self, command: Command) -> Reference {
-        let measured = |bench: &mut Self| {
-            bench.rig.replace_sandbox(guest());
-            bench.rig.start_agent();
-            let request = command.request(bench.rig.host());
-            let start = Instant::now();
-            let id = bench.post(command, "reference", &request);
-            bench.wait_for_end(&id);
-            let took = start.elapsed();
-            let answer = bench.answer(command, "reference", &id).expect("an answer");
-            assert_eq!(answer, Answer::new("0", ""), "{command:?}");
-            bench.forget(&[id]);
-            took
-        };
-        measured(self);
-        let took = measured(self);
+        self.rig.replace_sandbox(guest());
+        self.rig.start_agent();
+        let request = command.request(self.rig.host());
+        let start = Instant::now();
+        let id = self.post(command, "reference", &request);
+        self.wait_for_end(&id);
+        let took = start.elapsed();
+        let answer = self.answer(command, "reference", &id).expect("an answer");
+        assert_eq!(answer, Answer::new("0", ""), "{command:?}");
+        self.forget(&[id]);
         let after = State::of_guest(self.rig.sandbox().root());
         assert!(after != self.before, "{command:?} changes nothing");
 
@@ -272,11 +276,13 @@ impl Bench {
     }
 
     /// Starts the agent of a round. A blow from its start is ordered at once.
-    fn launch(&mut self, blow: Blow, at_start: bool) -> Option<Saboteur> {
-        match blow {
-            Blow::Call(nth) if at_start => Some(self.rig.launch_sabotaged(false, Order::kill(nth))),
-            Blow::Call(_) | Blow::SomeCall(_) => Some(self.rig.launch_sabotaged(false, Order::count(Calls::NONE))),
-            Blow::Moment(_) => {
+    fn launch(&mut self, aimed: Aimed, at_start: bool) -> Option<Saboteur> {
+        match aimed {
+            Aimed::Before(nth) => {
+                let order = if at_start { Order::kill(nth) } else { Order::count(Calls::NONE) };
+                Some(self.rig.launch_sabotaged(false, order))
+            }
+            Aimed::After(_) => {
                 self.rig.launch_agent();
                 None
             }
@@ -284,16 +290,31 @@ impl Bench {
     }
 
     /// Waits for the blow, or until it can no longer hit; no agent runs afterwards. Returns the round with what was hit.
-    fn strike(&mut self, blow: Blow, took: Duration, id: &str, saboteur: Option<&Saboteur>, round: &str) -> String {
-        match blow {
-            Blow::Moment(thousandths) => thread::sleep(took * u32::try_from(thousandths).unwrap() / 1000),
-            Blow::Call(_) | Blow::SomeCall(_) => self.wait_for_end(id),
+    fn strike(&mut self, aimed: Aimed, id: &str, saboteur: Option<&Saboteur>, round: &str) -> String {
+        match aimed {
+            Aimed::After(time) => thread::sleep(time),
+            Aimed::Before(_) => self.wait_for_end(id),
         }
         self.rig.agent().kill();
         match saboteur.and_then(Saboteur::hit) {
             Some(call) => format!("{round} at {call}"),
             None => round.into(),
         }
+    }
+
+    /// Looks at what a failure has left: nothing, or what a success leaves but for files that are not essential.
+    fn judge_refused(&mut self, command: Command, round: &str, is_success: bool, hit: Option<&str>) {
+        let found = State::of_guest(self.rig.sandbox().root());
+        let after = &self.references[&command].after;
+        let (mut changed, mut surplus) = found.differences(if is_success { after } else { &self.before });
+        if is_success && command == Command::ResetNetwork {
+            changed = found.mixtures(&self.before, after);
+        }
+        // What cannot be removed stays.
+        let kept = hit.and_then(|hit| hit.split_once(" unlinkat /")).map(|(_, path)| format!("{path}: "));
+        surplus.retain(|what| !kept.as_ref().is_some_and(|kept| what.starts_with(kept)));
+        self.fail_all(command, Failure::Mixture, changed.into_iter().map(|what| format!("{round}: {what}")));
+        self.fail_all(command, Failure::Leftover, surplus.into_iter().map(|what| format!("{round}: {what}")));
     }
 
     /// Looks at what a death has left.

@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nova_agent_core::secret::Secret;
-use nova_agent_tests::agent::Sandbox;
+use nova_agent_tests::agent::{Calls, Sandbox};
 use nova_agent_tests::fixture::{Entry, Fixture, Tree};
 use nova_agent_tests::host::{Host, KeyDigest, Server};
 use serde_json::json;
@@ -62,6 +62,15 @@ impl Command {
         match self {
             Self::Password => json!({"name": "password", "value": "hWP5OP7ypes7fweTnznY6A=="}).to_string(),
             Self::InjectOld | Self::InjectNew | Self::ResetNetwork => self.request(host),
+        }
+    }
+
+    /// The system calls that are refused, each once. A reset of the network looks at most of the guest, and finds another
+    /// one where it cannot: that is no matter of single calls.
+    pub(crate) const fn calls_to_refuse(self) -> Calls {
+        match self {
+            Self::Password | Self::InjectOld | Self::InjectNew => Calls::FILES,
+            Self::ResetNetwork => Calls::CHANGES,
         }
     }
 

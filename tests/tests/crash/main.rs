@@ -79,7 +79,11 @@ fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
             }
         }));
     }
-    table.finish();
+    // A moment may come too late, or a request be answered sooner than before.
+    table.finish(|tallies| {
+        let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
+        2 * sum(|tally| tally.hits) > sum(|tally| tally.rounds)
+    });
 }
 
 #[test]
@@ -93,13 +97,19 @@ fn killed_before_each_change_it_loses_nothing_and_does_nothing_twice() {
                     nth += 1;
                 }
             }
+            // Once from its very start: before it has the guest to itself, before and after it watches, listing, and all
+            // that it does for a request that it finds.
+            let mut nth = 1;
+            while bench.kill(Command::InjectNew, Blow::Call(nth), Story::AtStart) {
+                nth += 1;
+            }
         }));
     }
-    table.finish();
+    table.finish(was_hit_each_time_but_the_last);
 }
 
 #[test]
-fn with_each_call_refused_it_answers_so_and_leaves_the_old_or_the_new() {
+fn with_any_system_call_refused_it_leaves_the_old_or_the_new() {
     let mut table = Table::new("refused", "each system call on a file refused once: ENOSPC, EIO or EROFS".into());
     for (runtime, daemons) in places() {
         table.add_all(on(daemons, runtime, |bench, _| {
@@ -112,7 +122,12 @@ fn with_each_call_refused_it_answers_so_and_leaves_the_old_or_the_new() {
             }
         }));
     }
-    table.finish();
+    table.finish(was_hit_each_time_but_the_last);
+}
+
+/// The last rounds of each command are those whose call never came.
+fn was_hit_each_time_but_the_last(tallies: &[Tally]) -> bool {
+    tallies.iter().all(|tally| tally.hits > 10 && tally.hits + 2 >= tally.rounds)
 }
 
 /// Where to go through all system calls.

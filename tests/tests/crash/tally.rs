@@ -49,7 +49,7 @@ impl Tally {
 /// The lines of a test.
 pub(crate) struct Table {
     text: String,
-    failures: Vec<String>,
+    tallies: Vec<Tally>,
 }
 
 impl Table {
@@ -62,11 +62,11 @@ impl Table {
             "runtime", "daemon", "command", "rounds", "requests", "lost", "doubled", "mixtures", "leftovers"
         )
         .unwrap();
-        Self { text, failures: Vec::new() }
+        Self { text, tallies: Vec::new() }
     }
 
     pub(crate) fn add_all(&mut self, tallies: Vec<Tally>) {
-        for tally in tallies {
+        for tally in &tallies {
             let Tally { runtime, daemon, rounds, hits, requests, .. } = tally;
             writeln!(
                 self.text,
@@ -78,20 +78,26 @@ impl Table {
                 tally.count(Failure::Leftover),
             )
             .unwrap();
-            let told = tally.failures.iter().map(|(failure, what)| format!("{failure:?}: {what}"));
-            self.failures.extend(told);
         }
+        self.tallies.extend(tallies);
     }
 
     /// Prints the table, leaves it in a file for `make test`, which shows it again at its end, and fails if it shows a
-    /// failure.
-    pub(crate) fn finish(self) {
+    /// failure, or if `was_hit` says that too few rounds have proved anything.
+    pub(crate) fn finish(self, was_hit: impl FnOnce(&[Tally]) -> bool) {
         // Not by print!, which the test harness swallows.
         std::io::stderr().write_all(self.text.as_bytes()).unwrap();
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crash.txt");
         let mut file = OpenOptions::new().append(true).create(true).open(file).unwrap();
         file.write_all(self.text.as_bytes()).unwrap();
-        let told: Vec<&str> = self.failures.iter().take(TOLD_MAX).map(String::as_str).collect();
-        assert!(told.is_empty(), "{} failures, of which the first are:\n{}", self.failures.len(), told.join("\n"));
+        let failures: Vec<_> = self.tallies.iter().flat_map(|tally| &tally.failures).collect();
+        let told = failures.iter().take(TOLD_MAX).map(|(failure, what)| format!("{failure:?}: {what}\n"));
+        assert!(
+            failures.is_empty(),
+            "{} failures, of which the first are:\n{}",
+            failures.len(),
+            told.collect::<String>()
+        );
+        assert!(was_hit(&self.tallies), "too few hits");
     }
 }

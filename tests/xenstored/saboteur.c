@@ -9,8 +9,9 @@
  *
  * The supervisor is told what to do by lines over the stream SOCKET, each of which it answers with "ok":
  *
- *   CLASS N ACTION   from now on the Nth call of CLASS is not carried out, but ACTION instead: 0 kills the program, any
- *                    other number is the errno that the call fails with. An N of 0 never comes.
+ *   CLASS N ACTION FROM   from the first message on that contains FROM, or at once if that is a dash, the Nth call of
+ *                         CLASS is not carried out, but ACTION instead: 0 kills the program, any other number is the errno
+ *                         that the call fails with. An N of 0 never comes.
  *
  * The program starts with the first one. A CLASS is a sum of 1 (changes of files), 2 (messages) and 4 (looks at files).
  * Every call of it is a line: "call NUMBER NAME WHAT", or "hit NUMBER NAME WHAT" for the Nth.
@@ -102,6 +103,7 @@ static const char *root;
 static int control;
 static int wanted_class, action;
 static unsigned long wanted, count;
+static char from[64]; /* empty once the counting has begun */
 
 __attribute__((noreturn)) static void die(const char *what)
 {
@@ -154,7 +156,7 @@ static void say(const char *text)
 /* Reads and answers one order; false when there are no more. */
 static bool obey(void)
 {
-    char line[64];
+    char line[128];
     size_t len = 0;
 
     do {
@@ -162,11 +164,13 @@ static bool obey(void)
             return false;
     } while (line[len++] != '\n');
     line[len] = 0;
-    if (sscanf(line, "%d %lu %d", &wanted_class, &wanted, &action) != 3) {
+    if (sscanf(line, "%d %lu %d %63s", &wanted_class, &wanted, &action, from) != 4) {
         fprintf(stderr, "saboteur: no order: %s", line);
         exit(1);
     }
     count = 0;
+    if (strcmp(from, "-") == 0)
+        from[0] = 0;
     say("ok\n");
     return true;
 }
@@ -237,6 +241,15 @@ static int classify(const struct seccomp_notif *call, const struct kind *kind, c
     return class;
 }
 
+/* Whether a message contains what the counting begins with. */
+static bool begins(const struct seccomp_notif *call)
+{
+    static char message[PATH_LEN];
+    size_t len = call->data.args[2] < sizeof message ? call->data.args[2] : sizeof message;
+
+    return fetch(call->pid, call->data.args[1], message, len) && memmem(message, len, from, strlen(from)) != NULL;
+}
+
 /* Lets one call go on, or does what was ordered. */
 static void answer(int listener, pid_t program, struct seccomp_notif *call, struct seccomp_notif_resp *response)
 {
@@ -248,7 +261,10 @@ static void answer(int listener, pid_t program, struct seccomp_notif *call, stru
     memset(response, 0, sizeof *response);
     response->id = call->id;
     response->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-    if (classify(call, kind, what) & wanted_class) {
+    int class = classify(call, kind, what);
+    if (class == MESSAGES && from[0] && begins(call))
+        from[0] = 0;
+    if ((class & wanted_class) && !from[0]) {
         bool is_wanted = ++count == wanted;
         snprintf(line, sizeof line, "%s %lu %s %s\n", is_wanted ? "hit" : "call", count, kind->name, what);
         say(line);

@@ -116,18 +116,19 @@ impl Saboteur {
             shared.change(|seen| seen.is_over = true);
         });
         self.orders = Some(stream);
-        assert!(self.order(order), "the agent has ended before it was started");
+        assert!(self.order(order, "-"), "the agent has ended before it was started");
     }
 
-    /// Gives another order, and counts from 1 again. Returns whether the agent still runs.
-    pub fn order(&mut self, Order { calls: Calls(calls), nth, instead }: Order) -> bool {
+    /// Gives another order, which holds from the first message on that contains the id of a request. Returns whether the
+    /// agent still runs.
+    pub fn order(&mut self, Order { calls: Calls(calls), nth, instead }: Order, id: &str) -> bool {
         let action = match instead {
             Instead::Kill => 0,
             Instead::Fail(errno) => errno.raw_os_error(),
         };
         self.shared.change(|seen| seen.is_obeyed = false);
         let mut orders = self.orders.as_ref().expect("it has met the agent");
-        if writeln!(orders, "{calls} {nth} {action}").is_err() {
+        if writeln!(orders, "{calls} {nth} {action} {id}").is_err() {
             return false;
         }
         self.shared.wait_until(|seen| seen.is_obeyed || seen.is_over).is_obeyed

@@ -151,7 +151,7 @@ impl Bench {
             self.rig.agent().wait_until_ready();
             let request = command.request(self.rig.host());
             if let (Some(saboteur), Aimed::Before(nth)) = (&mut saboteur, aimed) {
-                saboteur.order(Order::kill(nth));
+                saboteur.order(Order::kill(nth), &self.next_id());
             }
             ids.push(self.post(command, &round, &request));
         }
@@ -194,12 +194,12 @@ impl Bench {
         let mut saboteur = self.rig.launch_sabotaged(calls == Calls::FILES, Order::count(Calls::NONE));
         self.rig.agent().wait_until_ready();
         let request = command.request(self.rig.host());
-        saboteur.order(Order { calls, nth, instead: Instead::Fail(errno) });
+        saboteur.order(Order { calls, nth, instead: Instead::Fail(errno) }, &self.next_id());
         let round = format!("{command:?} {nth} {errno:?}");
         let mut ids = vec![self.post(command, &round, &request)];
         self.wait_for_end(&ids[0]);
         let hit = saboteur.hit();
-        saboteur.order(Order::count(Calls::NONE));
+        saboteur.order(Order::count(Calls::NONE), "-");
         let round = format!("{command:?} with {errno:?} instead of {hit:?}");
         if !self.rig.agent().is_running() {
             let log = self.rig.agent().log();
@@ -229,7 +229,7 @@ impl Bench {
             let contents = seen.get(&id).map_or(0, |seen| seen.contents.len());
             if writes > usize::from(is_answered) || contents > 1 {
                 let tally = tallies.get_mut(&command).expect("all commands are there");
-                tally.failures.push((Failure::Doubled, format!("{round}: {writes} answers: {:?}", seen.get(&id))));
+                tally.failures.push((Failure::Doubled, format!("{round}: {writes} answers, {contents} different")));
             }
         }
         tallies.into_values().collect()
@@ -254,7 +254,7 @@ impl Bench {
         let mut saboteur = self.rig.launch_sabotaged(false, Order::count(Calls::NONE));
         self.rig.agent().wait_until_ready();
         let request = command.request(self.rig.host());
-        saboteur.order(Order::count(Calls::VISIBLE));
+        saboteur.order(Order::count(Calls::VISIBLE), &self.next_id());
         let id = self.post(command, "reference", &request);
         self.wait_for_end(&id);
         let calls = saboteur.calls().len();
@@ -379,8 +379,13 @@ impl Bench {
         self.fail_all(command, Failure::Leftover, surplus.into_iter().map(told));
     }
 
+    /// The id of the next request.
+    fn next_id(&self) -> String {
+        format!("{}-{}", self.rig.sandbox().root().file_name().unwrap().display(), self.asked.len())
+    }
+
     fn post(&mut self, command: Command, round: &str, request: &str) -> String {
-        let id = format!("{}-{}", self.rig.sandbox().root().file_name().unwrap().display(), self.asked.len());
+        let id = self.next_id();
         self.asked.insert(id.clone(), Asked { command, round: round.into(), is_answered: true });
         self.tally(command).requests += 1;
         self.rig.post_as(&id, request);

@@ -162,10 +162,12 @@ impl Bench {
         match story {
             Story::Plain | Story::AtStart => {}
             Story::Twice(number) => {
+                let answered = self.state_if_answered(&ids);
                 let aimed = Aimed::Before(choose(number, start_calls));
                 let saboteur = self.launch(aimed, true);
                 let round = self.strike(aimed, &ids[0], saboteur.as_ref(), &round);
                 self.judge_corpse(command, &round);
+                self.judge_repetition(command, &round, answered);
             }
             Story::Withdrawn if is_hit => {
                 if !self.exists(&response_path(&ids[0])) {
@@ -326,17 +328,13 @@ impl Bench {
 
     /// Starts the last agent of a round, which has to bring everything in order.
     fn live_on(&mut self, command: Command, round: &str, ids: &mut Vec<String>) {
-        let root = self.rig.sandbox().root().to_path_buf();
-        let all_answered = ids.iter().all(|id| self.exists(&response_path(id)));
-        let corpse = all_answered.then(|| State::of(&root).without_lock());
+        let answered = self.state_if_answered(ids);
         self.rig.launch_agent();
         for id in &*ids {
             self.wait_for_end(id);
         }
         self.rig.agent().wait_until_ready();
-        if corpse.is_some_and(|corpse| corpse != State::of(&root).without_lock()) {
-            self.fail(command, Failure::Doubled, format!("{round}: carried out after it was answered"));
-        }
+        self.judge_repetition(command, round, answered);
         let mut is_done = false;
         for id in ids.clone() {
             if self.asked[&id].is_answered
@@ -353,6 +351,19 @@ impl Bench {
         }
         self.judge_end(command, round);
         self.forget(ids);
+    }
+
+    /// All files of the guest and of the agent, if there is nothing left to do but to remove requests.
+    fn state_if_answered(&mut self, ids: &[String]) -> Option<State> {
+        let is_answered = ids.iter().all(|id| self.exists(&response_path(id)));
+        is_answered.then(|| State::of(self.rig.sandbox().root()).without_lock())
+    }
+
+    /// Nothing may change once all requests have their answers.
+    fn judge_repetition(&mut self, command: Command, round: &str, answered: Option<State>) {
+        if answered.is_some_and(|before| before != State::of(self.rig.sandbox().root()).without_lock()) {
+            self.fail(command, Failure::Doubled, format!("{round}: carried out after it was answered"));
+        }
     }
 
     /// Asks for the same as the host would that got no success. Now nothing stands in the way any more.

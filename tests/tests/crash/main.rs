@@ -8,14 +8,15 @@
 //! store; the former is there to check that claim.
 //!
 //! The system calls are caught by seccomp's user notification (`tests/xenstored/saboteur.c`). A library loaded before the
-//! C library would miss them, because the agent makes most of them itself, and a static binary loads none. ptrace would stop every
-//! call of every thread twice, and cannot refuse one without rewriting registers; a FUSE file system sees what the kernel
-//! makes of the calls, not the calls, and no messages. A notification costs some microseconds, comes only for the calls
-//! that a filter in the kernel picks, before they are carried out, and can be answered by an error as well: that is how a
-//! full, broken or read-only file system is imitated, a call at a time.
+//! C library would miss them: the agent makes most of them itself, and a static binary loads none. ptrace would stop every
+//! call of every thread twice, and cannot refuse one without rewriting registers. A FUSE file system sees what the kernel
+//! makes of the calls instead of the calls, and no messages. A notification costs some microseconds, comes only for the
+//! calls that a filter in the kernel picks, before they are carried out, and can be answered by an error as well: that is
+//! how a full, broken or read-only file system is imitated, a call at a time.
 //!
-//! `make crash ROUNDS=200` is the same with more rounds and optimized agents. `NOVA_TEST_SEED` chooses the same moments
-//! and calls again; which instruction a moment hits, and how threads interleave, it cannot repeat.
+//! `make crash ROUNDS=200` is the same with more rounds, optimized agents, and all calls on each runtime and daemon.
+//! `NOVA_TEST_SEED` chooses the same moments and calls again; which instruction a moment hits, and how threads interleave,
+//! it cannot repeat. A failure names its round and the call, which is found again without a seed.
 #![deny(unsafe_code)]
 #![allow(
     clippy::expect_used,

@@ -1,6 +1,9 @@
-//! Guests in memory that answer probes.
+//! Guests in memory that answer probes, and what may be written into them. The fuzz targets use it, too.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+
+pub(crate) mod lines;
+pub(crate) mod systems;
 
 use std::collections::BTreeMap;
 
@@ -47,7 +50,8 @@ impl Guest {
         prepare(&snapshot)
     }
 
-    fn answer(&self, probe: Probe) -> Snapshot {
+    /// The answer to one question.
+    pub(crate) fn answer(&self, probe: Probe) -> Snapshot {
         let mut snapshot = Snapshot::default();
         match probe {
             Probe::Directory(path) => {

@@ -107,7 +107,9 @@ impl Client {
     }
 
     fn handle_reply(&mut self, now: Instant, message: Message) -> Result<(), ProtocolError> {
-        let Some(InFlight { operation, what, op, listing, .. }) = self.in_flight.take() else {
+        // A reply that came twice must not pass for the answer to a request that has not left yet.
+        let asked = self.in_flight.take_if(|_| self.transmit.is_none());
+        let Some(InFlight { operation, what, op, listing, .. }) = asked else {
             return Err(ProtocolError::Unasked { kind: message.kind });
         };
         let result = match message.op() {

@@ -18,6 +18,7 @@ use nova_agent_core::render::{HostData, Prepared, reset_network};
 const ROUNDS_MAX: usize = 12;
 
 /// A guest that answers probes.
+#[derive(Clone)]
 pub(crate) struct Guest {
     pub(crate) files: BTreeMap<GuestPath, File>,
     pub(crate) hostname: String,

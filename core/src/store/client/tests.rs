@@ -61,6 +61,18 @@ fn a_mangled_request_id_does_not_matter() {
 }
 
 #[test]
+fn a_reply_that_comes_twice_is_not_the_answer_to_the_next_request() {
+    let mut client = Client::new();
+    client.submit(NOW, id(1), Operation::Write { path: path("data/guest/a"), value: b"1".into() });
+    client.submit(NOW, id(2), Operation::Write { path: path("data/guest/b"), value: b"2".into() });
+    sent(&mut client);
+    let twice = reply(Op::Write, 1, b"OK\0").repeat(2);
+    assert!(matches!(client.handle_bytes(NOW, &twice), Err(ProtocolError::Unasked { .. })));
+    assert_eq!(client.poll_event(), Some(Event::Answered(id(1), Ok(Reply::Done))));
+    assert_eq!(client.poll_event(), None);
+}
+
+#[test]
 fn an_event_with_garbage_in_its_header_is_not_a_reply() {
     let mut client = Client::new();
     client.submit(NOW, id(1), Operation::Watch { path: path("data/host"), token: Token::try_from("t").unwrap() });
@@ -127,6 +139,7 @@ fn a_reply_to_something_else_ends_the_connection() {
     );
     let mut client = Client::new();
     client.submit(NOW, id(1), Operation::Read(path("a")));
+    sent(&mut client);
     let expected = ProtocolError::WrongReply { kind: Op::Write.raw(), expected: Op::Read };
     assert_eq!(client.handle_bytes(NOW, &reply(Op::Write, 1, b"OK\0")), Err(expected));
 }
@@ -141,6 +154,7 @@ fn malformed_replies_end_the_connection_and_are_named() {
     ] {
         let mut client = Client::new();
         client.submit(NOW, id(1), operation);
+        sent(&mut client);
         let error = client.handle_bytes(NOW, &reply(op, 1, payload)).unwrap_err();
         assert!(matches!(error, ProtocolError::Malformed(_)), "{error:?}");
         assert!(error.to_string().starts_with("malformed reply: "), "{error}");
@@ -169,6 +183,7 @@ fn any_split_of_the_stream_means_the_same() {
     let run = |cut: usize| {
         let mut client = Client::new();
         client.submit(NOW, id(1), Operation::Read(path("a")));
+        sent(&mut client);
         client.handle_bytes(NOW, &stream[..cut]).unwrap();
         client.handle_bytes(NOW, &stream[cut..]).unwrap();
         core::iter::from_fn(|| client.poll_event()).collect::<Vec<Event>>()

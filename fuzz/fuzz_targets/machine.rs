@@ -1,0 +1,3 @@
+//! See `nova_agent_fuzz::machine`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nova_agent_fuzz::machine(data));

@@ -2,6 +2,7 @@
 # make test      everything that has to hold before a change lands
 # make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
 # make deny      advisories, licences and sources of the dependencies; make advisories: with the database of today
+# make fuzz      inputs that break a promise of the core are looked for: TIME=60 seconds for each of TARGETS=, JOBS=2 at a time
 # make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
 # make crash     kills optimized agents in the middle of their work, ROUNDS=200 times in each command, runtime and daemon
 # make bench     what a request costs, compared with what the store itself costs
@@ -29,6 +30,13 @@ stores = tests/xenstored/setup &&
 # at the same time.
 conformance = --package nova-agent-tests $(patsubst %,--test agent_%,blocking mio async)
 WAITING = 6
+# A workspace of its own, built beside this one.
+fuzz_crate = --manifest-path fuzz/Cargo.toml
+fuzz_builds = --target-dir $(builds)/fuzz
+TIME = 60
+TARGETS =
+JOBS = 2
+SANITIZER = none
 # What the tests of whole guests did, shown again at the end.
 tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt $(builds)/tmp/crash.txt
 
@@ -43,18 +51,21 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test lint freebsd purity deny advisories unit conformance xen-lab crash bench footprint build static install package clean
+.PHONY: demo test lint freebsd purity deny advisories unit replay fuzz conformance xen-lab crash bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
 	$(tools) exec tests/demo
 
-test: lint purity deny unit
+test: lint purity deny unit replay
+	$(MAKE) fuzz TIME=30
 
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) fmt $(fuzz_crate) --check
+	$(CARGO) clippy $(fuzz_crate) $(fuzz_builds) --all-targets -- -D warnings
 
 # Compiles for FreeBSD, if the toolchain has its target; nothing is run.
 freebsd:
@@ -78,6 +89,14 @@ unit:
 	$(CARGO) test --workspace --no-fail-fast -- --skip conformance:: || failed=1; \
 	$(CARGO) test $(conformance) --no-fail-fast -- --test-threads $(WAITING) || failed=1; \
 	cat $(tables); exit $$failed; }
+
+# The inputs of the repository through the fuzz targets, with the pinned toolchain; see fuzz/README.md.
+replay:
+	$(CARGO) test $(fuzz_crate) $(fuzz_builds)
+
+fuzz:
+	TIME='$(TIME)' TARGETS='$(TARGETS)' JOBS='$(JOBS)' SANITIZER='$(SANITIZER)' \
+		fuzz/run $(abspath $(builds))/fuzz
 
 conformance:
 	$(stores) $(tools) exec $(if $(AGENT),env NOVA_AGENT=$(abspath $(AGENT))) $(CARGO) test --package nova-agent-tests --test agent_$(RUNTIME) -- --test-threads $(WAITING)

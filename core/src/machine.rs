@@ -33,6 +33,8 @@ pub const RETRY_MAX: Duration = Duration::from_secs(30);
 pub struct Machine {
     agent: Agent,
     link: Link,
+    /// The latest time so far.
+    now: Instant,
     /// The pause before the next try, if the last one failed.
     retry: Duration,
     /// Why there was no connection when that was last reported, until the store has answered.
@@ -82,6 +84,7 @@ impl Machine {
         Self {
             agent: Agent::new(config),
             link: Link::Connecting,
+            now: Instant::default(),
             retry: RETRY_MIN,
             reported: None,
             outputs: VecDeque::from([Output::Connect]),
@@ -90,6 +93,7 @@ impl Machine {
 
     /// The connection is open, and nothing has been read from it or written to it.
     pub fn handle_connected(&mut self, now: Instant) {
+        let now = self.advance_clock(now);
         match self.link {
             Link::Closed { .. } | Link::Connecting => {}
             Link::Gone => return,
@@ -105,6 +109,7 @@ impl Machine {
     /// # Errors
     /// [`Misuse::NotConnected`] if there is no connection; nothing changes then.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Misuse> {
+        let now = self.advance_clock(now);
         match &mut self.link {
             Link::Open(client) => {
                 let result = client.handle_bytes(now, bytes);
@@ -119,6 +124,7 @@ impl Machine {
 
     /// The connection has come to its end, or could not be opened; `reason` is for the log.
     pub fn handle_closed(&mut self, now: Instant, reason: &str) {
+        let now = self.advance_clock(now);
         if matches!(self.link, Link::Connecting | Link::Open(_)) {
             self.close(now, reason.to_string());
             self.drain(now);
@@ -130,6 +136,7 @@ impl Machine {
     /// # Errors
     /// [`Misuse::UnknownEffect`] if the id was never given out; nothing changes then.
     pub fn handle_completed(&mut self, now: Instant, id: EffectId, outcome: Outcome) -> Result<(), Misuse> {
+        let now = self.advance_clock(now);
         self.agent.handle_completed(now, id, outcome)?;
         self.drain(now);
         Ok(())
@@ -137,6 +144,7 @@ impl Machine {
 
     /// The time that [`Output::Wait`] named has come. Calling it earlier, or later, does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.advance_clock(now);
         self.agent.handle_timeout(now);
         match &mut self.link {
             Link::Closed { until } if *until <= now => {
@@ -154,6 +162,7 @@ impl Machine {
 
     /// The agent is to leave, as soon as the command in hand is finished and answered.
     pub fn handle_terminate(&mut self, now: Instant) {
+        let now = self.advance_clock(now);
         self.agent.handle_terminate(now);
         self.drain(now);
     }
@@ -165,6 +174,12 @@ impl Machine {
             None if matches!(self.link, Link::Gone) => Output::Exit,
             None => Output::Wait(self.deadline()),
         }
+    }
+
+    /// Time that goes backwards is ignored.
+    fn advance_clock(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
     }
 
     fn deadline(&self) -> Option<Instant> {

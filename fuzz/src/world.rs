@@ -34,8 +34,10 @@ pub(crate) struct World {
     link: Link,
     store: Store,
     guest: Guest,
-    /// The request on the wire, and since when it is there.
-    request: Option<(Message, Instant)>,
+    /// The request on the wire.
+    request: Option<Message>,
+    /// When the last one was sent.
+    asked: Instant,
     /// Whether the answer to it is on its way.
     is_served: bool,
     watched: bool,
@@ -84,6 +86,7 @@ impl World {
             store: Store::new(nodes),
             guest,
             request: None,
+            asked: Instant::default(),
             is_served: false,
             watched: false,
             arriving: VecDeque::new(),
@@ -147,7 +150,7 @@ impl World {
 
     /// Answers the request on the wire as it should be.
     pub(crate) fn serve(&mut self) {
-        let Some((request, _)) = self.request.as_ref().filter(|_| !self.is_served) else { return };
+        let Some(request) = self.request.as_ref().filter(|_| !self.is_served) else { return };
         if request.op() == Some(Op::Watch) {
             self.watched = true;
         }
@@ -170,7 +173,7 @@ impl World {
 
     /// Answers with what is not true, or not even an answer.
     pub(crate) fn lie(&mut self, kind: u8, payload: &[u8]) {
-        let Some((request, _)) = self.request.as_ref().filter(|_| !self.is_served) else { return };
+        let Some(request) = self.request.as_ref().filter(|_| !self.is_served) else { return };
         self.is_honest = false;
         let op = match kind % 4 {
             0 => Op::from_raw(u32::from(kind / 4) % 27).unwrap_or(Op::Error),
@@ -198,7 +201,7 @@ impl World {
     }
 
     fn answer(&mut self, op: Op, payload: Vec<u8>) {
-        let req_id = self.request.as_ref().map_or(ReqId(0), |(request, _)| request.req_id);
+        let req_id = self.request.as_ref().map_or(ReqId(0), |request| request.req_id);
         self.is_served = true;
         let message = Message::new(op, req_id, TxId::NONE, payload);
         self.arriving.extend(message.encode_within(SOCKET_REPLY_MAX).unwrap());
@@ -221,6 +224,10 @@ impl World {
 
     /// Hands over the next bytes.
     pub(crate) fn deliver(&mut self, len: usize) {
+        self.deliver_at(self.now, len);
+    }
+
+    fn deliver_at(&mut self, at: Instant, len: usize) {
         if self.link != Link::Open || self.arriving.is_empty() {
             return;
         }
@@ -233,7 +240,7 @@ impl World {
                 self.is_served = false;
             }
         }
-        assert_eq!(self.machine.handle_bytes(self.now, &bytes), Ok(()));
+        assert_eq!(self.machine.handle_bytes(at, &bytes), Ok(()));
         self.drain();
     }
 
@@ -360,10 +367,8 @@ impl World {
         let before = Instant::from_origin(self.now.since_origin().saturating_sub(time));
         self.machine.handle_timeout(before);
         self.drain();
-        let now = core::mem::replace(&mut self.now, before);
-        // What happens now carries a time that is over.
-        self.deliver(usize::MAX);
-        self.now = now;
+        // Time that is over is no time: nothing that begins now may end the earlier for it.
+        self.deliver_at(before, usize::MAX);
     }
 
     pub(crate) fn terminate(&mut self) {
@@ -445,8 +450,7 @@ impl World {
             }
             // One that time has not brought about would end connections that work.
             Report::Disconnected { reason, .. } if reason.starts_with("no reply") => {
-                let since = self.request.as_ref().map(|(_, since)| *since);
-                assert!(since.is_none_or(|since| since.after(REPLY_TIMEOUT) <= self.now), "{reason}");
+                assert!(self.asked.after(REPLY_TIMEOUT) <= self.now, "{reason}, but the time is not over");
             }
             _ => {}
         }
@@ -459,7 +463,8 @@ impl World {
         let message = Decoder::new(DEVICE_PAYLOAD_MAX).decode(&mut rest).unwrap().expect("a whole message");
         assert!(rest.is_empty() && message.tx_id == TxId::NONE);
         self.check(&message);
-        self.request = Some((message, self.now));
+        self.request = Some(message);
+        self.asked = self.now;
     }
 
     /// The agent asks for what is its business only.

@@ -143,6 +143,15 @@ fn a_store_that_does_not_answer_is_given_up() {
 }
 
 #[test]
+fn time_that_goes_backwards_does_not_shorten_the_time_for_an_answer() {
+    let (mut machine, watch) = connected();
+    machine.handle_bytes(Instant::default(), &reply_to(&watch, b"OK\0")).unwrap();
+    assert_eq!(transmitted(&drain(&mut machine)).len(), 1);
+    machine.handle_timeout(START.after(Duration::from_secs(1)));
+    assert_eq!(deadline(&drain(&mut machine)), START.after(REPLY_TIMEOUT));
+}
+
+#[test]
 fn a_closed_connection_takes_what_was_not_written_with_it() {
     let mut machine = Machine::new(Config::default());
     machine.handle_connected(START);

@@ -27,8 +27,8 @@ impl<'a> Bytes<'a> {
     }
 
     /// One of these.
-    pub(crate) fn pick<'c, T>(&mut self, choices: &'c [T]) -> &'c T {
-        &choices[self.below(choices.len())]
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
     }
 
     /// A number of two bytes.

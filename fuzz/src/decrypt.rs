@@ -21,7 +21,7 @@ pub fn decrypt(input: &[u8]) {
     let switches = input.byte();
     let others = input.below(EXCHANGES_MAX + 2);
     let (host_entropy, guest_entropy) = (input.chunk(), input.chunk());
-    let digest = *input.pick(&DIGESTS);
+    let digest = input.pick(&DIGESTS);
     let public_key = input.chunk();
     let noise = input.chunk();
     let password = input.rest();

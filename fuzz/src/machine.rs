@@ -47,7 +47,7 @@ fn act(choice: u8, input: &mut Bytes<'_>, world: &mut World) {
         3 => drop(world.post(input.chunk())),
         4 => world.withdraw(input.byte()),
         5..=9 => world.serve(),
-        10 => world.refuse(*input.pick(&["ENOSPC", "EACCES", "E2BIG", "EIO", "EQUOTA", "ENOSYS", "ENOMEM", "EHUH"])),
+        10 => world.refuse(input.pick(&ERRORS)),
         11 => world.lie(input.byte(), input.chunk()),
         12..=15 => world.deliver(usize::MAX),
         16 => world.deliver(input.below(256)),
@@ -70,6 +70,9 @@ fn act(choice: u8, input: &mut Bytes<'_>, world: &mut World) {
         }
     }
 }
+
+/// What stores say when they refuse.
+const ERRORS: [&str; 8] = ["ENOSPC", "EACCES", "E2BIG", "EIO", "EQUOTA", "ENOSYS", "ENOMEM", "EHUH"];
 
 /// What hosts ask for, and some things that they should not.
 const REQUESTS: [&str; 16] = [

@@ -25,9 +25,6 @@ const REQUESTS_MAX: usize = 16;
 /// Each request is answered in a way that the host's reader bears. What a file or a password holds is seen in the change of
 /// the guest alone: not in an answer, a report or anything that can be printed.
 pub fn request(input: &[u8]) {
-    if input.windows(SECRET.len()).any(|window| window == SECRET) {
-        return;
-    }
     let sections = scene::sections(input);
     let nodes = nodes(&sections);
     let nodes: Vec<(&str, &[u8])> = nodes.iter().map(|(path, value)| (path.as_str(), value.as_slice())).collect();
@@ -35,8 +32,12 @@ pub fn request(input: &[u8]) {
     let config = Config { allow_empty_password: true, ..Config::default() };
     let mut world = World::new(config, guest, &nodes);
     world.hide(SECRET);
+    // What the host says aloud is no secret.
+    if world.hides_part_of(input) {
+        return;
+    }
     world.settle();
-    let requests = sections.iter().filter(|section| section.kind != "" || !section.content.is_empty());
+    let requests = sections.iter().filter(|section| !section.kind.is_empty() || !section.content.is_empty());
     for section in requests.take(REQUESTS_MAX) {
         match section.kind {
             "" | "request" => drop(ask(&mut world, section.content)),

@@ -123,8 +123,8 @@ pub(crate) fn guest(sections: &[Section<'_>]) -> Option<Guest> {
     }
     let mut programs = BTreeMap::new();
     for path in files.keys() {
-        let is_program = |directory: &&str| path.as_str().strip_prefix(*directory) == Some(path.name());
-        if PROGRAMS.iter().any(|directory| is_program(&directory)) {
+        let is_program = |directory: &str| path.as_str().strip_prefix(directory) == Some(path.name());
+        if PROGRAMS.iter().any(|directory| is_program(directory)) {
             programs.entry(path.name().to_string()).or_insert_with(|| path.clone());
         }
     }

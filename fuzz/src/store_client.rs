@@ -43,19 +43,21 @@ pub fn store_client(input: &[u8]) {
                 let part = part(&mut input);
                 world.answer(part, &mut input);
             }
-            10 => world.reply(Op::Error, payload::error(&ErrorName::from(*input.pick(&ERRORS))), &mut input),
+            10 => world.reply(Op::Error, payload::error(&ErrorName::from(input.pick(&ERRORS))), &mut input),
             11 => world.reply(Op::Error, input.chunk().to_vec(), &mut input),
             12 => {
-                let path = StorePath::try_from(*input.pick(&PATHS)).unwrap();
+                let path = StorePath::try_from(input.pick(&PATHS)).unwrap();
                 let token = Token::try_from([b't', input.byte() | 1].as_slice()).unwrap();
                 world.fired.push_back((path.clone(), token.clone()));
                 world.reply(Op::WatchEvent, payload::watch(&path, &token), &mut input);
             }
-            13 => world.reply(
-                Op::from_raw(u32::from(input.byte() % 32)).unwrap_or(Op::Error),
-                input.chunk().to_vec(),
-                &mut input,
-            ),
+            13 => {
+                let op = Op::from_raw(u32::from(input.byte() % 32)).unwrap_or(Op::Error);
+                let payload = input.chunk().to_vec();
+                let event = payload::parse_watch(&payload).ok().filter(|_| op == Op::WatchEvent);
+                world.fired.extend(event.map(|event| (event.path, event.token)));
+                world.reply(op, payload, &mut input);
+            }
             14 => {
                 world.is_raw = true;
                 let bytes = input.chunk();
@@ -68,7 +70,7 @@ pub fn store_client(input: &[u8]) {
 }
 
 fn operation(choice: u8, input: &mut Bytes<'_>) -> Operation {
-    let path = StorePath::try_from(*input.pick(&PATHS)).unwrap();
+    let path = StorePath::try_from(input.pick(&PATHS)).unwrap();
     match choice {
         0 => Operation::List(path),
         1 => Operation::Read(path),

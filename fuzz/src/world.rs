@@ -116,6 +116,11 @@ impl World {
         self.secrets.extend([secret.to_vec(), numbers.join(", ").into_bytes()]);
     }
 
+    /// Whether these bytes hold what is hidden, in any form.
+    pub(crate) fn hides_part_of(&self, bytes: &[u8]) -> bool {
+        self.secrets.iter().any(|secret| bytes.windows(secret.len()).any(|window| window == secret))
+    }
+
     /// The changes so far that carry something.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
@@ -506,8 +511,7 @@ impl World {
     }
 
     fn check_secrets(&self, printed: &[u8]) {
-        let holds = |secret: &Vec<u8>| printed.windows(secret.len()).any(|window| window == secret);
-        assert!(!self.secrets.iter().any(holds), "a secret is seen in {}", String::from_utf8_lossy(printed));
+        assert!(!self.hides_part_of(printed), "a secret is seen in {}", String::from_utf8_lossy(printed));
     }
 
     fn nothing_follows(&mut self) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -32,8 +31,7 @@ fn replay(directory: &str) {
     each_target(|(name, target)| {
         let inputs = inputs(directory, name);
         inputs.iter().for_each(|path| run(target, &fs::read(path).unwrap(), path));
-        // Not by println!, which the test harness swallows.
-        writeln!(std::io::stderr(), "{directory}/{name}: {} inputs", inputs.len()).unwrap();
+        println!("{directory}/{name}: {} inputs", inputs.len());
     });
 }
 
@@ -48,7 +46,7 @@ fn each_target(check: impl Fn(Target) + Sync) {
 
 fn run(target: fn(&[u8]), input: &[u8], path: &Path) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
-        writeln!(std::io::stderr(), "at {}", path.display()).unwrap();
+        println!("at {}", path.display());
         std::panic::resume_unwind(panic);
     }
 }

@@ -34,7 +34,8 @@ fn a_user_who_swaps_directories_and_files_gains_nothing() {
         let attacker = Attacker::start(env!("CARGO_BIN_EXE_nova-attacker"), rig.sandbox(), MARK);
         let begin = Instant::now();
         let (mut rounds, mut trapped) = (0_usize, 0_usize);
-        while begin.elapsed() < DURATION {
+        // A busy machine takes longer.
+        while begin.elapsed() < DURATION || rounds < 10 || trapped == 0 {
             rounds += 1;
             // Through what belongs to the user, whatever it is at that moment.
             for path in
@@ -65,10 +66,7 @@ fn a_user_who_swaps_directories_and_files_gains_nothing() {
         let attack = attacker.finish();
         assert!(attack.read.is_empty(), "{:?}", attack.read);
         assert_eq!(attack.done.len(), 4, "{attack:?}");
-        assert!(
-            rounds >= 10 && trapped > 0 && attack.done.iter().all(|(_, times)| *times > rounds),
-            "{rounds} rounds, {trapped} in vain: {attack:?}"
-        );
+        assert!(attack.done.iter().all(|(_, times)| *times > rounds), "{rounds} rounds, {trapped} in vain: {attack:?}");
 
         assert_eq!(rig.sandbox().read("/tmp/quiet"), format!("{rounds}\n").into_bytes());
         check_what_the_user_has(rig);

@@ -105,13 +105,11 @@ pub(crate) fn symlink(root: &Root, backups: &Backups, path: &GuestPath, target: 
 }
 
 pub(crate) fn make_directory(root: &Root, path: &GuestPath, mode: FileMode) -> Result<Done, Trouble> {
-    const OTHERS_WRITE: u16 = 0o022;
-
     let Some(parent) = path.parent() else { return Ok(Done::default()) };
     let directory = root.directory(&parent, Trust::Required)?;
     // As it is to be from the start, as far as nobody else could write there: should this run end before the mode is set,
     // the next one finds a directory that exists, and leaves it as it is.
-    let closed = FileMode::new(mode.bits() & !OTHERS_WRITE);
+    let closed = FileMode::new(mode.bits() & !0o022);
     match rustix::fs::mkdirat(&directory, path.name(), replace::raw_mode(closed)) {
         Ok(()) => {}
         // It may be a symlink to a directory.

@@ -78,12 +78,6 @@ impl Witness {
         }
     }
 
-    /// What was seen of the response to a request so far.
-    #[must_use]
-    pub fn seen(&self, id: &str) -> Option<Seen> {
-        self.shared.lock().get(id).cloned()
-    }
-
     /// Everything that has happened until now, by request ids.
     #[must_use]
     pub fn finish(mut self) -> BTreeMap<String, Seen> {

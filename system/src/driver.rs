@@ -212,12 +212,16 @@ mod tests {
             while let Some(Message { kind, req_id, tx_id, payload }) = decoder.decode(&mut bytes).unwrap() {
                 let text = String::from_utf8_lossy(&payload).into_owned();
                 let op = Message { kind, req_id, tx_id, payload }.op().unwrap();
-                let reply: &[u8] = match op {
-                    Op::Directory if text.starts_with("data/host") => b"1\0",
-                    Op::Directory => b"",
-                    Op::Read => br#"{"name": "keyinit", "value": "5"}"#,
-                    Op::Write => return text,
-                    _ => b"OK\0",
+                let reply: &[u8] = if op == Op::Write {
+                    return text;
+                } else if op == Op::Read {
+                    br#"{"name": "keyinit", "value": "5"}"#
+                } else if op != Op::Directory {
+                    b"OK\0"
+                } else if text.starts_with("data/host") {
+                    b"1\0"
+                } else {
+                    b""
                 };
                 agent
                     .write_all(&Message::new(op, req_id, tx_id, reply.into()).encode_within(PAYLOAD_MAX).unwrap())

@@ -74,16 +74,26 @@ impl Agent {
     /// A response exists, or is about to be written: room for it is made before if many are written at once, else after.
     pub(super) fn remember_response(&mut self, id: RequestId) {
         self.responses.insert(self.now, id);
-        self.keep_responses(RESPONSES_BURST);
+        // In such a burst there is no room for those either whose request is about to be removed.
+        self.keep_responses(RESPONSES_BURST, |state| matches!(state, State::Stuck { answered: true }));
     }
 
     pub(super) fn remove_old_responses(&mut self) {
-        self.keep_responses(RESPONSES_MAX);
+        self.keep_responses(RESPONSES_MAX, |state| {
+            matches!(state, State::Answering { .. } | State::Removing { .. } | State::Stuck { answered: true })
+        });
     }
 
-    fn keep_responses(&mut self, most: usize) {
-        while let Some(id) = self.responses.pop_old(self.now, most) {
-            self.remove_response(&id);
+    /// Without its response, a request that is still there would be carried out once more by the next agent.
+    fn keep_responses(&mut self, most: usize, is_needed: fn(&State) -> bool) {
+        // Each at most once, as some stay.
+        for _ in 0..self.responses.kept.len() {
+            let Some(id) = self.responses.pop_old(self.now, most) else { return };
+            if self.requests.get(&id).is_some_and(|request| is_needed(&request.state)) {
+                self.responses.insert(self.now, id);
+            } else {
+                self.remove_response(&id);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::ordered::CollectOrdered;
 use crate::plan::{self, PlanFailure, Runner};
 use crate::store::Operation;
 use crate::time::Instant;
-use crate::wire::StorePath;
+use crate::wire::{ErrorName, StorePath};
 
 /// How often a command may ask for more facts. The most curious one asks half as often.
 const ROUNDS_MAX: u8 = 16;
@@ -115,22 +115,38 @@ impl Agent {
         }
     }
 
-    pub(super) fn handle_fact_list(&mut self, id: &RequestId, path: StorePath, names: Option<Vec<String>>) {
+    pub(super) fn handle_fact_list(&mut self, id: &RequestId, path: StorePath, names: Result<Vec<String>, ErrorName>) {
         let Some(mut job) = self.take_job(id) else { return };
+        let names = match names {
+            Ok(names) => names,
+            // What a guest may not look into holds nothing for it.
+            Err(ErrorName::Enoent | ErrorName::Eacces) => Vec::new(),
+            Err(error) => return self.refuse_fact(id, &path, &error),
+        };
         if let Phase::Asking { lists, .. } = &mut job.phase {
             lists.remove(&path);
         }
-        job.facts.lists.insert(path, names.unwrap_or_default());
+        job.facts.lists.insert(path, names);
         self.continue_when_answered(id, job);
     }
 
-    pub(super) fn handle_fact_value(&mut self, id: &RequestId, path: StorePath, value: Option<Vec<u8>>) {
+    pub(super) fn handle_fact_value(&mut self, id: &RequestId, path: StorePath, value: Result<Vec<u8>, ErrorName>) {
         let Some(mut job) = self.take_job(id) else { return };
+        let value = match value {
+            Ok(value) => Some(value),
+            Err(ErrorName::Enoent) => None,
+            Err(error) => return self.refuse_fact(id, &path, &error),
+        };
         if let Phase::Asking { values, .. } = &mut job.phase {
             values.remove(&path);
         }
         job.facts.values.insert(path, value);
         self.continue_when_answered(id, job);
+    }
+
+    /// A node that cannot be read for once is not one that is missing: an interface would lose its configuration.
+    fn refuse_fact(&mut self, id: &RequestId, path: &StorePath, error: &ErrorName) {
+        self.respond(id, Response::failed(alloc::format!("Xenstore refused to read {path}: {error}")));
     }
 
     /// After a new connection: what the old one did not answer is asked once more.

@@ -129,10 +129,11 @@ impl Agent {
     pub(super) fn handle_answer(&mut self, purpose: Purpose, result: Result<Reply, ErrorName>) {
         match purpose {
             Purpose::Check(id) => self.handle_check(&id, result),
-            Purpose::FactList(id, path) => self.handle_fact_list(&id, path, names(result).ok()),
-            Purpose::FactValue(id, path) => self.handle_fact_value(&id, path, value(result).ok()),
+            Purpose::FactList(id, path) => self.handle_fact_list(&id, path, names(result)),
+            Purpose::FactValue(id, path) => self.handle_fact_value(&id, path, value(result)),
             Purpose::ListRequests => self.handle_requests(names(result)),
             Purpose::ListResponses => self.handle_responses(names(result)),
+            Purpose::Look(id) => self.handle_look(&id, result),
             Purpose::Read(id) => self.handle_read(&id, value(result)),
             Purpose::Remove(id) => self.handle_removed(&id, result),
             Purpose::RemoveOld => {}
@@ -170,7 +171,7 @@ impl Agent {
         }
         self.listing.in_flight = true;
         if self.listing.watched {
-            self.submit(Purpose::ListRequests, Operation::List(REQUESTS));
+            self.submit_listings();
         } else {
             self.submit(Purpose::Watch, Operation::Watch { path: REQUESTS, token: token() });
         }
@@ -185,8 +186,14 @@ impl Agent {
         {
             self.report_refusal("watch", &REQUESTS, error);
         }
-        if self.listing.found_responses.is_none() {
+        if !self.listing.listed {
             self.outputs.push_back(Output::Report(Report::Connected));
+        }
+        self.submit_listings();
+    }
+
+    fn submit_listings(&mut self) {
+        if self.listing.found_responses.is_none() {
             self.submit(Purpose::ListResponses, Operation::List(RESPONSES));
         }
         self.submit(Purpose::ListRequests, Operation::List(REQUESTS));
@@ -201,10 +208,8 @@ impl Agent {
                 self.remove_all_responses();
                 BTreeSet::new()
             }
-            Err(error) => {
-                self.report_refusal("list", &RESPONSES, error);
-                BTreeSet::new()
-            }
+            // Each request is looked at by itself then.
+            Err(error) => return self.report_refusal("list", &RESPONSES, error),
         };
         self.listing.found_responses = Some(found);
     }
@@ -225,11 +230,15 @@ impl Agent {
         };
         self.listing.too_long_since = None;
         self.drop_withdrawn(&found);
-        let answered = self.listing.found_responses.take().unwrap_or_default();
+        let answered = self.listing.found_responses.take();
+        // From here on a response is found by having been written by this run.
+        self.listing.found_responses = answered.as_ref().map(|_| BTreeSet::new());
+        let answered = answered.unwrap_or_default();
         for id in &found {
+            let is_answered = answered.contains(id) || self.responses.contains(id);
             if self.requests.contains_key(id) {
-                self.retry_stuck(id);
-            } else if answered.contains(id) || self.responses.contains(id) {
+                self.retry_stuck(id, is_answered);
+            } else if is_answered {
                 // An earlier run got as far as writing the response.
                 self.follow(id.clone(), State::Removing { again: false });
                 self.remove(id);
@@ -243,8 +252,6 @@ impl Agent {
             }
         }
         self.remove_old_responses();
-        // From here on a response is found by having been written by this run.
-        self.listing.found_responses = Some(BTreeSet::new());
         self.finish_listing(None);
     }
 
@@ -279,13 +286,13 @@ impl Agent {
         }
     }
 
-    fn retry_stuck(&mut self, id: &RequestId) {
+    fn retry_stuck(&mut self, id: &RequestId, is_answered: bool) {
         match self.requests.get(id).map(|request| &request.state) {
-            Some(State::Stuck { answered: true }) => {
+            Some(State::Stuck { answered }) if *answered || is_answered => {
                 self.set(id, State::Removing { again: false });
                 self.remove(id);
             }
-            Some(State::Stuck { answered: false }) => self.read(id),
+            Some(State::Stuck { .. }) => self.begin(id),
             _ => {}
         }
     }
@@ -301,12 +308,17 @@ impl Agent {
                 return;
             }
             self.follow(id.clone(), State::Waiting);
-            self.read(&id);
+            if self.listing.found_responses.is_some() {
+                self.read(&id)
+            } else {
+                self.look(&id)
+            }
             return;
         };
         match &mut request.state {
             State::Reading { again } | State::Removing { again } => *again = true,
-            State::Empty { .. } | State::Stuck { answered: false } => self.read(&id),
+            State::Empty { .. } => self.read(&id),
+            State::Stuck { answered: false } => self.begin(&id),
             // It was read, or will be: what the host does to it now is seen then.
             State::Answering { .. }
             | State::Checking { .. }
@@ -314,6 +326,35 @@ impl Agent {
             | State::Running(_)
             | State::Stuck { answered: true }
             | State::Waiting => {}
+        }
+    }
+
+    /// Reads a request, unless it is not known whether an earlier run has answered it.
+    fn begin(&mut self, id: &RequestId) {
+        if self.listing.found_responses.is_some() { self.read(id) } else { self.look(id) }
+    }
+
+    /// Asks whether an earlier run has answered a request.
+    fn look(&mut self, id: &RequestId) {
+        let Ok(path) = RESPONSES.join(id.as_str()) else { return self.forget(id) };
+        self.set(id, State::Reading { again: false });
+        self.submit(Purpose::Look(id.clone()), Operation::Read(path));
+    }
+
+    fn handle_look(&mut self, id: &RequestId, result: Result<Reply, ErrorName>) {
+        match result {
+            Ok(_) => {
+                self.remember_response(id.clone());
+                self.set(id, State::Removing { again: false });
+                self.remove(id);
+            }
+            Err(ErrorName::Enoent) => self.read(id),
+            Err(error) => {
+                if let Ok(path) = RESPONSES.join(id.as_str()) {
+                    self.report_refusal("read", &path, error);
+                }
+                self.set(id, State::Stuck { answered: false });
+            }
         }
     }
 
@@ -506,7 +547,10 @@ impl Agent {
         let again = *again;
         match result {
             Ok(_) | Err(ErrorName::Enoent) if again && self.stopping == Stopping::No => self.read_anew(id),
-            Ok(_) | Err(ErrorName::Enoent) => self.forget(id),
+            Ok(_) | Err(ErrorName::Enoent) => {
+                self.forget(id);
+                self.remove_old_responses();
+            }
             Err(error) => {
                 if let Ok(path) = REQUESTS.join(id.as_str()) {
                     self.report_refusal("remove", &path, error);

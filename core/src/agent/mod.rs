@@ -118,6 +118,8 @@ enum Purpose {
     ListRequests,
     /// The listing of [`RESPONSES`], at the start of a connection.
     ListResponses,
+    /// Whether a request is answered, when the responses could not be listed.
+    Look(RequestId),
     /// The content of a request.
     Read(RequestId),
     /// The removal of a request that is answered.
@@ -207,7 +209,7 @@ struct Listing {
     overflow: bool,
     /// The next one, if nothing calls for one earlier.
     due: Option<Instant>,
-    /// At the start of a connection: the responses that exist.
+    /// At the start of a connection: the responses that exist, if the store lists them.
     found_responses: Option<BTreeSet<RequestId>>,
     /// Since when there are too many requests to list.
     too_long_since: Option<Instant>,

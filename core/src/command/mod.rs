@@ -121,9 +121,9 @@ pub(crate) struct Work {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) snapshot: Snapshot,
-    /// Children by node; empty for a node that does not exist or cannot be read.
+    /// Children by node; empty for a node that does not exist or that the guest may not look into.
     pub(crate) lists: BTreeMap<StorePath, Vec<String>>,
-    /// Values by node; `None` for a node that does not exist or cannot be read.
+    /// Values by node; `None` for a node that does not exist.
     pub(crate) values: BTreeMap<StorePath, Option<Vec<u8>>>,
     pub(crate) entropy: Option<Secret>,
 }

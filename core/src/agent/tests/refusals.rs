@@ -60,12 +60,13 @@ fn what_an_earlier_run_left_is_cleaned_up() {
     let old: Vec<&str> = old.iter().map(String::as_str).collect();
     let mut bench = Bench::started(&["old-00"], &old);
     bench.expect_removal("old-00");
-    for name in &old[0..5] {
+    // Not the one whose request may still be there.
+    for name in &old[1..6] {
         bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
     }
     bench.expect_nothing();
     bench.pass(RESPONSE_TIMEOUT);
-    for name in &old[5..] {
+    for name in old[6..].iter().chain(&old[..1]) {
         bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
     }
     bench.expect_nothing();
@@ -258,4 +259,92 @@ fn a_watch_that_stays_refused_is_logged_once() {
     }
     let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
     assert_eq!(refusals.count(), 1);
+}
+
+#[test]
+fn without_the_list_of_responses_each_request_is_looked_at_before_it_is_run() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Err(ErrorName::Eio));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["answered", "new", "other", "unknown"])));
+    bench.expect(&Operation::Read(response("answered")), Ok(Reply::Value(b"{}".into())));
+    bench.expect(&Operation::Read(response("new")), Err(ErrorName::Enoent));
+    bench.expect(&Operation::Read(response("other")), Err(ErrorName::Eagain));
+    bench.expect(&Operation::Read(response("unknown")), Err(ErrorName::Eagain));
+    bench.expect_removal("answered");
+    bench.expect_read("new", Ok(VERSION));
+    bench.expect_response("new", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("new");
+    bench.expect_nothing();
+    // The next listing tells.
+    bench.fire("data/host");
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&["answered", "new", "other"])));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["other", "unknown"])));
+    bench.expect_removal("other");
+    bench.expect_read("unknown", Ok(VERSION));
+    bench.expect_response("unknown", "0", "3.0.0", Ok(Reply::Done));
+}
+
+#[test]
+fn the_response_to_a_request_that_cannot_be_removed_stays() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect(&Operation::Remove(request("1")), Err(ErrorName::Eio));
+    // Without it, another agent would carry the request out once more.
+    bench.pass(RESPONSE_TIMEOUT);
+    bench.expect_nothing();
+    assert!(bench.agent.deadline().is_some_and(|deadline| deadline > bench.now));
+    bench.fire("data/host");
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_removal("1");
+    bench.pass(RESPONSE_TIMEOUT);
+    bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
+}
+
+#[test]
+fn of_too_many_responses_the_one_stays_whose_request_is_still_there() {
+    let old: Vec<String> = (0..RESPONSES_MAX).map(|n| format!("old-{n:02}")).collect();
+    let old: Vec<&str> = old.iter().map(String::as_str).collect();
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_read("1", Ok(INJECT));
+    bench.agent.handle_disconnected(bench.now);
+    bench.complete(done());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    // Its answer is on its way when the others are found, which count as younger.
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::Read(request("1")), Ok(Reply::Value(INJECT.into())));
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&old)));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect_response("1", "0", "", Ok(Reply::Done));
+    bench.expect(&Operation::Remove(response("old-00")), Ok(Reply::Done));
+    bench.expect_removal("1");
+    bench.expect_nothing();
+}
+
+#[test]
+fn a_network_that_cannot_be_read_for_once_changes_nothing() {
+    for error in [ErrorName::Eio, ErrorName::Eagain, ErrorName::Eacces] {
+        let mut bench = Bench::started(&[], &[]);
+        bench.post("1", r#"{"name": "resetnetwork", "value": ""}"#);
+        bench.expect(&Operation::List(path("vm-data/networking")), Ok(names(&["BC764E207572"])));
+        bench.expect(&Operation::List(path("device/vif")), Err(ErrorName::Eacces));
+        bench.expect(&Operation::Read(path("vm-data/hostname")), Err(ErrorName::Enoent));
+        bench.expect(&Operation::Read(path("vm-data/networking/BC764E207572")), Err(error.clone()));
+        let message = format!("Xenstore refused to read vm-data/networking/BC764E207572: {error}");
+        bench.expect_response("1", "1", &message, Ok(Reply::Done));
+        assert!(bench.effects.is_empty());
+    }
+}
+
+fn path(text: &str) -> StorePath {
+    StorePath::try_from(text).unwrap()
 }

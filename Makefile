@@ -3,6 +3,7 @@
 # make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
 # make deny      advisories, licences and sources of the dependencies; make advisories: with the database of today
 # make fuzz      inputs that break a promise of the core are looked for: TIME=60 seconds for each of TARGETS=, JOBS=2 at a time
+# make simulate  hostile and unlucky worlds: SEEDS=10000 (FIRST=0), or SEED=123 for one with its story; docs/simulation.md
 # make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
 # make crash     kills optimized agents in the middle of their work, ROUNDS=200 times in each command, runtime and daemon
 # make bench     what a request costs, compared with what the store itself costs
@@ -37,8 +38,8 @@ TIME = 60
 TARGETS =
 JOBS = 2
 SANITIZER = none
-# What the tests of whole guests did, shown again at the end.
-tables = $(builds)/tmp/roll-back.txt $(builds)/tmp/oracles.txt $(builds)/tmp/crash.txt
+# What the tests of whole guests and worlds did, shown again at the end.
+tables = $(patsubst %,$(builds)/tmp/%.txt,roll-back oracles crash simulation)
 
 # Linked without the image's libraries, at addresses of the kernel's choice all the same, and small: relocations take a
 # bit each instead of 24 bytes, the tables for unwinding are left out, sequences of instructions that are repeated become
@@ -51,7 +52,7 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test lint freebsd purity deny advisories unit replay fuzz conformance xen-lab crash bench footprint build static install package clean
+.PHONY: demo test lint freebsd purity deny advisories unit replay fuzz simulate conformance xen-lab crash bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
@@ -100,6 +101,10 @@ fuzz:
 
 conformance:
 	$(stores) $(tools) exec $(if $(AGENT),env NOVA_AGENT=$(abspath $(AGENT))) $(CARGO) test --package nova-agent-tests --test agent_$(RUNTIME) -- --test-threads $(WAITING)
+
+simulate:
+	$(CARGO) build --quiet --package nova-agent-tests --bin nova-simulate
+	$(builds)/debug/nova-simulate $(if $(SEED),--seed $(SEED),--first $(or $(FIRST),0) --seeds $(or $(SEEDS),10000))
 
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, Done, Effect, EntryKind, Failure, FileMode, FileState, GuestPath, InterfaceState, Kernel, Outcome,
-    Probe, Snapshot, Step,
+    DirectoryEntry, Done, Effect, EntryKind, ExistingMode, Failure, FileMode, FileState, GuestPath, InterfaceState,
+    Kernel, Outcome, Probe, Snapshot, Step, WriteFile,
 };
 use nova_agent_core::secret::Secret;
 
@@ -14,6 +14,8 @@ use nova_agent_core::secret::Secret;
 #[derive(Debug)]
 pub struct Guest {
     files: BTreeMap<GuestPath, File>,
+    /// What changes of files have replaced, by where it is kept.
+    backups: BTreeMap<GuestPath, File>,
     hostname: String,
     passwords: Vec<Secret>,
     /// The programs that were run, each as one line.
@@ -43,6 +45,7 @@ impl Guest {
     pub fn debian() -> Self {
         let mut guest = Self {
             files: BTreeMap::new(),
+            backups: BTreeMap::new(),
             hostname: "before".into(),
             passwords: Vec::new(),
             runs: Vec::new(),
@@ -131,25 +134,62 @@ impl Guest {
     }
 
     fn step(&mut self, step: Step) -> Outcome {
-        match step {
+        let undo = match step {
+            Step::MakeDirectory { path, .. } if self.files.contains_key(&path) || !self.directory(&path).is_empty() => {
+                None
+            }
             Step::MakeDirectory { path, .. } => {
-                self.files.entry(path).or_insert(File::Directory);
+                self.files.insert(path.clone(), File::Directory);
+                Some(Step::RemoveDirectory { path })
             }
-            Step::RemoveDirectory { path } | Step::RemoveFile { path } => {
-                self.files.remove(&path);
+            Step::RemoveDirectory { path } => {
+                if self.directory(&path).is_empty() {
+                    self.files.remove(&path);
+                }
+                None
             }
-            Step::RestoreFile { .. } => return Outcome::Failed(Failure::Unsupported("there are no backups".into())),
-            Step::Run(program) => self.runs.push(program.command_line()),
-            Step::SetHostname(name) => self.hostname = name,
-            Step::SetPassword { password, .. } => self.passwords.push(password),
-            Step::Symlink { path, target } => {
-                self.files.insert(path, File::Symlink(target));
+            Step::RemoveFile { path } => self.replace(path, None),
+            Step::RestoreFile { path, backup } => {
+                let Some(file) = self.backups.get(&backup) else {
+                    return Outcome::Failed(Failure::Io("there is no such backup".into()));
+                };
+                self.files.insert(path, file.clone());
+                None
             }
-            Step::WriteFile(file) => {
-                self.files.insert(file.path, File::Regular(file.content.expose().into(), file.mode));
+            Step::Run(program) => {
+                self.runs.push(program.command_line());
+                None
             }
+            Step::SetHostname(name) => Some(Step::SetHostname(std::mem::replace(&mut self.hostname, name))),
+            Step::SetPassword { password, .. } => {
+                self.passwords.push(password);
+                None
+            }
+            Step::Symlink { path, target } => self.replace(path, Some(File::Symlink(target))),
+            Step::WriteFile(WriteFile { path, content, mode, existing }) => {
+                let mode = match self.files.get(&path) {
+                    Some(File::Regular(_, kept)) if existing == ExistingMode::Keep => *kept,
+                    Some(_) | None => mode,
+                };
+                self.replace(path, Some(File::Regular(content.expose().into(), mode)))
+            }
+        };
+        Outcome::Done(Done { undo })
+    }
+
+    /// Puts a file in place of another, or of nothing; returns what brings that one back.
+    fn replace(&mut self, path: GuestPath, file: Option<File>) -> Option<Step> {
+        if self.files.get(&path) == file.as_ref() {
+            return None;
         }
-        Outcome::Done(Done::default())
+        let old = match file {
+            Some(file) => self.files.insert(path.clone(), file),
+            None => self.files.remove(&path),
+        };
+        let Some(old) = old else { return Some(Step::RemoveFile { path }) };
+        let backup = guest_path(&format!("/var/lib/nova-agent/backup/{}{path}", self.backups.len()));
+        self.backups.insert(backup.clone(), old);
+        Some(Step::RestoreFile { path, backup })
     }
 
     fn answer(&self, probe: Probe, snapshot: &mut Snapshot) {

@@ -44,12 +44,23 @@ impl Dom0 {
         self.hear(store);
     }
 
-    fn path(&self, node: &str) -> StorePath {
+    pub(super) fn path(&self, node: &str) -> StorePath {
         StorePath::try_from(format!("/local/domain/{}/{node}", self.domid).as_str()).expect("a path")
     }
 
+    /// Connects to a store that was started anew.
+    pub(super) fn reconnect(&mut self, store: &mut Store) {
+        self.connection = store.connect(Peer::Dom0);
+        self.watch(store);
+    }
+
+    pub(super) const fn connection(&self) -> ConnId {
+        self.connection
+    }
+
     /// Looks at every response that changed. Called after every message of the agent, it misses none.
-    pub(super) fn hear(&mut self, store: &mut Store) {
+    pub(super) fn hear(&mut self, store: &mut Store) -> Vec<(String, Vec<u8>)> {
+        let mut heard = Vec::new();
         let mut changed = Vec::new();
         while let Some(message) = store.poll_message(self.connection) {
             changed.push(payload::parse_watch(&message.payload).unwrap().path.to_string());
@@ -58,12 +69,14 @@ impl Dom0 {
             let Some(id) = changed.strip_prefix(&format!("{}/", self.path("data/guest"))) else { continue };
             let read = payload::path(&StorePath::try_from(changed.as_str()).unwrap());
             if let Ok(content) = self.call(store, Op::Read, read) {
-                self.writes.entry(id.into()).or_default().push(content);
+                self.writes.entry(id.into()).or_default().push(content.clone());
+                heard.push((id.into(), content));
             }
         }
+        heard
     }
 
-    fn call(&self, store: &mut Store, op: Op, payload: Vec<u8>) -> Result<Vec<u8>, ErrorName> {
+    pub(super) fn call(&self, store: &mut Store, op: Op, payload: Vec<u8>) -> Result<Vec<u8>, ErrorName> {
         store.handle_message(self.connection, Message::new(op, ReqId(1), TxId::NONE, payload));
         let mut events = Vec::new();
         let reply = loop {

@@ -2,11 +2,13 @@
 //! one event to the next. Nothing in it is random, so that a run repeats itself to the byte.
 //!
 //! A [`Fault`] is one thing that goes wrong at a place that can be counted through: a test runs the same story with the
-//! fault at every place, or several faults at all pairs of places.
+//! fault at every place, or several faults at all pairs of places. A [`simulation`] drives the same world through faults and
+//! orders of events that a seed chooses.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 mod guest;
 mod host;
+pub mod simulation;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -54,7 +56,11 @@ pub struct World {
     config: Config,
     /// Whether the store can be reached.
     is_up: bool,
+    /// Who the agent is for the store.
+    peer: Peer,
     connection: Option<ConnId>,
+    /// What the machine has sent and the store has not yet received.
+    outbox: VecDeque<Vec<u8>>,
     /// What the store has sent and the machine has not yet received.
     inbox: VecDeque<Vec<u8>>,
     /// Every message of either side, in the order in which they were sent.
@@ -100,7 +106,9 @@ impl World {
             faults: Vec::new(),
             config,
             is_up: true,
+            peer: Peer::Guest(DOMID),
             connection: None,
+            outbox: VecDeque::new(),
             inbox: VecDeque::new(),
             messages: Vec::new(),
             outcomes: BTreeMap::new(),
@@ -165,9 +173,17 @@ impl World {
 
     /// Saves the domain and restores it under the next number.
     pub fn restore(&mut self) {
-        self.store.restore_domain(DOMID, DOMID + 1);
-        self.dom0.set_domain(&mut self.store, DOMID + 1);
+        self.change_domain();
         self.settle();
+    }
+
+    /// The domain goes on under the next number.
+    fn change_domain(&mut self) {
+        if let Peer::Guest(domid) = self.peer {
+            self.store.restore_domain(domid, domid + 1);
+            self.dom0.set_domain(&mut self.store, domid + 1);
+            self.peer = Peer::Guest(domid + 1);
+        }
     }
 
     /// Breaks the connection; `is_up` says whether another one is to be had.
@@ -223,7 +239,7 @@ impl World {
             match self.machine.poll_output() {
                 Output::Connect if self.is_up => {
                     self.counted.connects += 1;
-                    self.connection = Some(self.store.connect(Peer::Guest(DOMID)));
+                    self.connection = Some(self.store.connect(self.peer));
                     self.machine.handle_connected(self.now);
                 }
                 Output::Connect => {
@@ -243,7 +259,10 @@ impl World {
                     self.outcomes.insert((self.now.after(takes), id), outcome);
                 }
                 Output::Report(report) => self.reports.push((self.now, report)),
-                Output::Transmit(message) => self.send(&message),
+                Output::Transmit(message) => {
+                    self.outbox.push_back(message);
+                    self.send_one();
+                }
                 Output::Wait(deadline) => {
                     assert_eq!(self.machine.poll_output(), Output::Wait(deadline), "the same question again");
                     if !self.complete_one() && !self.receive_one() {
@@ -265,16 +284,13 @@ impl World {
     }
 
     /// Delivers a message of the machine.
-    fn send(&mut self, message: &[u8]) {
-        let Some(connection) = self.connection else { return };
-        let mut rest = message;
-        let only = Decoder::new(PAYLOAD_MAX).decode(&mut rest).ok().flatten();
-        assert!(only.is_some() && rest.is_empty(), "one write, one message");
-        self.messages.extend(only.map(|message| (Sender::Agent, message)));
+    fn send_one(&mut self) {
+        let (Some(connection), Some(message)) = (self.connection, self.outbox.pop_front()) else { return };
+        self.messages.push((Sender::Agent, the_message(&message)));
         if self.breaks_here() {
             return;
         }
-        self.store.handle_bytes(connection, message);
+        self.store.handle_bytes(connection, &message);
         self.dom0.hear(&mut self.store);
     }
 
@@ -346,10 +362,18 @@ impl World {
     /// Returns whether there was a connection.
     fn hang_up(&mut self) -> bool {
         self.inbox.clear();
+        self.outbox.clear();
         let connection = self.connection.take();
         if let Some(connection) = connection {
             self.store.disconnect(connection);
         }
         connection.is_some()
     }
+}
+
+/// One write of the machine is one message.
+fn the_message(bytes: &[u8]) -> Message {
+    let mut rest = bytes;
+    let only = Decoder::new(PAYLOAD_MAX).decode(&mut rest).ok().flatten();
+    only.filter(|_| rest.is_empty()).expect("one write, one message")
 }

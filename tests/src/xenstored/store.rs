@@ -52,6 +52,12 @@ impl Store {
         Self { flavour, tree, domains: BTreeSet::new(), connections: BTreeMap::new(), last_conn: 0 }
     }
 
+    /// The daemon that it behaves like.
+    #[must_use]
+    pub const fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
     /// Creates a domain with the tree that xapi builds for it. A domain of that number, if there is one, is gone.
     pub fn add_domain(&mut self, domid: u32) {
         if self.domains.contains(&domid) {

@@ -80,7 +80,15 @@ impl Agent {
 
     pub(super) fn remove_old_responses(&mut self) {
         self.keep_responses(RESPONSES_MAX, |state| {
-            matches!(state, State::Answering { .. } | State::Removing { .. } | State::Stuck { answered: true })
+            // Of an answer that is held nobody knows whether it was written.
+            matches!(
+                state,
+                State::Answering { .. }
+                    | State::Checking { .. }
+                    | State::Held { .. }
+                    | State::Removing { .. }
+                    | State::Stuck { answered: true }
+            )
         });
     }
 

@@ -165,3 +165,9 @@ fn cloud_init_is_told_about_the_name_alone() {
     let own = ("/etc/cloud/cloud.cfg.d/10-own.cfg", "preserve_hostname: 'true' # mine\n");
     assert_changed("Linux", &[&files[..], &[own]].concat(), &[name]);
 }
+
+#[test]
+fn no_file_is_made_that_would_put_other_scripts_in_charge_of_the_network() {
+    let arch = [("/etc/arch-release", ""), ("/etc/hostname", "old\n")];
+    assert_eq!(changed("Linux", &arch), [("/etc/hostname".into(), "web-01\n".into())]);
+}

@@ -62,7 +62,12 @@ fn render(mut guest: Guest, data: &HostData) -> Option<Configuration> {
     match guest.prepare(data) {
         Prepared::Ready(second) => {
             let changes: Vec<String> = second.plan.changes().filter_map(change_of_file).collect();
-            assert!(changes.is_empty(), "the second time ({}), there is still to do: {changes:#?}", second.target);
+            assert!(
+                changes.is_empty(),
+                "after {}, there is still to do for {}: {changes:#?}",
+                configuration.target,
+                second.target
+            );
             assert_eq!(second.errors, configuration.errors);
         }
         Prepared::Missing(probes) => panic!("the second time, more is asked: {probes:?}"),

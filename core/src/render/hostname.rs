@@ -52,7 +52,8 @@ pub(super) fn store(
             write_if_present(&line, files, importance)?;
             assign(hostname, &CONF_D, &["hostname", "HOSTNAME"], "\"", files, importance)
         }
-        OsFamily::Arch if !os.systemd => {
+        // Made anew, the file would say that the scripts that read it are in charge of the network.
+        OsFamily::Arch if !os.systemd && guest.exists(&RC_CONF) => {
             // Later versions know this one, too.
             write_if_present(&line, files, importance)?;
             assign(hostname, &RC_CONF, &["HOSTNAME"], "\"", files, importance)

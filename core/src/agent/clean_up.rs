@@ -55,9 +55,17 @@ impl Responses {
         Some(id)
     }
 
-    /// A response is removed, or stays for another time.
+    /// A response is removed.
     pub(super) fn forget(&mut self, id: &RequestId) {
         self.leaving.remove(id);
+    }
+
+    /// A response could not be removed. That is tried again when it has grown old once more, but not of any number of them.
+    pub(super) fn retain(&mut self, now: Instant, id: RequestId) {
+        self.leaving.remove(&id);
+        if self.kept.len() < RESPONSES_BURST {
+            self.insert(now, id);
+        }
     }
 
     /// Nobody will tell any more what became of those that were being removed.

@@ -137,7 +137,10 @@ impl Agent {
             Purpose::Read(id) => self.handle_read(&id, value(result)),
             Purpose::Remove(id) => self.handle_removed(&id, result),
             Purpose::RemoveOld => {}
-            Purpose::RemoveResponse(id) => self.responses.forget(&id),
+            Purpose::RemoveResponse(id) => match result {
+                Ok(_) | Err(ErrorName::Enoent) => self.responses.forget(&id),
+                Err(_) => self.responses.retain(self.now, id),
+            },
             Purpose::Sweep(id) => self.handle_sweep_list(&id, names(result)),
             Purpose::Watch => self.handle_watch(result),
             Purpose::Write(id) => self.handle_written(&id, result),

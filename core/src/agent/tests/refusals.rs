@@ -348,3 +348,16 @@ fn a_network_that_cannot_be_read_for_once_changes_nothing() {
 fn path(text: &str) -> StorePath {
     StorePath::try_from(text).unwrap()
 }
+
+#[test]
+fn a_response_that_cannot_be_removed_for_once_is_removed_later() {
+    let mut bench = Bench::started(&[], &[]);
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+    bench.expect_removal("1");
+    for result in [Err(ErrorName::Eio), Ok(Reply::Done)] {
+        bench.pass(RESPONSE_TIMEOUT);
+        bench.expect(&Operation::Remove(response("1")), result);
+        bench.expect_nothing();
+    }
+}

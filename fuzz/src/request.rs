@@ -41,7 +41,7 @@ pub fn request(input: &[u8]) {
     for section in requests.take(REQUESTS_MAX) {
         match section.kind {
             "" | "request" => drop(ask(&mut world, section.content)),
-            "injectfile" | "file_inject" => inject(&mut world, section),
+            "injectfile" | "file_inject" => inject(&mut world, section, input),
             "password" => set_password(&mut world, section),
             "fail" => world.fail_next(section.text()),
             _ => {}
@@ -79,7 +79,7 @@ fn ask(world: &mut World, content: &[u8]) -> Option<(String, String)> {
     Some((field("returncode"), field("message")))
 }
 
-fn inject(world: &mut World, section: &Section<'_>) {
+fn inject(world: &mut World, section: &Section<'_>, input: &[u8]) {
     let content = [SECRET, section.content].concat();
     let one = [section.name.as_bytes(), b",", content.as_slice()].concat();
     let value = match section.kind {
@@ -88,7 +88,11 @@ fn inject(world: &mut World, section: &Section<'_>) {
             "b64_path": host::base64(section.name.as_bytes()), "b64_file": host::base64(&content),
         }),
     };
-    world.hide(secret_in_base64(&value.to_string()).as_bytes());
+    if let Some(secret) = secret_in_base64(&value.to_string())
+        && !input.windows(secret.len()).any(|window| window == secret)
+    {
+        world.hide(&secret);
+    }
     let request = serde_json::json!({ "name": section.kind, "value": value }).to_string();
     world.take_changes();
     let fails = world.is_about_to_fail();
@@ -107,11 +111,12 @@ fn inject(world: &mut World, section: &Section<'_>) {
     }
 }
 
-/// A piece of a text in base64 that comes of the content, which begins with the secret.
-fn secret_in_base64(text: &str) -> String {
-    // Four characters stand for three bytes; the lines are cut at 64. Of a value that long, no piece is ambiguous.
-    let line = text.rsplit("\\n").find(|line| line.len() >= 40).unwrap_or("never printed, whatever is printed");
-    line[line.len() - 32..].to_string()
+/// A piece of a text in base64 that comes of the content, which begins with the secret, if there is one that is not
+/// ambiguous.
+fn secret_in_base64(text: &str) -> Option<Vec<u8>> {
+    // Four characters stand for three bytes; the lines are cut at 64.
+    let line = text.rsplit("\\n").find(|line| line.len() >= 40)?.as_bytes();
+    line.last_chunk::<32>().map(|piece| piece.to_vec())
 }
 
 fn set_password(world: &mut World, section: &Section<'_>) {

@@ -1,6 +1,6 @@
 //! Hostile and unlucky worlds: a seed chooses what hosts ask, in which order everything happens, and what goes wrong.
 //!
-//! A [`Simulation`] drives a [`World`] one event at a time and looks after each of them whether every [`Invariant`] holds.
+//! A `Simulation` drives a [`World`] one event at a time and looks after each of them whether every [`Invariant`] holds.
 //! All that is not the agent's doing comes from [`Choices`], so that a run repeats itself to the byte, and a failure is
 //! [shrunk](shrink) by taking choices away. `docs/simulation.md` says how to read a failure, and how to add a fault.
 #![allow(clippy::indexing_slicing, reason = "helpers of tests may fail the test")]

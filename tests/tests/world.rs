@@ -192,7 +192,7 @@ fn responses_are_removed_two_minutes_after_they_were_written() {
             }
             world.run_for(SECOND);
             assert_eq!(world.requests().len(), 0);
-            assert!(world.responses().len() <= RESPONSES_MAX);
+            assert!(world.responses().len() <= RESPONSES_MAX, "{:?}", world.responses());
             for nth in 0..100 {
                 assert_eq!(world.written(&format!("{hour}-many-{nth}")), [THE_VERSION.as_bytes()]);
             }

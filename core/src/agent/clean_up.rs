@@ -19,6 +19,9 @@ pub const RESPONSES_MAX: usize = 30;
 /// The most responses that there may be for a moment, when many requests are answered at once.
 const RESPONSES_BURST: usize = 50;
 
+/// The most responses that stay for as long as their request cannot be removed. The others need the room.
+pub(super) const RESPONSES_STUCK: usize = 20;
+
 /// When room has to be made, a response of this age may go: hosts look for it every half second.
 const READ_BY_NOW: Duration = Duration::from_secs(5);
 
@@ -38,21 +41,18 @@ impl Responses {
         self.kept.front().map(|(written, _)| written.after(RESPONSE_TIMEOUT))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     pub(super) fn contains(&self, id: &RequestId) -> bool {
         self.kept.iter().any(|(_, kept)| kept == id)
     }
 
-    fn insert(&mut self, now: Instant, id: RequestId) {
+    pub(super) fn insert(&mut self, now: Instant, id: RequestId) {
         self.kept.retain(|(_, kept)| *kept != id);
         self.leaving.remove(&id);
         self.kept.push_back((now, id));
-    }
-
-    /// Takes out the oldest response if it is too old, or if there are more than `most`.
-    fn pop_old(&mut self, now: Instant, most: usize) -> Option<RequestId> {
-        let too_many = self.kept.len() > most;
-        let (_, id) = self.kept.pop_front_if(|(written, _)| too_many || written.after(RESPONSE_TIMEOUT) <= now)?;
-        Some(id)
     }
 
     /// A response is removed.
@@ -83,7 +83,7 @@ impl Agent {
     pub(super) fn remember_response(&mut self, id: RequestId) {
         self.responses.insert(self.now, id);
         // In such a burst there is no room for those either whose request is about to be removed.
-        self.keep_responses(RESPONSES_BURST, |state| matches!(state, State::Stuck { answered: true }));
+        self.keep_responses(RESPONSES_BURST, |_| false);
     }
 
     pub(super) fn remove_old_responses(&mut self) {
@@ -91,25 +91,44 @@ impl Agent {
             // Of an answer that is held nobody knows whether it was written.
             matches!(
                 state,
-                State::Answering { .. }
-                    | State::Checking { .. }
-                    | State::Held { .. }
-                    | State::Removing { .. }
-                    | State::Stuck { answered: true }
+                State::Answering { .. } | State::Checking { .. } | State::Held { .. } | State::Removing { .. }
             )
         });
     }
 
+    /// Removes the oldest responses if they are too old, or if there are more than `most` beside those that are needed.
     /// Without its response, a request that is still there would be carried out once more by the next agent.
     fn keep_responses(&mut self, most: usize, is_needed: fn(&State) -> bool) {
-        // Each at most once, as some stay.
-        for _ in 0..self.responses.kept.len() {
-            let Some(id) = self.responses.pop_old(self.now, most) else { return };
-            if self.requests.get(&id).is_some_and(|request| is_needed(&request.state)) {
-                self.responses.insert(self.now, id);
+        let Self { requests, responses: Responses { kept, .. }, now, .. } = self;
+        let state = |id: &RequestId| requests.get(id).map(|request| &request.state);
+        let is_stuck = |id: &RequestId| matches!(state(id), Some(State::Stuck { answered: true }));
+        let is_needed = |id: &RequestId| state(id).is_some_and(is_needed);
+
+        let stuck = kept.iter().filter(|(_, id)| is_stuck(id)).count();
+        let others = kept.iter().filter(|(_, id)| !is_stuck(id) && !is_needed(id)).count();
+        let mut surplus_stuck = stuck.saturating_sub(RESPONSES_STUCK);
+        // A burst has to leave room for those as well.
+        let most = most.min(RESPONSES_BURST.saturating_sub(stuck.min(RESPONSES_STUCK)));
+        let mut surplus = others.saturating_sub(most);
+        let (mut leaving, mut staying) = (Vec::new(), Vec::new());
+        kept.retain(|(written, id)| {
+            let is_old = written.after(RESPONSE_TIMEOUT) <= *now;
+            let goes = if is_stuck(id) {
+                take_one(&mut surplus_stuck)
             } else {
-                self.remove_response(&id);
+                !is_needed(id) && (take_one(&mut surplus) || is_old)
+            };
+            if goes {
+                leaving.push(id.clone());
+            } else if is_old {
+                // Looked at again when it is as old once more.
+                staying.push((*now, id.clone()));
             }
+            !goes && !is_old
+        });
+        kept.extend(staying);
+        for id in leaving {
+            self.remove_response(&id);
         }
     }
 
@@ -166,4 +185,11 @@ impl Agent {
             self.submit(Purpose::RemoveOld, Operation::Remove(REQUESTS));
         }
     }
+}
+
+/// Counts down; whether there was anything to count.
+fn take_one(count: &mut usize) -> bool {
+    let some = *count > 0;
+    *count = count.saturating_sub(1);
+    some
 }

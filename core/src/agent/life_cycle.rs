@@ -31,7 +31,7 @@ const HELD_MAX: Duration = Duration::from_secs(60);
 const UNWATCHED: Duration = Duration::from_secs(5);
 
 /// How soon the requests are listed again when that failed: nothing else tells of those that waited at the start.
-const UNLISTED: Duration = Duration::from_secs(60);
+pub(super) const UNLISTED: Duration = Duration::from_secs(60);
 
 /// A message of this many bytes is not what a quota forbids.
 const SHORT: usize = 100;
@@ -206,13 +206,11 @@ impl Agent {
         let found = match result {
             Ok(names) => names.iter().filter_map(|name| RequestId::from_node(name)).collect_ordered(),
             Err(ErrorName::Enoent) => BTreeSet::new(),
-            // Nobody can tell which requests are answered; but so many responses are of hosts that gave up long ago.
-            Err(ErrorName::E2Big) => {
-                self.remove_all_responses();
-                BTreeSet::new()
-            }
             // Each request is looked at by itself then.
-            Err(error) => return self.report_refusal("list", &RESPONSES, error),
+            Err(error) => {
+                self.listing.too_many_responses = error == ErrorName::E2Big;
+                return self.report_refusal("list", &RESPONSES, error);
+            }
         };
         self.listing.found_responses = Some(found);
     }
@@ -255,7 +253,12 @@ impl Agent {
             }
         }
         self.remove_old_responses();
-        self.finish_listing(None);
+        // So many responses are of hosts that gave up long ago, and none of them is of a request that is still there.
+        if core::mem::take(&mut self.listing.too_many_responses) && found.is_empty() && self.responses.is_empty() {
+            self.remove_all_responses();
+            self.listing.found_responses = Some(BTreeSet::new());
+        }
+        self.finish_listing(self.listing.found_responses.is_none().then_some(UNLISTED));
     }
 
     /// `retry` is how soon the next listing has to be, at the latest.
@@ -311,12 +314,7 @@ impl Agent {
                 return;
             }
             self.follow(id.clone(), State::Waiting);
-            if self.listing.found_responses.is_some() {
-                self.read(&id)
-            } else {
-                self.look(&id)
-            }
-            return;
+            return self.begin(&id);
         };
         match &mut request.state {
             State::Reading { again } | State::Removing { again } => *again = true,
@@ -334,7 +332,10 @@ impl Agent {
 
     /// Reads a request, unless it is not known whether an earlier run has answered it.
     fn begin(&mut self, id: &RequestId) {
-        if self.listing.found_responses.is_some() { self.read(id) } else { self.look(id) }
+        match &self.listing.found_responses {
+            Some(found) if !found.contains(id) => self.read(id),
+            Some(_) | None => self.look(id),
+        }
     }
 
     /// Asks whether an earlier run has answered a request.
@@ -507,6 +508,8 @@ impl Agent {
                 self.report_answer(id, &response);
                 self.set(id, State::Removing { again: false });
                 self.remove(id);
+                // Its age is counted from here.
+                self.responses.insert(self.now, id.clone());
                 self.remove_old_responses();
             }
             (Err(error), 0) if error.is_quota() => {
@@ -550,10 +553,7 @@ impl Agent {
         let again = *again;
         match result {
             Ok(_) | Err(ErrorName::Enoent) if again && self.stopping == Stopping::No => self.read_anew(id),
-            Ok(_) | Err(ErrorName::Enoent) => {
-                self.forget(id);
-                self.remove_old_responses();
-            }
+            Ok(_) | Err(ErrorName::Enoent) => self.forget(id),
             Err(error) => {
                 if let Ok(path) = REQUESTS.join(id.as_str()) {
                     self.report_refusal("remove", &path, error);
@@ -588,6 +588,10 @@ impl Agent {
         self.requests.remove(id);
         self.timers.retain(|(_, other)| other != id);
         self.release(id);
+        // Its response is no longer needed.
+        if self.connected && self.responses.contains(id) {
+            self.remove_old_responses();
+        }
         if self.listing.overflow && self.connected && self.requests.len() <= REQUESTS_MAX / 2 {
             self.listing.overflow = false;
             self.list_again();

@@ -211,6 +211,8 @@ struct Listing {
     due: Option<Instant>,
     /// At the start of a connection: the responses that exist, if the store lists them.
     found_responses: Option<BTreeSet<RequestId>>,
+    /// There are more responses than can be listed.
+    too_many_responses: bool,
     /// Since when there are too many requests to list.
     too_long_since: Option<Instant>,
 }

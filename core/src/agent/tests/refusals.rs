@@ -1,6 +1,8 @@
 //! Full stores, refused operations and lists that are too long.
 
 use super::*;
+use crate::agent::clean_up::RESPONSES_STUCK;
+use crate::agent::life_cycle::UNLISTED;
 
 #[test]
 fn a_response_is_removed_after_two_minutes() {
@@ -61,12 +63,12 @@ fn what_an_earlier_run_left_is_cleaned_up() {
     let mut bench = Bench::started(&["old-00"], &old);
     bench.expect_removal("old-00");
     // Not the one whose request may still be there.
-    for name in &old[1..6] {
+    for name in old[1..5].iter().chain(&old[..1]) {
         bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
     }
     bench.expect_nothing();
     bench.pass(RESPONSE_TIMEOUT);
-    for name in old[6..].iter().chain(&old[..1]) {
+    for name in &old[5..] {
         bench.expect(&Operation::Remove(response(name)), Ok(Reply::Done));
     }
     bench.expect_nothing();
@@ -306,7 +308,7 @@ fn the_response_to_a_request_that_cannot_be_removed_stays() {
 
 #[test]
 fn of_too_many_responses_the_one_stays_whose_request_is_still_there() {
-    let old: Vec<String> = (0..RESPONSES_MAX).map(|n| format!("old-{n:02}")).collect();
+    let old: Vec<String> = (0..=RESPONSES_MAX).map(|n| format!("old-{n:02}")).collect();
     let old: Vec<&str> = old.iter().map(String::as_str).collect();
     let mut bench = Bench::new(Config::default());
     bench.agent.handle_connected(bench.now);
@@ -327,6 +329,8 @@ fn of_too_many_responses_the_one_stays_whose_request_is_still_there() {
     bench.expect_response("1", "0", "", Ok(Reply::Done));
     bench.expect(&Operation::Remove(response("old-00")), Ok(Reply::Done));
     bench.expect_removal("1");
+    // Now it is one of them, and the youngest.
+    bench.expect(&Operation::Remove(response("old-01")), Ok(Reply::Done));
     bench.expect_nothing();
 }
 
@@ -360,4 +364,69 @@ fn a_response_that_cannot_be_removed_for_once_is_removed_later() {
         bench.expect(&Operation::Remove(response("1")), result);
         bench.expect_nothing();
     }
+}
+
+#[test]
+fn requests_that_cannot_be_removed_leave_room_for_other_responses() {
+    let stuck: Vec<String> = (0..RESPONSES_STUCK + 2).map(|n| format!("stuck{n:02}")).collect();
+    let others: Vec<String> = (0..RESPONSES_MAX).map(|n| format!("other{n:02}")).collect();
+    let mut bench = Bench::started(&[], &[]);
+    let mut removed = Vec::new();
+    for id in stuck.iter().chain(&others) {
+        bench.post(id, VERSION);
+        while let Some((_, Operation::Remove(path))) = bench.operations.front() {
+            let path = path.clone();
+            removed.push(path.name().to_string());
+            bench.expect(&Operation::Remove(path), Ok(Reply::Done));
+        }
+        bench.expect_response(id, "0", "3.0.0", Ok(Reply::Done));
+        let result = if stuck.contains(id) { Err(ErrorName::Eacces) } else { Ok(Reply::Done) };
+        bench.expect(&Operation::Remove(request(id)), result);
+    }
+    bench.expect_nothing();
+    // The two oldest of too many, and none of the others.
+    assert_eq!(removed, stuck[..2]);
+}
+
+#[test]
+fn when_responses_are_too_many_to_be_listed_no_answered_request_runs_again() {
+    let too_many = || Err(ErrorName::E2Big);
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), too_many());
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["answered"])));
+    bench.expect(&Operation::Read(response("answered")), Ok(Reply::Value(b"{}".into())));
+    bench.expect_removal("answered");
+    bench.expect_nothing();
+    bench.pass(UNLISTED);
+    bench.expect(&Operation::List(RESPONSES), too_many());
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enoent));
+    bench.expect_nothing();
+    // All of them go when there is neither a request nor a response that somebody may wait for.
+    bench.pass(UNLISTED);
+    bench.expect(&Operation::Remove(response("answered")), Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), too_many());
+    bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enoent));
+    bench.expect(&Operation::Remove(RESPONSES), Ok(Reply::Done));
+    bench.post("1", VERSION);
+    bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
+}
+
+#[test]
+fn an_event_between_two_listings_runs_no_answered_request_again() {
+    let mut bench = Bench::new(Config::default());
+    bench.agent.handle_connected(bench.now);
+    bench.collect();
+    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(&Operation::List(RESPONSES), Err(ErrorName::Eio));
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect(&Operation::Read(response("1")), Err(ErrorName::Eio));
+    bench.pass(UNLISTED);
+    bench.expect(&Operation::List(RESPONSES), Ok(names(&["1"])));
+    bench.fire("data/host/1");
+    bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
+    bench.expect(&Operation::Read(response("1")), Ok(Reply::Value(b"{}".into())));
+    bench.expect_removal("1");
 }

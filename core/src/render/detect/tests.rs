@@ -72,7 +72,10 @@ fn answer(probe: Probe, files: &BTreeMap<&str, &str>, snapshot: &mut Snapshot) {
             let names = files.keys().filter_map(|file| Some(file.strip_prefix(&below)?.split('/').next()?.to_string()));
             let mut names: Vec<String> = names.collect();
             names.dedup();
-            let entry = |name| DirectoryEntry { name, kind: EntryKind::File };
+            let entry = |name: String| {
+                let is_file = files.contains_key(format!("{below}{name}").as_str());
+                DirectoryEntry { name, kind: if is_file { EntryKind::File } else { EntryKind::Directory } }
+            };
             snapshot.directories.insert(path, names.into_iter().map(entry).collect());
         }
         Probe::File(path) => {

@@ -64,11 +64,11 @@ fn every_bound_has_a_test_that_exists() {
     let mut tests = BTreeSet::new();
     for directory in CRATES.into_iter().chain(["tests"]) {
         for path in rust_files(&repository().join(directory)) {
-            for line in fs::read_to_string(&path).unwrap().lines() {
-                if let Some(name) = line.trim_start().strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next())
-                {
-                    tests.insert(String::from(name));
-                }
+            // In a group of tests for several stores they have no attribute of their own.
+            let text = fs::read_to_string(&path).unwrap();
+            for line in text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")) {
+                let name = line.1.split(['(', '<']).next().unwrap_or_default();
+                tests.insert(String::from(name));
             }
         }
     }

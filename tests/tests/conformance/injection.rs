@@ -62,6 +62,7 @@ fn a_text_of_a_request_reaches_nothing_but_what_it_names() {
 
         let after = outside(rig);
         assert!(after == before, "{}", after.differences(&before));
+        assert!(!rig.sandbox().files("/in").is_empty());
         for file in rig.sandbox().files("/in") {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             assert!(name.starts_with("file") && !name.contains(char::is_control), "{name:?}");
@@ -80,6 +81,7 @@ fn a_text_of_a_request_reaches_nothing_but_what_it_names() {
         }
         // A line a request at most in the log, whatever was in it.
         let log = rig.agent().log();
+        assert!(log.lines().count() > nth, "every request is logged");
         for line in log.lines() {
             assert!(line.starts_with("20") && line.chars().all(|c| !c.is_control()), "{line:?}");
         }

@@ -283,14 +283,18 @@ static void answer(int listener, pid_t program, struct seccomp_notif *call, stru
 __attribute__((noreturn)) static void supervise(pid_t program)
 {
     struct seccomp_notif_sizes sizes;
-    int listener = -1, number;
+    int listener = -1, number = 0;
 
     if (!obey())
         die("no orders");
-    atomic_store(&shared->go, true);
-    while ((number = atomic_load(&shared->listener)) == 0)
-        usleep(100);
     int pidfd = syscall(SYS_pidfd_open, program, 0);
+    atomic_store(&shared->go, true);
+    while (pidfd >= 0 && (number = atomic_load(&shared->listener)) == 0) {
+        struct pollfd end = { .fd = pidfd, .events = POLLIN };
+        if (poll(&end, 1, 0) > 0)
+            exit(0); /* killed before it was under the filter */
+        usleep(100);
+    }
     if (pidfd < 0 || (listener = syscall(SYS_pidfd_getfd, pidfd, number, 0)) < 0) {
         kill(program, SIGKILL);
         die("listener");

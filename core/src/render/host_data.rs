@@ -36,7 +36,7 @@ pub struct Unread {
 
 impl HostData {
     /// Puts it together from what was read of Xenstore: children and values by node, none and `None` for a node that does
-    /// not exist or cannot be read.
+    /// not exist.
     ///
     /// # Errors
     /// [`Unread`] says what is missing: the two lists at first, then what is in them.

@@ -486,7 +486,7 @@ impl World {
             Some(Op::DirectoryPart) => {}
             Some(Op::Read) => {
                 let path = payload::parse_path(&message.payload).unwrap();
-                one_of(&path, &["data/host", "vm-data/hostname", "vm-data/networking", "device/vif"]);
+                one_of(&path, &["data/host", "data/guest", "vm-data/hostname", "vm-data/networking", "device/vif"]);
             }
             Some(Op::Watch) => {
                 let event = payload::parse_watch(&message.payload).unwrap();

@@ -52,12 +52,19 @@ pub(super) fn store(
             write_if_present(&line, files, importance)?;
             assign(hostname, &CONF_D, &["hostname", "HOSTNAME"], "\"", files, importance)
         }
-        // Made anew, the file would say that the scripts that read it are in charge of the network.
-        OsFamily::Arch if !os.systemd && guest.exists(&RC_CONF) => {
-            // Later versions know this one, too.
-            write_if_present(&line, files, importance)?;
-            assign(hostname, &RC_CONF, &["HOSTNAME"], "\"", files, importance)
-        }
+        OsFamily::Arch if !os.systemd => match files.text(&RC_CONF)? {
+            // Made anew, it would say that the scripts that read it are in charge of the network.
+            None => files.write(&ETC_HOSTNAME, &line, importance),
+            Some(text) => {
+                // Later versions prefer this one.
+                write_if_present(&line, files, importance)?;
+                let is_missing = Assignments::for_editing(&RC_CONF, &text)?.get("HOSTNAME").is_none();
+                if is_missing && files.text(&ETC_HOSTNAME)?.is_some() {
+                    return Ok(());
+                }
+                assign(hostname, &RC_CONF, &["HOSTNAME"], "\"", files, importance)
+            }
+        },
         OsFamily::FreeBsd => {
             assign(hostname, &RC_CONF, &["hostname"], "\"", files, importance)?;
             let is_name = |key: &str| key == "hostname";

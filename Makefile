@@ -104,7 +104,7 @@ conformance:
 
 simulate:
 	$(CARGO) build --quiet --package nova-agent-tests --bin nova-simulate
-	$(builds)/debug/nova-simulate $(if $(SEED),--seed $(SEED),--first $(or $(FIRST),0) --seeds $(or $(SEEDS),10000))
+	$(builds)/debug/nova-simulate $(if $(SEED),--seed $(SEED),--first $(or $(FIRST),0) --seeds $(or $(SEEDS),10000) $(if $(DIGESTS),--digests $(DIGESTS)))
 
 xen-lab: package
 	$(CARGO) build --release --package nova-agent-tests --bin nova-host

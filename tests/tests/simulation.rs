@@ -27,7 +27,7 @@ fn a_seed_is_the_same_world_each_time_and_so_are_its_choices() {
         let replayed = run(Choices::of_lists(recorded), true);
         for other in [second, replayed] {
             assert_eq!(other.story, first.story, "seed {seed}");
-            assert_eq!((other.digest, other.events), (first.digest, first.events), "seed {seed}");
+            assert_eq!((other.digests, other.events), (first.digests, first.events), "seed {seed}");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Hostile and unlucky worlds by the thousand: `make simulate SEEDS=10000`, or one of them with all that happens in it:
 //! `make simulate SEED=123`.
-#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for the terminal")]
 
+use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,13 +21,17 @@ struct Arguments {
     /// Only this one, with its story.
     #[arg(long)]
     seed: Option<u64>,
+    /// Write what the agent did in each world to this file: a line with the seed, a digest of all outputs of the machine,
+    /// and one of the same without words.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    digests: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(seed) = arguments.seed {
         let run = run(Choices::of_seed(seed), true);
-        println!("{}{} events, digest {:016x}", run.story, run.events, run.digest);
+        println!("{}{} events, digest {:016x}", run.story, run.events, run.digests.outputs);
         let Some(violation) = run.violation else { return ExitCode::SUCCESS };
         print!("\n{}", show(&Failure { seed, lists: run.lists, violation }));
         return ExitCode::FAILURE;
@@ -33,6 +39,15 @@ fn main() -> ExitCode {
     match run_many(arguments.first, arguments.seeds) {
         Ok(figures) => {
             print!("{figures}");
+            let Some(file) = arguments.digests else { return ExitCode::SUCCESS };
+            let mut text = String::new();
+            for (seed, digests) in &figures.digests {
+                let _ = writeln!(text, "{seed} {:016x} {:016x}", digests.outputs, digests.shape);
+            }
+            if let Err(error) = std::fs::write(&file, text) {
+                eprintln!("{}: {error}", file.display());
+                return ExitCode::FAILURE;
+            }
             ExitCode::SUCCESS
         }
         Err(failure) => {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::choices::{Choices, Lists, Site};
-use super::{Checked, Command, Invariant, Run, Violation, run, shrink};
+use super::{Checked, Command, Digests, Invariant, Run, Violation, run, shrink};
 
 /// What has to be answered at least once, or the worlds are too hostile to show anything.
 const ANSWERS: [&str; 9] = [
@@ -38,6 +38,8 @@ pub struct Figures {
     pub commands: BTreeMap<String, u64>,
     /// How often each kind of fault happened.
     pub kinds: BTreeMap<&'static str, u64>,
+    /// What the agent did in the world of each seed.
+    pub digests: BTreeMap<u64, Digests>,
 }
 
 /// A world in which an invariant did not hold.
@@ -71,7 +73,7 @@ pub fn run_many(first: u64, count: u64) -> Result<Figures, Box<Failure>> {
                         break;
                     }
                     let run = run(Choices::of_seed(seed), false);
-                    figures.add(&run);
+                    figures.add(seed, &run);
                     if let Some(violation) = run.violation {
                         has_failed.store(true, Ordering::Relaxed);
                         let mut shared = shared.lock().expect("no thread panics");
@@ -104,8 +106,9 @@ pub fn show(failure: &Failure) -> String {
 }
 
 impl Figures {
-    fn add(&mut self, run: &Run) {
+    fn add(&mut self, seed: u64, run: &Run) {
         self.worlds += 1;
+        self.digests.insert(seed, run.digests);
         self.events += run.events;
         for (command, times) in &run.commands {
             *self.commands.entry(command.clone()).or_default() += times;
@@ -119,6 +122,7 @@ impl Figures {
 
     fn merge(&mut self, other: Self) {
         self.worlds += other.worlds;
+        self.digests.extend(other.digests);
         self.events += other.events;
         for (command, times) in other.commands {
             *self.commands.entry(command).or_default() += times;

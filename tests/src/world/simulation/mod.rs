@@ -7,6 +7,7 @@
 
 mod choices;
 mod cipher;
+mod digest;
 mod effects;
 mod events;
 mod hosts;
@@ -26,6 +27,7 @@ use nova_agent_core::agent::{Config, Report, STOP_TIMEOUT};
 use nova_agent_core::{Instant, Machine, Output};
 
 pub use self::choices::{Choices, InvalidChoices, Lists, SITES, Site};
+pub use self::digest::Digests;
 use self::effects::{Orphan, Work};
 use self::hosts::Hosts;
 pub use self::invariants::{Invariant, Violation};
@@ -94,7 +96,7 @@ struct Simulation {
     plan: Option<effects::PlanInHand>,
     events: u64,
     story: Option<String>,
-    digest: u64,
+    digests: Digests,
 }
 
 /// What became of a world.
@@ -110,8 +112,8 @@ pub struct Run {
     pub commands: BTreeMap<String, u64>,
     /// What happened, if it was asked for.
     pub story: String,
-    /// A digest of what happened.
-    pub digest: u64,
+    /// What the agent did, as numbers.
+    pub digests: Digests,
 }
 
 /// Runs a world.
@@ -129,7 +131,7 @@ pub fn run(choices: Choices, with_story: bool) -> Run {
         events: simulation.events,
         commands: simulation.hosts.counted(),
         story: simulation.story.unwrap_or_default(),
-        digest: simulation.digest,
+        digests: simulation.digests,
     }
 }
 
@@ -202,7 +204,7 @@ impl Simulation {
             plan: None,
             events: 0,
             story: with_story.then(String::new),
-            digest: 0xcbf2_9ce4_8422_2325,
+            digests: Digests::default(),
         }
     }
 
@@ -316,6 +318,7 @@ impl Simulation {
         let mut outputs = 0;
         while self.is_alive() {
             let output = self.world.machine.poll_output();
+            self.digests.add(&output);
             match output {
                 Output::Wait(deadline) => {
                     let again = self.world.machine.poll_output();
@@ -466,13 +469,10 @@ impl Simulation {
         TIMES[self.choose(Site::Time, TIMES.len())]
     }
 
-    /// What happened, for the story and its digest. Without the story, only what costs nothing is done.
+    /// What happened, for the story. Without one, only what costs nothing is done.
     fn tell(&mut self, line: impl FnOnce() -> String) {
         if let Some(story) = &mut self.story {
             let line = line();
-            for byte in line.bytes() {
-                self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
             let since = self.world.now.since_origin().as_secs_f64() - 1000.0;
             let _ = writeln!(story, "{since:10.3} s  {line}");
         }

@@ -24,7 +24,9 @@ pub(crate) fn decode(text: &str) -> Result<Secret, InvalidBase64> {
 
     // Room for everything at once: a vector that grows leaves unwiped copies behind.
     let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(packed.len())]);
-    let len = LENIENT.decode_slice(&packed, &mut decoded).map_err(|_| InvalidBase64)?;
+    let len = LENIENT
+        .decode_slice(&packed, &mut decoded)
+        .map_err(|_| InvalidBase64)?;
     decoded.truncate(len);
     Ok(Secret::from(decoded))
 }
@@ -75,7 +77,18 @@ mod tests {
 
     #[test]
     fn other_characters_and_impossible_lengths_are_refused() {
-        for text in ["Y", "YWJjZ", "YW-j", "YW_j", "Y\u{0}Q=", "YQ==YQ==", "=", "Y===", "YQ===", "\u{e9}Q=="] {
+        for text in [
+            "Y",
+            "YWJjZ",
+            "YW-j",
+            "YW_j",
+            "Y\u{0}Q=",
+            "YQ==YQ==",
+            "=",
+            "Y===",
+            "YQ===",
+            "\u{e9}Q==",
+        ] {
             assert_eq!(decode(text), Err(InvalidBase64), "{text:?}");
         }
     }

@@ -30,9 +30,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     }
     serde_json::from_slice(&escape_controls(bytes)).map_err(|error| match error.classify() {
         Category::Eof => JsonError::Incomplete,
-        Category::Syntax | Category::Data | Category::Io => {
-            JsonError::Malformed { line: error.line(), column: error.column() }
-        }
+        Category::Syntax | Category::Data | Category::Io => JsonError::Malformed {
+            line: error.line(),
+            column: error.column(),
+        },
     })
 }
 
@@ -43,7 +44,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
 pub(crate) fn parse_unwrapped(bytes: &[u8]) -> Result<Value, JsonError> {
     match parse(bytes)? {
         Value::String(inner) => parse(inner.as_bytes()),
-        value @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Ok(value),
+        value @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)) => Ok(value),
     }
 }
 
@@ -83,8 +88,11 @@ fn escape_controls(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 
     let hex = |nibble: u8| HEX.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'0');
     let controls = bytes.iter().filter(|byte| **byte < 0x20).count();
-    let mut escaped =
-        Zeroizing::new(Vec::with_capacity(bytes.len().saturating_add(controls.saturating_mul(ESCAPE_LEN))));
+    let mut escaped = Zeroizing::new(Vec::with_capacity(
+        bytes
+            .len()
+            .saturating_add(controls.saturating_mul(ESCAPE_LEN)),
+    ));
     let mut in_string = false;
     let mut after_backslash = false;
     for &byte in bytes {
@@ -119,28 +127,57 @@ mod tests {
 
     #[test]
     fn control_characters_outside_strings_are_not() {
-        assert!(matches!(parse(b"{\x01}"), Err(JsonError::Malformed { line: 1, .. })));
+        assert!(matches!(
+            parse(b"{\x01}"),
+            Err(JsonError::Malformed { line: 1, .. })
+        ));
         assert!(matches!(parse(b"[1]\0"), Err(JsonError::Malformed { .. })));
-        assert!(matches!(parse(b"\"a\\\nb\""), Err(JsonError::Malformed { .. })), "a backslash before a raw newline");
+        assert!(
+            matches!(parse(b"\"a\\\nb\""), Err(JsonError::Malformed { .. })),
+            "a backslash before a raw newline"
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named_without_content() {
         assert_eq!(parse(b" \n").unwrap_err().to_string(), "empty value");
-        assert_eq!(parse(b"{\"a\": ").unwrap_err().to_string(), "JSON ends too early");
+        assert_eq!(
+            parse(b"{\"a\": ").unwrap_err().to_string(),
+            "JSON ends too early"
+        );
         assert_eq!(parse(b"\"\xff\"").unwrap_err().to_string(), "not UTF-8");
-        assert_eq!(parse(b"{hunter2}").unwrap_err().to_string(), "malformed JSON at line 1, column 2");
-        assert_eq!(parse(&vec![b' '; SIZE_MAX + 1]).unwrap_err(), JsonError::TooLarge);
+        assert_eq!(
+            parse(b"{hunter2}").unwrap_err().to_string(),
+            "malformed JSON at line 1, column 2"
+        );
+        assert_eq!(
+            parse(&vec![b' '; SIZE_MAX + 1]).unwrap_err(),
+            JsonError::TooLarge
+        );
         let deep = "[".repeat(SIZE_MAX);
-        assert!(matches!(parse(deep.as_bytes()), Err(JsonError::Malformed { .. })));
+        assert!(matches!(
+            parse(deep.as_bytes()),
+            Err(JsonError::Malformed { .. })
+        ));
         let odd = br#"{"$serde_json::private::Number": "hunter2"}"#;
-        assert!(!parse(odd).map_or_else(|error| error.to_string(), |_| String::new()).contains("hunter2"));
+        assert!(
+            !parse(odd)
+                .map_or_else(|error| error.to_string(), |_| String::new())
+                .contains("hunter2")
+        );
     }
 
     #[test]
     fn a_value_that_was_encoded_twice_is_decoded_twice() {
-        assert_eq!(parse_unwrapped(br#""{\"a\": 1}""#).unwrap()["a"].as_u64(), Some(1));
+        assert_eq!(
+            parse_unwrapped(br#""{\"a\": 1}""#).unwrap()["a"].as_u64(),
+            Some(1)
+        );
         assert_eq!(parse_unwrapped(br#""""#), Err(JsonError::Empty));
-        assert_eq!(parse_unwrapped(br#""\"x\"""#), Ok(Value::String("x".into())), "but not three times");
+        assert_eq!(
+            parse_unwrapped(br#""\"x\"""#),
+            Ok(Value::String("x".into())),
+            "but not three times"
+        );
     }
 }

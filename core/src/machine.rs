@@ -135,7 +135,12 @@ impl Machine {
     ///
     /// # Errors
     /// [`Misuse::UnknownEffect`] if the id was never given out; nothing changes then.
-    pub fn handle_completed(&mut self, now: Instant, id: EffectId, outcome: Outcome) -> Result<(), Misuse> {
+    pub fn handle_completed(
+        &mut self,
+        now: Instant,
+        id: EffectId,
+        outcome: Outcome,
+    ) -> Result<(), Misuse> {
         let now = self.advance_clock(now);
         self.agent.handle_completed(now, id, outcome)?;
         self.drain(now);
@@ -206,12 +211,16 @@ impl Machine {
     fn close(&mut self, now: Instant, reason: String) {
         let retry = self.retry;
         self.retry = retry.saturating_mul(2).min(RETRY_MAX);
-        self.link = Link::Closed { until: now.after(retry) };
-        self.outputs.retain(|output| !matches!(output, Output::Transmit(_)));
+        self.link = Link::Closed {
+            until: now.after(retry),
+        };
+        self.outputs
+            .retain(|output| !matches!(output, Output::Transmit(_)));
         // A guest that is not on Xen would fill its log.
         if self.reported.as_ref() != Some(&reason) {
             self.reported = Some(reason.clone());
-            self.outputs.push_back(Output::Report(Report::Disconnected { reason, retry }));
+            self.outputs
+                .push_back(Output::Report(Report::Disconnected { reason, retry }));
         }
         self.agent.handle_disconnected(now);
     }
@@ -222,7 +231,9 @@ impl Machine {
             if let Some(output) = self.agent.poll() {
                 match output {
                     agent::Output::Exit => self.link = Link::Gone,
-                    agent::Output::Perform(id, effect) => self.outputs.push_back(Output::Perform(id, effect)),
+                    agent::Output::Perform(id, effect) => {
+                        self.outputs.push_back(Output::Perform(id, effect))
+                    }
                     agent::Output::Report(report) => self.outputs.push_back(Output::Report(report)),
                     agent::Output::Store(id, operation) => {
                         if let Link::Open(client) = &mut self.link {

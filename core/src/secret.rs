@@ -65,6 +65,9 @@ mod tests {
 
     #[test]
     fn debug_prints_nothing_of_the_content() {
-        assert_eq!(format!("{:?}", Secret::from(String::from("Tr0ub4dor&3"))), "[redacted]");
+        assert_eq!(
+            format!("{:?}", Secret::from(String::from("Tr0ub4dor&3"))),
+            "[redacted]"
+        );
     }
 }

@@ -95,7 +95,12 @@ fn value(mac: &'static str) -> impl Strategy<Value = Value> {
 }
 
 fn host() -> impl Strategy<Value = HostData> {
-    (value("00:16:3e:00:00:01"), value("00:16:3e:00:00:02"), hostile(), mostly(&["web-01", "web.example.org"]))
+    (
+        value("00:16:3e:00:00:01"),
+        value("00:16:3e:00:00:02"),
+        hostile(),
+        mostly(&["web-01", "web.example.org"]),
+    )
         .prop_map(|(first, second, key, hostname)| HostData {
             hostname: Some(hostname.into_bytes()),
             networking: vec![

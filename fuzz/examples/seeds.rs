@@ -26,7 +26,15 @@ fn main() {
         let chunk = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
         let (host, guest) = (chunk(b"of the host's 16+ bytes"), chunk(&[0xa5; 64]));
         let (public_key, noise) = (chunk(public_key.as_bytes()), chunk(noise.as_bytes()));
-        let input = [&[switches, others], &*host, &*guest, &[digest], &*public_key, &*noise, password.as_bytes()];
+        let input = [
+            &[switches, others],
+            &*host,
+            &*guest,
+            &[digest],
+            &*public_key,
+            &*noise,
+            password.as_bytes(),
+        ];
         write("decrypt", name, &input.concat());
     }
     for (name, text) in REQUEST {
@@ -48,18 +56,30 @@ fn root() -> &'static Path {
 
 fn wire() {
     for daemon in ["c", "oxen"] {
-        let text = fs::read_to_string(root().join("tests/transcripts").join(daemon).with_extension("txt")).unwrap();
+        let text = fs::read_to_string(
+            root()
+                .join("tests/transcripts")
+                .join(daemon)
+                .with_extension("txt"),
+        )
+        .unwrap();
         for exchange in text.split("# ").filter(|exchange| !exchange.is_empty()) {
             let (title, lines) = exchange.split_once('\n').unwrap();
             for side in ["agent", "store"] {
                 let prefix = format!("{side}: ");
                 let mut stream: Vec<u8> = vec![16, 3, 0, 200];
-                for (nth, line) in (1..).zip(lines.lines().filter_map(|line| line.strip_prefix(&prefix))) {
+                for (nth, line) in
+                    (1..).zip(lines.lines().filter_map(|line| line.strip_prefix(&prefix)))
+                {
                     stream.extend(message(line, side == "agent", nth));
                 }
                 // The daemons differ in what comes first, and in what an agent sends only if that matters to it.
                 if stream.len() > 4 && (daemon == "c" || side == "store") {
-                    write("wire_decode", &format!("{daemon}-{side}-{}", title.replace([' ', '\'', ','], "-")), &stream);
+                    write(
+                        "wire_decode",
+                        &format!("{daemon}-{side}-{}", title.replace([' ', '\'', ','], "-")),
+                        &stream,
+                    );
                 }
             }
         }
@@ -70,7 +90,11 @@ fn wire() {
         b"\x01\x02\x03\x04\x02\0\0\0\x01\0\0\0\0\0\0\0\x01\x10\0\0x",
     );
     write("wire_decode", "directory-in-parts", b"\x10\x10\x10\x10\x16\0\0\0\x01\0\0\0\0\0\0\0\x07\0\0\x0042\0a\0b\0\x16\0\0\0\x02\0\0\0\0\0\0\0\x06\0\0\x0042\0c\0\0");
-    write("wire_decode", "permissions", b"\x01\x01\x01\x01\x0e\0\0\0\x01\0\0\0\0\0\0\0\x0b\0\0\0data\0n5\0r0\0");
+    write(
+        "wire_decode",
+        "permissions",
+        b"\x01\x01\x01\x01\x0e\0\0\0\x01\0\0\0\0\0\0\0\x0b\0\0\0data\0n5\0r0\0",
+    );
 }
 
 fn message(line: &str, is_request: bool, number: u32) -> Vec<u8> {
@@ -93,7 +117,9 @@ fn message(line: &str, is_request: bool, number: u32) -> Vec<u8> {
         _ => text.replace(' ', "\0") + "\0",
     };
     let number = if op == Op::WatchEvent { 0 } else { number };
-    Message::new(op, ReqId(number), TxId::NONE, payload.into_bytes()).encode().unwrap()
+    Message::new(op, ReqId(number), TxId::NONE, payload.into_bytes())
+        .encode()
+        .unwrap()
 }
 
 // network_render: the guests of the repository as text.
@@ -102,7 +128,8 @@ fn guests() {
     for guest in sorted(&root().join("tests/guests")) {
         let before = guest.join("before");
         let mut scene = Vec::new();
-        let data: serde_json::Value = serde_json::from_slice(&fs::read(guest.join("network.json")).unwrap()).unwrap();
+        let data: serde_json::Value =
+            serde_json::from_slice(&fs::read(guest.join("network.json")).unwrap()).unwrap();
         let section = |scene: &mut Vec<u8>, title: String, content: &[u8]| {
             scene.extend(format!("-- {title}\n").into_bytes());
             scene.extend(content);
@@ -114,56 +141,104 @@ fn guests() {
             section(&mut scene, "hostname".into(), hostname.as_bytes());
         }
         for (mac, value) in data["networking"].as_object().into_iter().flatten() {
-            let value = value.as_str().map_or_else(|| value.to_string(), String::from);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), String::from);
             section(&mut scene, format!("networking {mac}"), value.as_bytes());
         }
         for (number, mac) in data["vifs"].as_object().into_iter().flatten() {
-            section(&mut scene, format!("vif {number}"), mac.as_str().unwrap().as_bytes());
+            section(
+                &mut scene,
+                format!("vif {number}"),
+                mac.as_str().unwrap().as_bytes(),
+            );
         }
-        if guest.file_name().unwrap().as_bytes().starts_with(b"freebsd") {
+        if guest
+            .file_name()
+            .unwrap()
+            .as_bytes()
+            .starts_with(b"freebsd")
+        {
             section(&mut scene, "kernel FreeBSD".into(), b"old");
         }
         for interface in sorted(&before.join("sys/class/net")) {
             let name = interface.file_name().unwrap().to_str().unwrap().to_string();
-            section(&mut scene, format!("interface {name}"), describe(&interface).as_bytes());
+            section(
+                &mut scene,
+                format!("interface {name}"),
+                describe(&interface).as_bytes(),
+            );
         }
         let (mut pending, mut paths) = (vec![before.clone()], BTreeSet::new());
         while let Some(directory) = pending.pop() {
             for path in sorted(&directory) {
                 let is_directory = fs::symlink_metadata(&path).unwrap().is_dir();
-                if is_directory { pending.push(path) } else { _ = paths.insert(path) }
+                if is_directory {
+                    pending.push(path)
+                } else {
+                    _ = paths.insert(path)
+                }
             }
         }
         for path in paths {
             let name = path.strip_prefix(&before).unwrap().display().to_string();
-            let is_program = ["bin/", "sbin/", "usr/bin/", "usr/sbin/"].iter().any(|at| name.starts_with(at));
+            let is_program = ["bin/", "sbin/", "usr/bin/", "usr/sbin/"]
+                .iter()
+                .any(|at| name.starts_with(at));
             if name.starts_with("sys/") {
             } else if let Ok(target) = fs::read_link(&path) {
-                section(&mut scene, format!("link /{name}"), target.as_os_str().as_bytes());
+                section(
+                    &mut scene,
+                    format!("link /{name}"),
+                    target.as_os_str().as_bytes(),
+                );
             } else {
-                let content = if is_program { Vec::new() } else { fs::read(&path).unwrap() };
+                let content = if is_program {
+                    Vec::new()
+                } else {
+                    fs::read(&path).unwrap()
+                };
                 section(&mut scene, format!("file /{name}"), &content);
             }
         }
         if scene.len() <= GUEST_MAX {
-            write("network_render", guest.file_name().unwrap().to_str().unwrap(), &scene);
+            write(
+                "network_render",
+                guest.file_name().unwrap().to_str().unwrap(),
+                &scene,
+            );
         }
     }
-    let json = fs::read_to_string(root().join("tests/guests/debian-12-ifupdown/network.json")).unwrap();
+    let json =
+        fs::read_to_string(root().join("tests/guests/debian-12-ifupdown/network.json")).unwrap();
     let data: serde_json::Value = serde_json::from_str(&json).unwrap();
     let mut value = data["networking"]["BC764E207572"].clone();
     value["mac"] = "00:16:3E:00:00:01".into();
-    write("network_render", "small-guests-one-interface", value.to_string().as_bytes());
+    write(
+        "network_render",
+        "small-guests-one-interface",
+        value.to_string().as_bytes(),
+    );
     value["label"] = "x\nup reboot $(reboot) `reboot`; \"'\\".into();
     value["dns"] = serde_json::json!(["192.0.2.53\nup reboot"]);
-    write("network_render", "small-guests-hostile-texts", value.to_string().as_bytes());
+    write(
+        "network_render",
+        "small-guests-hostile-texts",
+        value.to_string().as_bytes(),
+    );
 }
 
 /// What a scene says of an interface.
 fn describe(interface: &Path) -> String {
-    let read = |name: &str| fs::read_to_string(interface.join(name)).ok().map(|text| text.trim().to_string());
+    let read = |name: &str| {
+        fs::read_to_string(interface.join(name))
+            .ok()
+            .map(|text| text.trim().to_string())
+    };
     let mut words = read("address").unwrap_or_default();
-    if let Some(number) = read("device/nodename").and_then(|node| Some(node.strip_prefix("device/vif/")?.to_string())) {
+    if let Some(number) =
+        read("device/nodename").and_then(|node| Some(node.strip_prefix("device/vif/")?.to_string()))
+    {
         words += &format!(" vif {number}");
     }
     if let Ok(master) = fs::read_link(interface.join("master")) {
@@ -176,7 +251,9 @@ fn describe(interface: &Path) -> String {
 }
 
 fn sorted(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
@@ -234,77 +311,269 @@ fn machine() -> Vec<(&'static str, u8, Vec<u8>)> {
     let seed = |parts: &[&[u8]]| parts.concat();
     vec![
         ("a-version", 0, seed(&[&start, &post(0), &work(8)])),
-        ("all-requests-before-the-start", 0, seed(&[&(0..16).flat_map(post).collect::<Vec<u8>>(), &start, &work(99)])),
+        (
+            "all-requests-before-the-start",
+            0,
+            seed(&[
+                &(0..16).flat_map(post).collect::<Vec<u8>>(),
+                &start,
+                &work(99),
+            ]),
+        ),
         ("a-network-reset", 0, seed(&[&start, &post(11), &work(40)])),
-        ("a-network-reset-at-the-start", 8, seed(&[&start, &work(40)])),
-        ("a-network-reset-that-fails", 0, seed(&[&start, &post(11), &work(16), &[FAIL, 0, 9, 4], b"disk", &work(40)])),
+        (
+            "a-network-reset-at-the-start",
+            8,
+            seed(&[&start, &work(40)]),
+        ),
+        (
+            "a-network-reset-that-fails",
+            0,
+            seed(&[
+                &start,
+                &post(11),
+                &work(16),
+                &[FAIL, 0, 9, 4],
+                b"disk",
+                &work(40),
+            ]),
+        ),
         ("a-hostname", 0, seed(&[&start, &post(10), &work(30)])),
-        ("a-file-while-another-waits", 0, seed(&[&start, &post(7), &post(8), &post(0), &work(40)])),
-        ("a-key-exchange-and-a-bad-password", 0, seed(&[&start, &post(3), &work(8), &post(5), &work(8)])),
-        ("a-request-taken-back", 0, seed(&[&start, &post(7), &post(8), &work(2), &[WITHDRAW, 1], &work(20)])),
+        (
+            "a-file-while-another-waits",
+            0,
+            seed(&[&start, &post(7), &post(8), &post(0), &work(40)]),
+        ),
+        (
+            "a-key-exchange-and-a-bad-password",
+            0,
+            seed(&[&start, &post(3), &work(8), &post(5), &work(8)]),
+        ),
+        (
+            "a-request-taken-back",
+            0,
+            seed(&[
+                &start,
+                &post(7),
+                &post(8),
+                &work(2),
+                &[WITHDRAW, 1],
+                &work(20),
+            ]),
+        ),
         (
             "an-end-of-the-connection-in-a-plan",
             0,
-            seed(&[&start, &post(8), &work(3), &[CLOSE, SECONDS, 1], &start, &work(20)]),
+            seed(&[
+                &start,
+                &post(8),
+                &work(3),
+                &[CLOSE, SECONDS, 1],
+                &start,
+                &work(20),
+            ]),
         ),
         (
             "a-quota",
             0,
-            seed(&[&start, &post(0), &[SERVE, DELIVER, REFUSE, 4, DELIVER], &work(9), &[SECONDS, 130], &work(9)]),
+            seed(&[
+                &start,
+                &post(0),
+                &[SERVE, DELIVER, REFUSE, 4, DELIVER],
+                &work(9),
+                &[SECONDS, 130],
+                &work(9),
+            ]),
         ),
-        ("a-lie", 0, seed(&[&start, &post(0), &[LIE, 0x40, 3], b"OK\0", &[DELIVER], &work(9)])),
+        (
+            "a-lie",
+            0,
+            seed(&[
+                &start,
+                &post(0),
+                &[LIE, 0x40, 3],
+                b"OK\0",
+                &[DELIVER],
+                &work(9),
+            ]),
+        ),
         (
             "any-bytes",
             0,
-            seed(&[&start, &[SEND, 16], &[0xff; 16], &[DELIVER_SOME, 3, DELIVER], &work(3), &[SECONDS, 1], &start]),
+            seed(&[
+                &start,
+                &[SEND, 16],
+                &[0xff; 16],
+                &[DELIVER_SOME, 3, DELIVER],
+                &work(3),
+                &[SECONDS, 1],
+                &start,
+            ]),
         ),
-        ("an-event-for-nothing", 0, seed(&[&start, &[FIRE, 4], b"none", &work(9), &[FIRE, 9], b"data/host", &work(9)])),
-        ("an-empty-request", 0, seed(&[&start, &post(15), &work(4), &[SECONDS, 11], &work(9)])),
-        ("any-request", 0, seed(&[&start, &[POST_ANY, 17], br#"{"name": "ready"}"#, &work(9)])),
+        (
+            "an-event-for-nothing",
+            0,
+            seed(&[
+                &start,
+                &[FIRE, 4],
+                b"none",
+                &work(9),
+                &[FIRE, 9],
+                b"data/host",
+                &work(9),
+            ]),
+        ),
+        (
+            "an-empty-request",
+            0,
+            seed(&[&start, &post(15), &work(4), &[SECONDS, 11], &work(9)]),
+        ),
+        (
+            "any-request",
+            0,
+            seed(&[&start, &[POST_ANY, 17], br#"{"name": "ready"}"#, &work(9)]),
+        ),
         (
             "outcomes-twice-and-unknown",
             0,
-            seed(&[&start, &post(3), &work(5), &[COMPLETE_AGAIN, 0, MISUSE, 0, MISUSE, 1], &work(5)]),
+            seed(&[
+                &start,
+                &post(3),
+                &work(5),
+                &[COMPLETE_AGAIN, 0, MISUSE, 0, MISUSE, 1],
+                &work(5),
+            ]),
         ),
-        ("an-effect-that-hangs", 0, seed(&[&start, &post(7), &[SERVE, DELIVER, SECONDS, 40, SECONDS, 40], &work(20)])),
+        (
+            "an-effect-that-hangs",
+            0,
+            seed(&[
+                &start,
+                &post(7),
+                &[SERVE, DELIVER, SECONDS, 40, SECONDS, 40],
+                &work(20),
+            ]),
+        ),
         (
             "time-that-goes-back",
             0,
-            seed(&[&start, &[GO_BACK, 0, 8], &post(0), &[SERVE, GO_BACK, 0, 16, SECONDS, 29], &work(9)]),
+            seed(&[
+                &start,
+                &[GO_BACK, 0, 8],
+                &post(0),
+                &[SERVE, GO_BACK, 0, 16, SECONDS, 29],
+                &work(9),
+            ]),
         ),
-        ("no-answer", 16, seed(&[&start, &post(0), &[SECONDS, 40, SECONDS, 1], &start, &work(9)])),
-        ("a-stop-in-a-plan", 0, seed(&[&start, &post(8), &work(3), &[TERMINATE, 0], &work(20)])),
-        ("a-stop-without-a-connection", 0, seed(&[&[CLOSE, MILLISECONDS, 200, 0, TERMINATE, 0]])),
+        (
+            "no-answer",
+            16,
+            seed(&[
+                &start,
+                &post(0),
+                &[SECONDS, 40, SECONDS, 1],
+                &start,
+                &work(9),
+            ]),
+        ),
+        (
+            "a-stop-in-a-plan",
+            0,
+            seed(&[&start, &post(8), &work(3), &[TERMINATE, 0], &work(20)]),
+        ),
+        (
+            "a-stop-without-a-connection",
+            0,
+            seed(&[&[CLOSE, MILLISECONDS, 200, 0, TERMINATE, 0]]),
+        ),
     ]
 }
 
 // decrypt: switches, other exchanges, digest, a public key, noise, the password.
 
 const DECRYPT: [(&str, u8, u8, u8, &str, &str, &str); 10] = [
-    ("md5", 0, 0, 0, "77807892074740603229543760744278", "hWP5OP7ypes7fweTnznY6A==", "Tr0ub4dor&3"),
-    ("sha1", 0, 0, 1, "2", "Lt8vpgimVwLg9lpiM4hQOw==", "Tr0ub4dor&3"),
-    ("sha256", 0, 0, 2, "162259276829213363391578010288125", "alzJvStQjAAr/DE/lzHMCw==", "Tr0ub4dor&3"),
+    (
+        "md5",
+        0,
+        0,
+        0,
+        "77807892074740603229543760744278",
+        "hWP5OP7ypes7fweTnznY6A==",
+        "Tr0ub4dor&3",
+    ),
+    (
+        "sha1",
+        0,
+        0,
+        1,
+        "2",
+        "Lt8vpgimVwLg9lpiM4hQOw==",
+        "Tr0ub4dor&3",
+    ),
+    (
+        "sha256",
+        0,
+        0,
+        2,
+        "162259276829213363391578010288125",
+        "alzJvStQjAAr/DE/lzHMCw==",
+        "Tr0ub4dor&3",
+    ),
     ("among-others", 1, 6, 2, "1", "", "p\u{e4}ssword \u{1f511}"),
-    ("pushed-out-by-others", 0, 9, 0, "162259276829213363391578010288126", "====", "secret"),
+    (
+        "pushed-out-by-others",
+        0,
+        9,
+        0,
+        "162259276829213363391578010288126",
+        "====",
+        "secret",
+    ),
     ("not-terminated", 2, 0, 2, " 12 ", "YWJj\n", "no newline"),
     ("empty", 0, 0, 0, "", "", ""),
     ("padding-only", 2, 0, 1, "0x10", "%", ""),
     ("a-line-break-inside", 0, 0, 0, "-5", "YWJj", "root\ntoor"),
-    ("a-tab-and-a-whole-block", 0, 1, 0, "000000000000000000000000000000000000005", "a", "0123456789\tabcd"),
+    (
+        "a-tab-and-a-whole-block",
+        0,
+        1,
+        0,
+        "000000000000000000000000000000000000005",
+        "a",
+        "0123456789\tabcd",
+    ),
 ];
 
 const REQUEST: [(&str, &str); 17] = [
     ("version", r#"{"name": "version", "value": "agent"}"#),
     ("features-in-another-case", r#"{"name": "FEATURES"}"#),
-    ("unknown-command", "{\"name\": \"no\n\\\"such\\\" caf\u{e9}\", \"value\": [1, null]}"),
+    (
+        "unknown-command",
+        "{\"name\": \"no\n\\\"such\\\" caf\u{e9}\", \"value\": [1, null]}",
+    ),
     ("broken-json", "{\"name\": \"version\", \"value\": "),
     ("deep-json", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["),
-    ("number-for-a-key", r#"{"name": "keyinit", "value": 118651915984640172265778366366426}"#),
+    (
+        "number-for-a-key",
+        r#"{"name": "keyinit", "value": 118651915984640172265778366366426}"#,
+    ),
     ("degenerate-key", r#"{"name": "keyinit", "value": "1"}"#),
-    ("password-without-exchange", r#"{"name": "password", "value": "hWP5OP7ypes7fweTnznY6A=="}"#),
-    ("file", r#"{"name": "injectfile", "value": "L2V0Yy9tb3RkLGhlbGxv"}"#),
-    ("file-in-two-texts", r#"{"name": "file_inject", "value": {"b64_path": "L2E=", "b64_file": "Yg=="}}"#),
-    ("file-with-a-bad-path", r#"{"name": "injectfile", "value": "Li4vZXRjL21vdGQsaGVsbG8="}"#),
+    (
+        "password-without-exchange",
+        r#"{"name": "password", "value": "hWP5OP7ypes7fweTnznY6A=="}"#,
+    ),
+    (
+        "file",
+        r#"{"name": "injectfile", "value": "L2V0Yy9tb3RkLGhlbGxv"}"#,
+    ),
+    (
+        "file-in-two-texts",
+        r#"{"name": "file_inject", "value": {"b64_path": "L2E=", "b64_file": "Yg=="}}"#,
+    ),
+    (
+        "file-with-a-bad-path",
+        r#"{"name": "injectfile", "value": "Li4vZXRjL21vdGQsaGVsbG8="}"#,
+    ),
     ("hostname", r#"{"name": "sethostname", "value": "web-02"}"#),
     (
         "network",
@@ -312,8 +581,20 @@ const REQUEST: [(&str, &str); 17] = [
          \"ips\": [{\"ip\": \"203.0.113.10\", \"netmask\": \"24\"}], \"gateway\": \"203.0.113.1\"}\n-- vif 0\n00:16:3e:00:00:01\n\
          -- request\n{\"name\": \"resetnetwork\", \"value\": \"\"}\n-- request\n{\"name\": \"resetnetwork\"}\n",
     ),
-    ("network-without-data", r#"{"name": "resetnetwork", "value": ""}"#),
-    ("secret-file", "-- injectfile /root/.ssh/authorized_keys\nssh-ed25519 AAAA\n-- file_inject /etc/a,b\nx\n"),
-    ("secret-file-that-fails", "-- fail\nno space \"left\"\n on device\\\n-- injectfile /etc/motd\nhello\n"),
-    ("secret-passwords", "-- password\nTr0ub4dor&3\n-- password 1\nsecond\n-- fail\nbusy\n-- password 22\n\u{e4}\n"),
+    (
+        "network-without-data",
+        r#"{"name": "resetnetwork", "value": ""}"#,
+    ),
+    (
+        "secret-file",
+        "-- injectfile /root/.ssh/authorized_keys\nssh-ed25519 AAAA\n-- file_inject /etc/a,b\nx\n",
+    ),
+    (
+        "secret-file-that-fails",
+        "-- fail\nno space \"left\"\n on device\\\n-- injectfile /etc/motd\nhello\n",
+    ),
+    (
+        "secret-passwords",
+        "-- password\nTr0ub4dor&3\n-- password 1\nsecond\n-- fail\nbusy\n-- password 22\n\u{e4}\n",
+    ),
 ];

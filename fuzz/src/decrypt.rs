@@ -27,7 +27,12 @@ pub fn decrypt(input: &[u8]) {
     let password = input.rest();
 
     check_public_key(&String::from_utf8_lossy(public_key));
-    let (Some(host), Some(guest)) = (host::private_key(host_entropy), host::private_key(guest_entropy)) else { return };
+    let (Some(host), Some(guest)) = (
+        host::private_key(host_entropy),
+        host::private_key(guest_entropy),
+    ) else {
+        return;
+    };
     let (host_public, guest_public) = (parsed(host.public_key()), parsed(guest.public_key()));
     let agreed = guest.agree(&host_public);
     let secret = host::agree(host, &guest_public);
@@ -64,12 +69,19 @@ pub fn decrypt(input: &[u8]) {
             let is_right = expected.is_some_and(|expected| is_open && found.expose() == expected);
             let others = DIGESTS.iter().filter(|other| **other != digest);
             let mut padded = others.map(|other| host::last_byte(&ciphertext, &secret, *other));
-            let may_be_wrong = before > 1 || padded.any(|last| last.is_some_and(|last| (1..=16).contains(&last)));
-            assert!(is_right || may_be_wrong, "another password than the one that was sent");
+            let may_be_wrong =
+                before > 1 || padded.any(|last| last.is_some_and(|last| (1..=16).contains(&last)));
+            assert!(
+                is_right || may_be_wrong,
+                "another password than the one that was sent"
+            );
             check_password(found);
         }
         (Ok(found), Some(expected)) => {
-            assert!(found.expose() == expected, "another password than the one that was sent")
+            assert!(
+                found.expose() == expected,
+                "another password than the one that was sent"
+            )
         }
         (Ok(_), None) => unreachable!("the first arm"),
         (Err(error), expected) => {
@@ -79,7 +91,11 @@ pub fn decrypt(input: &[u8]) {
     }
     assert_eq!(exchanges.len(), before - usize::from(result.is_ok()));
     if result.is_ok() && before == 1 {
-        assert_eq!(exchanges.decrypt(&text), Err(PasswordError::NoExchange), "a secret was used twice");
+        assert_eq!(
+            exchanges.decrypt(&text),
+            Err(PasswordError::NoExchange),
+            "a secret was used twice"
+        );
     }
     exchanges.clear();
     assert_eq!(exchanges.next_expiry(), None);
@@ -89,15 +105,22 @@ pub fn decrypt(input: &[u8]) {
 fn acceptable(plaintext: &[u8]) -> Option<&[u8]> {
     let line = plaintext.strip_suffix(b"\n").unwrap_or(plaintext);
     let text = std::str::from_utf8(line).ok()?;
-    text.chars().all(|c| c == '\t' || !c.is_control()).then_some(line)
+    text.chars()
+        .all(|c| c == '\t' || !c.is_control())
+        .then_some(line)
 }
 
 fn check_public_key(text: &str) {
     const LAST: u128 = (1 << 107) - 3;
 
     let number = text.trim();
-    let number = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.trim_start_matches('0').parse().ok());
-    let is_valid = number.flatten().is_some_and(|number: u128| (2..=LAST).contains(&number));
+    let number = number
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| number.trim_start_matches('0').parse().ok());
+    let is_valid = number
+        .flatten()
+        .is_some_and(|number: u128| (2..=LAST).contains(&number));
     match PublicKey::try_from(text) {
         Ok(key) => {
             assert!(is_valid, "accepted {text:?}");
@@ -110,13 +133,19 @@ fn check_public_key(text: &str) {
 
 /// Bytes that nobody encrypted, as text and in base64.
 fn check_noise(exchanges: &mut Exchanges, noise: &[u8]) {
-    for text in [String::from_utf8_lossy(noise).into_owned(), host::base64(noise)] {
+    for text in [
+        String::from_utf8_lossy(noise).into_owned(),
+        host::base64(noise),
+    ] {
         let before = exchanges.len();
         match exchanges.decrypt(&text) {
             // So rare that it cannot be told from a password.
             Ok(password) => check_password(&password),
             Err(error) => {
-                assert!(matches!(error, PasswordError::Encoding | PasswordError::Invalid), "{error}");
+                assert!(
+                    matches!(error, PasswordError::Encoding | PasswordError::Invalid),
+                    "{error}"
+                );
                 assert_eq!(exchanges.len(), before);
             }
         }
@@ -125,26 +154,46 @@ fn check_noise(exchanges: &mut Exchanges, noise: &[u8]) {
 
 fn check_password(password: &Secret) {
     let text = std::str::from_utf8(password.expose()).expect("a password is text");
-    assert!(!text.contains(['\n', '\r', '\0']), "a password that no program can be given");
+    assert!(
+        !text.contains(['\n', '\r', '\0']),
+        "a password that no program can be given"
+    );
 }
 
 /// What is printed holds nothing of the exchanges but how many there are and when they end.
 fn check_printed(printed: &str) {
     let known = |word: &str| {
         let word = word.trim_start_matches('@');
-        ["Ok", "Err", "Invalid", "Encoding", "NoExchange", "redacted", "Exchanges", "Exchange", "deadline", "secret"]
-            .contains(&word)
-            || word.strip_suffix('s').is_some_and(|seconds| seconds.parse::<f64>().is_ok())
+        [
+            "Ok",
+            "Err",
+            "Invalid",
+            "Encoding",
+            "NoExchange",
+            "redacted",
+            "Exchanges",
+            "Exchange",
+            "deadline",
+            "secret",
+        ]
+        .contains(&word)
+            || word
+                .strip_suffix('s')
+                .is_some_and(|seconds| seconds.parse::<f64>().is_ok())
             || word == "SharedSecret"
             || word.is_empty()
     };
-    let unknown = printed.split(|c: char| " ()[]{},:\"".contains(c)).find(|word| !known(word));
+    let unknown = printed
+        .split(|c: char| " ()[]{},:\"".contains(c))
+        .find(|word| !known(word));
     assert!(unknown.is_none(), "a secret, or {unknown:?}, is printed");
 }
 
 fn other(nth: usize, public: &PublicKey) -> nova_agent_core::crypto::compat::SharedSecret {
     let entropy = vec![u8::try_from(nth).unwrap() + 100; 16];
-    PrivateKey::from_entropy(Secret::new(entropy)).unwrap().agree(public)
+    PrivateKey::from_entropy(Secret::new(entropy))
+        .unwrap()
+        .agree(public)
 }
 
 fn parsed(key: &PublicKey) -> PublicKey {

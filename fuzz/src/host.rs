@@ -50,7 +50,10 @@ fn derive(secret: &[u8], digest: Digest) -> ([u8; BLOCK_LEN], [u8; BLOCK_LEN]) {
         last = hash(&[last.as_slice(), secret].concat());
         material.extend(&last);
     }
-    (material[..BLOCK_LEN].try_into().unwrap(), material[BLOCK_LEN..2 * BLOCK_LEN].try_into().unwrap())
+    (
+        material[..BLOCK_LEN].try_into().unwrap(),
+        material[BLOCK_LEN..2 * BLOCK_LEN].try_into().unwrap(),
+    )
 }
 
 /// The ciphertext of bytes that get the padding of PKCS #7.
@@ -80,7 +83,10 @@ pub(crate) fn last_byte(ciphertext: &[u8], secret: &[u8], digest: Digest) -> Opt
 /// Base64 in lines, as the `openssl` program writes it.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
-    let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned() + "\n");
+    let lines = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line).into_owned() + "\n");
     lines.collect()
 }
 
@@ -91,12 +97,23 @@ const VALUE_MAX: usize = 2015;
 pub(crate) fn check_response(value: &[u8]) {
     let printed = String::from_utf8_lossy(value);
     assert!(value.len() <= VALUE_MAX, "{} bytes: {printed}", value.len());
-    assert!(value.iter().all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\\'), "{printed}");
+    assert!(
+        value
+            .iter()
+            .all(|byte| matches!(byte, b' '..=b'~') && *byte != b'\\'),
+        "{printed}"
+    );
     let parsed: serde_json::Value = serde_json::from_slice(value).expect("JSON");
     let fields = parsed.as_object().expect("an object");
     let code = fields["returncode"].as_str().expect("a string");
     assert!(["0", "1", "404", "500", "D0"].contains(&code), "{printed}");
     let message = fields["message"].as_str().expect("a string");
-    assert!(!message.contains('"') && message.len() <= nova_agent_core::agent::MESSAGE_MAX, "{printed}");
-    assert!(fields.len() == 2 && (code != "D0" || message.bytes().all(|byte| byte.is_ascii_digit())), "{printed}");
+    assert!(
+        !message.contains('"') && message.len() <= nova_agent_core::agent::MESSAGE_MAX,
+        "{printed}"
+    );
+    assert!(
+        fields.len() == 2 && (code != "D0" || message.bytes().all(|byte| byte.is_ascii_digit())),
+        "{printed}"
+    );
 }

@@ -35,7 +35,11 @@ fn config(switches: u8) -> Config {
         inject_files: switches & 1 == 0,
         allow_empty_password: switches & 2 != 0,
         // The safety net is what finds a request again that the store refused to read.
-        rescan: Some(Duration::from_secs(if switches & 4 == 0 { 300 } else { 20 })),
+        rescan: Some(Duration::from_secs(if switches & 4 == 0 {
+            300
+        } else {
+            20
+        })),
         reset_network_at_start: switches & 8 != 0,
         alive: (switches & 16 != 0).then_some(Duration::from_secs(15)),
     }
@@ -72,7 +76,9 @@ fn act(choice: u8, input: &mut Bytes<'_>, world: &mut World) {
 }
 
 /// What stores say when they refuse.
-const ERRORS: [&str; 8] = ["ENOSPC", "EACCES", "E2BIG", "EIO", "EQUOTA", "ENOSYS", "ENOMEM", "EHUH"];
+const ERRORS: [&str; 8] = [
+    "ENOSPC", "EACCES", "E2BIG", "EIO", "EQUOTA", "ENOSYS", "ENOMEM", "EHUH",
+];
 
 /// What hosts ask for, and some things that they should not.
 const REQUESTS: [&str; 16] = [

@@ -23,7 +23,12 @@ pub fn network_render(input: &[u8]) {
         render(guest, &data);
         return;
     }
-    for guest in [systems::debian(), systems::centos(), systems::suse(), systems::arch()] {
+    for guest in [
+        systems::debian(),
+        systems::centos(),
+        systems::suse(),
+        systems::arch(),
+    ] {
         if let Some(configuration) = render(guest.clone(), &data) {
             check_lines(&guest, &configuration);
         }
@@ -40,7 +45,8 @@ fn host(sections: &[Section<'_>]) -> HostData {
     let mut data = scene::host(sections);
     let loose = sections[0].content;
     if !loose.is_empty() {
-        data.networking.push(("00163e000001".into(), loose.to_vec()));
+        data.networking
+            .push(("00163e000001".into(), loose.to_vec()));
     }
     data
 }
@@ -48,12 +54,21 @@ fn host(sections: &[Section<'_>]) -> HostData {
 /// What is to be done, if the data leads to anything.
 fn render(mut guest: Guest, data: &HostData) -> Option<Configuration> {
     let first = guest.prepare(data);
-    assert!(first == guest.prepare(data), "the same twice gives something else");
+    assert!(
+        first == guest.prepare(data),
+        "the same twice gives something else"
+    );
     let mut reversed = data.clone();
     reversed.networking.reverse();
     reversed.vifs.reverse();
-    assert_same(&first, &guest.prepare(&reversed), "the order of the data means something");
-    let Prepared::Ready(configuration) = first else { return None };
+    assert_same(
+        &first,
+        &guest.prepare(&reversed),
+        "the order of the data means something",
+    );
+    let Prepared::Ready(configuration) = first else {
+        return None;
+    };
     check_texts(&configuration);
     check_characters(&guest, data, &configuration);
     check_labels(&guest, data, &configuration);
@@ -79,9 +94,18 @@ fn render(mut guest: Guest, data: &HostData) -> Option<Configuration> {
 fn assert_same(first: &Prepared, second: &Prepared, why: &str) {
     match (first, second) {
         (Prepared::Ready(first), Prepared::Ready(second)) => {
-            let files = |plan: &Plan| plan.changes().filter_map(change_of_file).collect::<Vec<_>>();
+            let files = |plan: &Plan| {
+                plan.changes()
+                    .filter_map(change_of_file)
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(files(&first.plan), files(&second.plan), "{why}");
-            assert!(first.plan == second.plan, "{why}: {:#?} and {:#?}", first.plan, second.plan);
+            assert!(
+                first.plan == second.plan,
+                "{why}: {:#?} and {:#?}",
+                first.plan,
+                second.plan
+            );
         }
         _ => assert!(
             core::mem::discriminant(first) == core::mem::discriminant(second),
@@ -93,9 +117,11 @@ fn assert_same(first: &Prepared, second: &Prepared, why: &str) {
 /// A change of a file with its content.
 fn change_of_file(step: &Step) -> Option<String> {
     match step {
-        Step::WriteFile(write) => {
-            Some(format!("write {}:\n{}", write.path, String::from_utf8_lossy(write.content.expose())))
-        }
+        Step::WriteFile(write) => Some(format!(
+            "write {}:\n{}",
+            write.path,
+            String::from_utf8_lossy(write.content.expose())
+        )),
         Step::RemoveFile { .. } | Step::Symlink { .. } => Some(step.to_string()),
         Step::MakeDirectory { .. }
         | Step::RemoveDirectory { .. }
@@ -121,19 +147,35 @@ fn check_characters(guest: &Guest, data: &HostData, configuration: &Configuratio
             File::Regular(content) => content.iter().any(|byte| char::from(*byte) == c),
             File::Symlink(target) => target.contains(c),
         };
-        guest.files.values().any(holds) || guest.interfaces.iter().any(|interface| interface.name.contains(c))
+        guest.files.values().any(holds)
+            || guest
+                .interfaces
+                .iter()
+                .any(|interface| interface.name.contains(c))
     };
     for step in configuration.plan.changes() {
-        let Step::WriteFile(write) = step else { continue };
+        let Step::WriteFile(write) = step else {
+            continue;
+        };
         let old = match guest.files.get(&write.path) {
             Some(File::Regular(old)) => old.as_slice(),
             _ => &[],
         };
         let old: BTreeSet<&[u8]> = old.split(|byte| *byte == b'\n').collect();
-        for line in write.content.expose().split(|byte| *byte == b'\n').filter(|line| !old.contains(line)) {
+        for line in write
+            .content
+            .expose()
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !old.contains(line))
+        {
             for c in line.iter().copied().map(char::from) {
-                let is_harmless = c.is_ascii_alphanumeric() || "\t _.:/%=-@\"'()[]{}#,+!*~;$&|".contains(c);
-                assert!(is_harmless || of_guest(c), "{c:?} of {data:?} is in {}", String::from_utf8_lossy(line));
+                let is_harmless =
+                    c.is_ascii_alphanumeric() || "\t _.:/%=-@\"'()[]{}#,+!*~;$&|".contains(c);
+                assert!(
+                    is_harmless || of_guest(c),
+                    "{c:?} of {data:?} is in {}",
+                    String::from_utf8_lossy(line)
+                );
             }
         }
     }
@@ -143,8 +185,12 @@ fn check_characters(guest: &Guest, data: &HostData, configuration: &Configuratio
 fn check_labels(guest: &Guest, data: &HostData, configuration: &Configuration) {
     let mut renamed = data.clone();
     for (_, value) in &mut renamed.networking {
-        let Ok(Value::Object(mut fields)) = serde_json::from_slice(value) else { continue };
-        let Some(Value::String(label)) = fields.get_mut("label") else { continue };
+        let Ok(Value::Object(mut fields)) = serde_json::from_slice(value) else {
+            continue;
+        };
+        let Some(Value::String(label)) = fields.get_mut("label") else {
+            continue;
+        };
         // This one names the interface whose gateway counts.
         if !label.trim().eq_ignore_ascii_case("public") && !label.trim().is_empty() {
             *label = "X".into();
@@ -154,8 +200,13 @@ fn check_labels(guest: &Guest, data: &HostData, configuration: &Configuration) {
     if renamed == *data {
         return;
     }
-    let Prepared::Ready(other) = guest.prepare(&renamed) else { panic!("the name of a network decides") };
-    let (one, other) = (without_comments(&configuration.plan, guest), without_comments(&other.plan, guest));
+    let Prepared::Ready(other) = guest.prepare(&renamed) else {
+        panic!("the name of a network decides")
+    };
+    let (one, other) = (
+        without_comments(&configuration.plan, guest),
+        without_comments(&other.plan, guest),
+    );
     assert_eq!(one, other, "a name is no comment");
 }
 
@@ -165,7 +216,9 @@ fn without_comments(plan: &Plan, guest: &Guest) -> Vec<String> {
     support::apply(plan, &mut files);
     let text = |(path, file): (&GuestPath, &File)| {
         let text = file.to_string();
-        let lines = text.split('\n').filter(|line| !line.trim_start().starts_with('#'));
+        let lines = text
+            .split('\n')
+            .filter(|line| !line.trim_start().starts_with('#'));
         format!("{path}:\n{}", lines.collect::<Vec<_>>().join("\n"))
     };
     files.iter().map(text).collect()
@@ -179,14 +232,19 @@ fn make(plan: &Plan, guest: &mut Guest) {
             Action::Step(Step::SetHostname(name)) => guest.hostname.clone_from(name),
             Action::Await(condition) => {
                 for expected in &condition.expectation.interfaces {
-                    let shown = guest.interfaces.iter_mut().filter(|interface| interface.name == expected.name);
+                    let shown = guest
+                        .interfaces
+                        .iter_mut()
+                        .filter(|interface| interface.name == expected.name);
                     shown.for_each(|interface| interface.addresses.clone_from(&expected.addresses));
-                    guest.routes.extend(expected.routes.iter().map(|(destination, prefix_len, gateway)| RouteState {
-                        interface: expected.name.clone(),
-                        destination: *destination,
-                        prefix_len: *prefix_len,
-                        gateway: *gateway,
-                    }));
+                    guest.routes.extend(expected.routes.iter().map(
+                        |(destination, prefix_len, gateway)| RouteState {
+                            interface: expected.name.clone(),
+                            destination: *destination,
+                            prefix_len: *prefix_len,
+                            gateway: *gateway,
+                        },
+                    ));
                 }
             }
             Action::Nothing | Action::Step(_) => {}

@@ -27,9 +27,15 @@ const REQUESTS_MAX: usize = 16;
 pub fn request(input: &[u8]) {
     let sections = scene::sections(input);
     let nodes = nodes(&sections);
-    let nodes: Vec<(&str, &[u8])> = nodes.iter().map(|(path, value)| (path.as_str(), value.as_slice())).collect();
+    let nodes: Vec<(&str, &[u8])> = nodes
+        .iter()
+        .map(|(path, value)| (path.as_str(), value.as_slice()))
+        .collect();
     let guest = scene::guest(&sections).unwrap_or_else(systems::debian);
-    let config = Config { allow_empty_password: true, ..Config::default() };
+    let config = Config {
+        allow_empty_password: true,
+        ..Config::default()
+    };
     let mut world = World::new(config, guest, &nodes);
     world.hide(SECRET);
     // What the host says aloud is no secret.
@@ -37,7 +43,9 @@ pub fn request(input: &[u8]) {
         return;
     }
     world.settle();
-    let requests = sections.iter().filter(|section| !section.kind.is_empty() || !section.content.is_empty());
+    let requests = sections
+        .iter()
+        .filter(|section| !section.kind.is_empty() || !section.content.is_empty());
     for section in requests.take(REQUESTS_MAX) {
         match section.kind {
             "" | "request" => drop(ask(&mut world, section.content)),
@@ -53,13 +61,26 @@ pub fn request(input: &[u8]) {
 /// What the host has put into the store.
 fn nodes(sections: &[Section<'_>]) -> Vec<(String, Vec<u8>)> {
     let data = scene::host(sections);
-    let hostname = data.hostname.map(|hostname| ("vm-data/hostname".to_string(), hostname));
-    let networking = data.networking.into_iter().map(|(name, value)| (format!("vm-data/networking/{name}"), value));
-    let vifs = data.vifs.into_iter().map(|(number, mac)| (format!("device/vif/{number}/mac"), mac.into_bytes()));
+    let hostname = data
+        .hostname
+        .map(|hostname| ("vm-data/hostname".to_string(), hostname));
+    let networking = data
+        .networking
+        .into_iter()
+        .map(|(name, value)| (format!("vm-data/networking/{name}"), value));
+    let vifs = data
+        .vifs
+        .into_iter()
+        .map(|(number, mac)| (format!("device/vif/{number}/mac"), mac.into_bytes()));
     let fits = |value: &[u8]| value.len() <= nova_agent_core::wire::PAYLOAD_MAX;
     // No node has another name.
     let is_node = |path: &str| nova_agent_core::wire::StorePath::try_from(path).is_ok();
-    hostname.into_iter().chain(networking).chain(vifs).filter(|(path, value)| is_node(path) && fits(value)).collect()
+    hostname
+        .into_iter()
+        .chain(networking)
+        .chain(vifs)
+        .filter(|(path, value)| is_node(path) && fits(value))
+        .collect()
 }
 
 /// The answer to a request: its code and message.
@@ -74,7 +95,8 @@ fn ask(world: &mut World, content: &[u8]) -> Option<(String, String)> {
         return None;
     }
     let response = world.response(&id).expect("an answer");
-    let response: serde_json::Value = serde_json::from_slice(response).expect("checked when it was written");
+    let response: serde_json::Value =
+        serde_json::from_slice(response).expect("checked when it was written");
     let field = |name: &str| response[name].as_str().unwrap_or_default().to_string();
     Some((field("returncode"), field("message")))
 }
@@ -96,7 +118,9 @@ fn inject(world: &mut World, section: &Section<'_>, input: &[u8]) {
     let request = serde_json::json!({ "name": section.kind, "value": value }).to_string();
     world.take_changes();
     let fails = world.is_about_to_fail();
-    let Some((code, message)) = ask(world, request.as_bytes()) else { return };
+    let Some((code, message)) = ask(world, request.as_bytes()) else {
+        return;
+    };
     if fails {
         return;
     }
@@ -104,7 +128,10 @@ fn inject(world: &mut World, section: &Section<'_>, input: &[u8]) {
     match GuestPath::try_from(section.name) {
         Ok(path) if is_named && path != GuestPath::ROOT => {
             let expected = Change::File(path, content);
-            assert!(world.take_changes().contains(&expected), "the file was not written: {code} {message}");
+            assert!(
+                world.take_changes().contains(&expected),
+                "the file was not written: {code} {message}"
+            );
         }
         _ if is_named => assert_eq!(code, "500", "{message}"),
         _ => {}
@@ -123,17 +150,26 @@ fn set_password(world: &mut World, section: &Section<'_>) {
     let digest = DIGESTS[section.name.len() % DIGESTS.len()];
     let key = host::private_key(b"a host's private key").expect("enough bytes");
     let request = format!(r#"{{"name": "keyinit", "value": "{}"}}"#, key.public_key());
-    let Some((code, message)) = ask(world, request.as_bytes()) else { return };
+    let Some((code, message)) = ask(world, request.as_bytes()) else {
+        return;
+    };
     if code != "D0" {
         return;
     }
-    let secret = host::agree(key, &PublicKey::try_from(message.as_str()).expect("a public key"));
+    let secret = host::agree(
+        key,
+        &PublicKey::try_from(message.as_str()).expect("a public key"),
+    );
     let password = [SECRET, section.content.trim_ascii_end()].concat();
     let ciphertext = host::encrypt(&[password.as_slice(), b"\n"].concat(), &secret, digest);
-    let request = serde_json::json!({ "name": "password", "value": host::base64(&ciphertext) }).to_string();
+    let request =
+        serde_json::json!({ "name": "password", "value": host::base64(&ciphertext) }).to_string();
     world.take_changes();
-    let Some((code, message)) = ask(world, request.as_bytes()) else { return };
-    let is_text = std::str::from_utf8(&password).is_ok_and(|text| !text.chars().any(|c| c.is_control() && c != '\t'));
+    let Some((code, message)) = ask(world, request.as_bytes()) else {
+        return;
+    };
+    let is_text = std::str::from_utf8(&password)
+        .is_ok_and(|text| !text.chars().any(|c| c.is_control() && c != '\t'));
     let was_set = world.take_changes().contains(&Change::Password(password));
     assert_eq!(was_set, is_text, "{code} {message}");
 }

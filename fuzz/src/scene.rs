@@ -32,7 +32,14 @@ use self::support::{File, Guest};
 const INTERFACES_MAX: usize = 20;
 
 /// Where programs are.
-const PROGRAMS: [&str; 6] = ["/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"];
+const PROGRAMS: [&str; 6] = [
+    "/usr/local/sbin/",
+    "/usr/local/bin/",
+    "/usr/sbin/",
+    "/usr/bin/",
+    "/sbin/",
+    "/bin/",
+];
 
 /// A part of an input.
 pub(crate) struct Section<'a> {
@@ -51,15 +58,28 @@ impl Section<'_> {
 
 /// The sections of an input. What stands in front of the first is one of its own, of no kind.
 pub(crate) fn sections(input: &[u8]) -> Vec<Section<'_>> {
-    let mut sections = vec![Section { kind: "", name: "", content: &[] }];
+    let mut sections = vec![Section {
+        kind: "",
+        name: "",
+        content: &[],
+    }];
     let mut start = 0;
     let mut at = 0;
     for line in input.split_inclusive(|byte| *byte == b'\n') {
-        let title = line.strip_prefix(b"-- ").and_then(|title| std::str::from_utf8(title).ok());
+        let title = line
+            .strip_prefix(b"-- ")
+            .and_then(|title| std::str::from_utf8(title).ok());
         if let Some(title) = title {
             close(&mut sections, &input[start..at]);
-            let (kind, name) = title.trim_end().split_once(' ').unwrap_or((title.trim_end(), ""));
-            sections.push(Section { kind, name, content: &[] });
+            let (kind, name) = title
+                .trim_end()
+                .split_once(' ')
+                .unwrap_or((title.trim_end(), ""));
+            sections.push(Section {
+                kind,
+                name,
+                content: &[],
+            });
             start = at + line.len();
         }
         at += line.len();
@@ -82,8 +102,15 @@ pub(crate) fn host(sections: &[Section<'_>]) -> HostData {
     for section in sections {
         match section.kind {
             "hostname" => data.hostname = Some(section.content.trim_ascii_end().to_vec()),
-            "networking" => drop(networking.insert(section.name.to_string(), section.content.to_vec())),
-            "vif" => drop(section.name.parse().map(|number: u32| vifs.insert(number, section.text()))),
+            "networking" => {
+                drop(networking.insert(section.name.to_string(), section.content.to_vec()))
+            }
+            "vif" => drop(
+                section
+                    .name
+                    .parse()
+                    .map(|number: u32| vifs.insert(number, section.text())),
+            ),
             _ => {}
         }
     }
@@ -101,10 +128,15 @@ pub(crate) fn guest(sections: &[Section<'_>]) -> Option<Guest> {
         match section.kind {
             "kernel" => (kernel, hostname) = (section.name.into(), section.text()),
             "file" | "link" => {
-                let Ok(path) = GuestPath::try_from(section.name) else { continue };
+                let Ok(path) = GuestPath::try_from(section.name) else {
+                    continue;
+                };
                 let is_file = section.kind == "file";
-                let file =
-                    if is_file { File::Regular(section.content.to_vec()) } else { File::Symlink(section.text()) };
+                let file = if is_file {
+                    File::Regular(section.content.to_vec())
+                } else {
+                    File::Symlink(section.text())
+                };
                 files.insert(path, file);
             }
             "interface" if interfaces.len() < INTERFACES_MAX => {
@@ -123,19 +155,35 @@ pub(crate) fn guest(sections: &[Section<'_>]) -> Option<Guest> {
     }
     let mut programs = BTreeMap::new();
     for path in files.keys() {
-        let is_program = |directory: &str| path.as_str().strip_prefix(directory) == Some(path.name());
+        let is_program =
+            |directory: &str| path.as_str().strip_prefix(directory) == Some(path.name());
         if PROGRAMS.iter().any(|directory| is_program(directory)) {
-            programs.entry(path.name().to_string()).or_insert_with(|| path.clone());
+            programs
+                .entry(path.name().to_string())
+                .or_insert_with(|| path.clone());
         }
     }
     let interfaces = interfaces.into_values().collect();
-    (!files.is_empty()).then_some(Guest { files, hostname, interfaces, kernel, routes: Vec::new(), programs })
+    (!files.is_empty()).then_some(Guest {
+        files,
+        hostname,
+        interfaces,
+        kernel,
+        routes: Vec::new(),
+        programs,
+    })
 }
 
 /// A MAC address, then words: `vif N`, `master NAME`, `virtual`, `down`.
 fn interface(name: &str, text: &str) -> InterfaceState {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let behind = |key| words.iter().skip_while(|word| **word != key).nth(1).copied();
+    let behind = |key| {
+        words
+            .iter()
+            .skip_while(|word| **word != key)
+            .nth(1)
+            .copied()
+    };
     InterfaceState {
         name: name.into(),
         mac: words.first().and_then(|mac| MacAddr::try_from(*mac).ok()),

@@ -20,7 +20,15 @@ pub fn wire_decode(input: &[u8]) {
     for payload_max in [PAYLOAD_MAX, SOCKET_REPLY_MAX] {
         let expected = cut(stream, payload_max);
         decode(stream.chunks(stream.len().max(1)), payload_max, &expected);
-        decode(Pieces { stream, pieces, nth: 0 }, payload_max, &expected);
+        decode(
+            Pieces {
+                stream,
+                pieces,
+                nth: 0,
+            },
+            payload_max,
+            &expected,
+        );
         decode(stream.chunks(1), payload_max, &expected);
     }
     let (messages, _) = cut(stream, PAYLOAD_MAX);
@@ -44,22 +52,65 @@ fn cut(mut stream: &[u8], payload_max: usize) -> (Vec<Message>, End) {
     let mut messages = Vec::new();
     loop {
         let Some((header, rest)) = stream.split_first_chunk::<HEADER_LEN>() else {
-            return (messages, if stream.is_empty() { End::Between } else { End::Inside });
+            return (
+                messages,
+                if stream.is_empty() {
+                    End::Between
+                } else {
+                    End::Inside
+                },
+            );
         };
-        let Header { kind, req_id, tx_id, len } = Header::from_bytes(*header);
-        assert_eq!(Header { kind, req_id, tx_id, len }.to_bytes().collect::<Vec<u8>>(), header);
+        let Header {
+            kind,
+            req_id,
+            tx_id,
+            len,
+        } = Header::from_bytes(*header);
+        assert_eq!(
+            Header {
+                kind,
+                req_id,
+                tx_id,
+                len
+            }
+            .to_bytes()
+            .collect::<Vec<u8>>(),
+            header
+        );
         if len as usize > payload_max {
-            return (messages, End::Dead(DecodeError::Oversize { kind, len, max: payload_max }));
+            return (
+                messages,
+                End::Dead(DecodeError::Oversize {
+                    kind,
+                    len,
+                    max: payload_max,
+                }),
+            );
         }
-        let Some((payload, rest)) = rest.split_at_checked(len as usize) else { return (messages, End::Inside) };
-        let message = Message { kind, req_id, tx_id, payload: payload.to_vec() };
-        assert_eq!(message.encode_within(payload_max).unwrap(), stream[..HEADER_LEN + payload.len()]);
+        let Some((payload, rest)) = rest.split_at_checked(len as usize) else {
+            return (messages, End::Inside);
+        };
+        let message = Message {
+            kind,
+            req_id,
+            tx_id,
+            payload: payload.to_vec(),
+        };
+        assert_eq!(
+            message.encode_within(payload_max).unwrap(),
+            stream[..HEADER_LEN + payload.len()]
+        );
         messages.push(message);
         stream = rest;
     }
 }
 
-fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>, payload_max: usize, (messages, end): &(Vec<Message>, End)) {
+fn decode<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    payload_max: usize,
+    (messages, end): &(Vec<Message>, End),
+) {
     let mut decoder = Decoder::new(payload_max);
     let mut expected = messages.iter();
     let mut dead = None;
@@ -77,7 +128,10 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>, payload_max: usize, (messa
                     break;
                 }
                 Err(error) => {
-                    assert!(dead.is_none() || piece.len() == before, "bytes were taken behind an error");
+                    assert!(
+                        dead.is_none() || piece.len() == before,
+                        "bytes were taken behind an error"
+                    );
                     assert_eq!(*dead.get_or_insert(error), error, "another error");
                     assert!(!decoder.is_between_messages());
                     break;
@@ -111,8 +165,14 @@ impl<'a> Iterator for Pieces<'a> {
         let len = self.pieces.get(self.nth % PIECES).copied().unwrap_or(1);
         self.nth += 1;
         // Lengths of zero alone would go on for ever.
-        let len = if self.nth.is_multiple_of(PIECES) { len.max(1) } else { len };
-        let (piece, rest) = self.stream.split_at(usize::from(len).min(self.stream.len()));
+        let len = if self.nth.is_multiple_of(PIECES) {
+            len.max(1)
+        } else {
+            len
+        };
+        let (piece, rest) = self
+            .stream
+            .split_at(usize::from(len).min(self.stream.len()));
         self.stream = rest;
         Some(piece)
     }
@@ -142,7 +202,10 @@ fn parse(bytes: &[u8]) {
         assert_eq!(payload::parse_perms(&payload::perms(&perms)), Ok(perms));
     }
     if let Ok((path, perms)) = payload::parse_set_perms(bytes) {
-        assert_eq!(payload::parse_set_perms(&payload::set_perms(&path, &perms)), Ok((path, perms)));
+        assert_eq!(
+            payload::parse_set_perms(&payload::set_perms(&path, &perms)),
+            Ok((path, perms))
+        );
     }
     if let Ok(part) = payload::parse_directory_part(bytes, usize::MAX) {
         let len: usize = part.names.iter().map(|name| name.len() + 1).sum();

@@ -7,11 +7,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nova_agent_core::agent::{Config, Misuse, REQUESTS_MAX, Report, STOP_TIMEOUT};
-use nova_agent_core::effect::{Done, Effect, EffectId, Failure, GuestPath, OUTPUT_MAX, Outcome, Snapshot, Step};
+use nova_agent_core::effect::{
+    Done, Effect, EffectId, Failure, GuestPath, OUTPUT_MAX, Outcome, Snapshot, Step,
+};
 use nova_agent_core::secret::Secret;
 use nova_agent_core::store::REPLY_TIMEOUT;
 use nova_agent_core::wire::{
-    DEVICE_PAYLOAD_MAX, Decoder, ErrorName, Message, Op, ReqId, SOCKET_REPLY_MAX, StorePath, Token, TxId, payload,
+    DEVICE_PAYLOAD_MAX, Decoder, ErrorName, Message, Op, ReqId, SOCKET_REPLY_MAX, StorePath, Token,
+    TxId, payload,
 };
 use nova_agent_core::{Instant, Machine, Output};
 
@@ -106,19 +109,26 @@ impl World {
             has_left: false,
         };
         world.drain();
-        assert_eq!(world.link, Link::Wanted, "the first output asks for a connection");
+        assert_eq!(
+            world.link,
+            Link::Wanted,
+            "the first output asks for a connection"
+        );
         world
     }
 
     /// From now on none of these may be seen but in the changes themselves.
     pub(crate) fn hide(&mut self, secret: &[u8]) {
         let numbers: Vec<String> = secret.iter().map(u8::to_string).collect();
-        self.secrets.extend([secret.to_vec(), numbers.join(", ").into_bytes()]);
+        self.secrets
+            .extend([secret.to_vec(), numbers.join(", ").into_bytes()]);
     }
 
     /// Whether these bytes hold what is hidden, in any form.
     pub(crate) fn hides_part_of(&self, bytes: &[u8]) -> bool {
-        self.secrets.iter().any(|secret| bytes.windows(secret.len()).any(|window| window == secret))
+        self.secrets
+            .iter()
+            .any(|secret| bytes.windows(secret.len()).any(|window| window == secret))
     }
 
     /// The changes so far that carry something.
@@ -155,7 +165,9 @@ impl World {
 
     /// Answers the request on the wire as it should be.
     pub(crate) fn serve(&mut self) {
-        let Some(request) = self.request.as_ref().filter(|_| !self.is_served) else { return };
+        let Some(request) = self.request.as_ref().filter(|_| !self.is_served) else {
+            return;
+        };
         if request.op() == Some(Op::Watch) {
             self.watched = true;
         }
@@ -178,13 +190,19 @@ impl World {
 
     /// Answers with what is not true, or not even an answer.
     pub(crate) fn lie(&mut self, kind: u8, payload: &[u8]) {
-        let Some(request) = self.request.as_ref().filter(|_| !self.is_served) else { return };
+        let Some(request) = self.request.as_ref().filter(|_| !self.is_served) else {
+            return;
+        };
         self.is_honest = false;
         let op = match kind % 4 {
             0 => Op::from_raw(u32::from(kind / 4) % 27).unwrap_or(Op::Error),
             _ => request.op().expect("a known type"),
         };
-        let payload = if kind % 4 == 1 { payload::ok() } else { payload.to_vec() };
+        let payload = if kind % 4 == 1 {
+            payload::ok()
+        } else {
+            payload.to_vec()
+        };
         self.answer(op, payload);
     }
 
@@ -206,14 +224,21 @@ impl World {
     }
 
     fn answer(&mut self, op: Op, payload: Vec<u8>) {
-        let req_id = self.request.as_ref().map_or(ReqId(0), |request| request.req_id);
+        let req_id = self
+            .request
+            .as_ref()
+            .map_or(ReqId(0), |request| request.req_id);
         self.is_served = true;
         let message = Message::new(op, req_id, TxId::NONE, payload);
-        self.arriving.extend(message.encode_within(SOCKET_REPLY_MAX).unwrap());
+        self.arriving
+            .extend(message.encode_within(SOCKET_REPLY_MAX).unwrap());
     }
 
     fn changed(&mut self, path: &str) {
-        if self.watched && self.link == Link::Open && (path == "data/host" || path.starts_with("data/host/")) {
+        if self.watched
+            && self.link == Link::Open
+            && (path == "data/host" || path.starts_with("data/host/"))
+        {
             self.push_event(path);
         }
     }
@@ -280,7 +305,9 @@ impl World {
                 Effect::Entropy { len } => Outcome::Entropy(Secret::new(vec![nth; len])),
                 Effect::Probe(probes) => {
                     let mut snapshot = Snapshot::default();
-                    probes.into_iter().for_each(|probe| snapshot.merge(self.guest.answer(probe)));
+                    probes
+                        .into_iter()
+                        .for_each(|probe| snapshot.merge(self.guest.answer(probe)));
                     Outcome::Probed(snapshot)
                 }
                 Effect::Step(_) if self.failure.is_some() => {
@@ -298,14 +325,22 @@ impl World {
             let text = String::from_utf8_lossy(text);
             let output = text.repeat(OUTPUT_MAX / text.len().max(1));
             let failure = match kind % 11 {
-                0 => Failure::Exit { code: i32::from(kind), output },
+                0 => Failure::Exit {
+                    code: i32::from(kind),
+                    output,
+                },
                 1 => Failure::Signal { signal: 9, output },
                 2 => Failure::TimedOut { output },
                 3 => Failure::NotFound,
                 4 => Failure::Refused(output),
                 5 => Failure::Unsupported(output),
                 6 => return self.hand_over(id, Outcome::Done(Done::default())),
-                7 => return self.hand_over(id, Outcome::Entropy(Secret::new(vec![0; usize::from(kind)]))),
+                7 => {
+                    return self.hand_over(
+                        id,
+                        Outcome::Entropy(Secret::new(vec![0; usize::from(kind)])),
+                    );
+                }
                 8 => return self.hand_over(id, Outcome::Probed(Snapshot::default())),
                 _ => Failure::Io(output),
             };
@@ -345,10 +380,15 @@ impl World {
 
     /// Does what the contract forbids, and sees it refused.
     pub(crate) fn break_contract(&mut self, kind: u8) {
-        let unknown = foreign_effects().iter().copied().find(|id| self.last_effect.is_none_or(|last| *id > last));
+        let unknown = foreign_effects()
+            .iter()
+            .copied()
+            .find(|id| self.last_effect.is_none_or(|last| *id > last));
         match (kind % 2, unknown) {
             (0, Some(id)) => {
-                let result = self.machine.handle_completed(self.now, id, Outcome::Done(Done::default()));
+                let result =
+                    self.machine
+                        .handle_completed(self.now, id, Outcome::Done(Done::default()));
                 assert_eq!(result, Err(Misuse::UnknownEffect(id)));
             }
             _ if self.link != Link::Open => {
@@ -388,11 +428,18 @@ impl World {
             match self.machine.poll_output() {
                 Output::Wait(at) => {
                     assert!(!self.has_left, "it waits although it has left");
-                    assert_eq!(self.machine.poll_output(), Output::Wait(at), "another wait without an input");
+                    assert_eq!(
+                        self.machine.poll_output(),
+                        Output::Wait(at),
+                        "another wait without an input"
+                    );
                     return at;
                 }
                 Output::Exit => {
-                    assert!(self.terminated.is_some(), "it leaves although nobody told it to");
+                    assert!(
+                        self.terminated.is_some(),
+                        "it leaves although nobody told it to"
+                    );
                     self.has_left = true;
                     self.nothing_follows_the_exit();
                     return None;
@@ -421,15 +468,22 @@ impl World {
     }
 
     fn begin(&mut self, id: EffectId, effect: Effect) {
-        assert!(self.last_effect.is_none_or(|last| last < id), "the id {id} was used before");
+        assert!(
+            self.last_effect.is_none_or(|last| last < id),
+            "the id {id} was used before"
+        );
         self.last_effect = Some(id);
         self.check_secrets(format!("{effect:?}").as_bytes());
         match &effect {
             Effect::Step(Step::SetPassword { password, .. }) => {
-                self.changes.push(Change::Password(password.expose().to_vec()));
+                self.changes
+                    .push(Change::Password(password.expose().to_vec()));
             }
             Effect::Step(Step::WriteFile(file)) => {
-                self.changes.push(Change::File(file.path.clone(), file.content.expose().to_vec()));
+                self.changes.push(Change::File(
+                    file.path.clone(),
+                    file.content.expose().to_vec(),
+                ));
             }
             _ => {}
         }
@@ -438,7 +492,10 @@ impl World {
             is_change(effect) && since.after(effect.timeout()) > self.now
         };
         let other = self.effects.iter().find(|other| under_way(other));
-        assert!(!is_change(&effect) || other.is_none(), "{other:?} is under way when {effect:?} begins");
+        assert!(
+            !is_change(&effect) || other.is_none(),
+            "{other:?} is under way when {effect:?} begins"
+        );
         self.effects.push((id, effect, self.now));
         assert!(self.effects.len() <= DRAIN_MAX, "too many effects");
     }
@@ -446,16 +503,25 @@ impl World {
     fn read(&mut self, report: &Report) {
         let text = report.to_string();
         self.check_secrets(format!("{text} {report:?} {:?}", self.machine).as_bytes());
-        assert!(!text.contains(['\n', '\r', '\0']), "a report of several lines: {text:?}");
+        assert!(
+            !text.contains(['\n', '\r', '\0']),
+            "a report of several lines: {text:?}"
+        );
         match report {
             Report::Started { request, .. } => {
                 let times = self.started.entry(request.to_string()).or_default();
                 *times += 1;
-                assert!(!self.is_honest || *times == 1, "{request} was started twice");
+                assert!(
+                    !self.is_honest || *times == 1,
+                    "{request} was started twice"
+                );
             }
             // One that time has not brought about would end connections that work.
             Report::Disconnected { reason, .. } if reason.starts_with("no reply") => {
-                assert!(self.asked.after(REPLY_TIMEOUT) <= self.now, "{reason}, but the time is not over");
+                assert!(
+                    self.asked.after(REPLY_TIMEOUT) <= self.now,
+                    "{reason}, but the time is not over"
+                );
             }
             _ => {}
         }
@@ -465,7 +531,10 @@ impl World {
         assert_eq!(self.link, Link::Open, "a message without a connection");
         assert!(self.request.is_none(), "a second message on the wire");
         let mut rest = bytes;
-        let message = Decoder::new(DEVICE_PAYLOAD_MAX).decode(&mut rest).unwrap().expect("a whole message");
+        let message = Decoder::new(DEVICE_PAYLOAD_MAX)
+            .decode(&mut rest)
+            .unwrap()
+            .expect("a whole message");
         assert!(rest.is_empty() && message.tx_id == TxId::NONE);
         self.check(&message);
         self.request = Some(message);
@@ -481,12 +550,29 @@ impl World {
         match message.op() {
             Some(Op::Directory) => {
                 let path = payload::parse_path(&message.payload).unwrap();
-                one_of(&path, &["data/host", "data/guest", "vm-data/networking", "device/vif"]);
+                one_of(
+                    &path,
+                    &[
+                        "data/host",
+                        "data/guest",
+                        "vm-data/networking",
+                        "device/vif",
+                    ],
+                );
             }
             Some(Op::DirectoryPart) => {}
             Some(Op::Read) => {
                 let path = payload::parse_path(&message.payload).unwrap();
-                one_of(&path, &["data/host", "data/guest", "vm-data/hostname", "vm-data/networking", "device/vif"]);
+                one_of(
+                    &path,
+                    &[
+                        "data/host",
+                        "data/guest",
+                        "vm-data/hostname",
+                        "vm-data/networking",
+                        "device/vif",
+                    ],
+                );
             }
             Some(Op::Watch) => {
                 let event = payload::parse_watch(&message.payload).unwrap();
@@ -503,15 +589,23 @@ impl World {
                 let path = payload::parse_path(&message.payload).unwrap();
                 one_of(&path, &["data/host", "data/guest"]);
                 let is_request = path.as_str().starts_with("data/host/");
-                let is_answered = self.responded.contains(path.name()) || self.withdrawn.contains(path.name());
-                assert!(!self.is_honest || !is_request || is_answered, "{path} has no response");
+                let is_answered =
+                    self.responded.contains(path.name()) || self.withdrawn.contains(path.name());
+                assert!(
+                    !self.is_honest || !is_request || is_answered,
+                    "{path} has no response"
+                );
             }
             _ => panic!("an agent has no use for {message:?}"),
         }
     }
 
     fn check_secrets(&self, printed: &[u8]) {
-        assert!(!self.hides_part_of(printed), "a secret is seen in {}", String::from_utf8_lossy(printed));
+        assert!(
+            !self.hides_part_of(printed),
+            "a secret is seen in {}",
+            String::from_utf8_lossy(printed)
+        );
     }
 
     fn nothing_follows(&mut self) {
@@ -528,8 +622,15 @@ impl World {
         machine.handle_closed(self.now, "the end");
         machine.handle_terminate(self.now);
         machine.handle_timeout(self.now.after(STOP_TIMEOUT));
-        for id in self.finished.iter().chain(self.effects.iter().map(|(id, ..)| id)) {
-            assert_eq!(machine.handle_completed(self.now, *id, Outcome::Done(Done::default())), Ok(()));
+        for id in self
+            .finished
+            .iter()
+            .chain(self.effects.iter().map(|(id, ..)| id))
+        {
+            assert_eq!(
+                machine.handle_completed(self.now, *id, Outcome::Done(Done::default())),
+                Ok(())
+            );
         }
         assert_eq!(machine.poll_output(), Output::Exit);
         assert_eq!(machine.poll_output(), Output::Exit);
@@ -551,7 +652,10 @@ impl World {
             let left = self.store.children("data/guest");
             assert!(left.is_empty(), "the responses {left:?} are left");
             for id in (0..self.posted).map(|number| format!("r{number}")) {
-                assert!(self.responded.contains(&id) || self.withdrawn.contains(&id), "{id} was lost");
+                assert!(
+                    self.responded.contains(&id) || self.withdrawn.contains(&id),
+                    "{id} was lost"
+                );
             }
             self.terminate();
             assert!(self.has_left, "nothing is in hand, but it does not leave");
@@ -585,12 +689,21 @@ impl World {
 /// What the system would name as the way back.
 fn undo(step: Step) -> Option<Step> {
     match step {
-        Step::WriteFile(write) => Some(Step::RestoreFile { path: write.path, backup: GuestPath::constant("/backup") }),
-        Step::RemoveFile { path } => Some(Step::RestoreFile { path, backup: GuestPath::constant("/backup") }),
+        Step::WriteFile(write) => Some(Step::RestoreFile {
+            path: write.path,
+            backup: GuestPath::constant("/backup"),
+        }),
+        Step::RemoveFile { path } => Some(Step::RestoreFile {
+            path,
+            backup: GuestPath::constant("/backup"),
+        }),
         Step::MakeDirectory { path, .. } => Some(Step::RemoveDirectory { path }),
         Step::Symlink { path, .. } => Some(Step::RemoveFile { path }),
         Step::SetHostname(_) => Some(Step::SetHostname("old".into())),
-        Step::RemoveDirectory { .. } | Step::RestoreFile { .. } | Step::Run(_) | Step::SetPassword { .. } => None,
+        Step::RemoveDirectory { .. }
+        | Step::RestoreFile { .. }
+        | Step::Run(_)
+        | Step::SetPassword { .. } => None,
     }
 }
 

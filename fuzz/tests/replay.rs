@@ -30,7 +30,9 @@ fn every_target_has_seeds_a_dictionary_and_a_binary() {
 fn replay(directory: &str) {
     each_target(|(name, target)| {
         let inputs = inputs(directory, name);
-        inputs.iter().for_each(|path| run(target, &fs::read(path).unwrap(), path));
+        inputs
+            .iter()
+            .for_each(|path| run(target, &fs::read(path).unwrap(), path));
         println!("{directory}/{name}: {} inputs", inputs.len());
     });
 }
@@ -39,7 +41,10 @@ fn each_target(check: impl Fn(Target) + Sync) {
     let check = &check;
     std::thread::scope(|scope| {
         let threads = TARGETS.map(|target| scope.spawn(move || check(target)));
-        let failed = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        let failed = threads
+            .into_iter()
+            .filter_map(|thread| thread.join().err())
+            .count();
         assert!(failed == 0, "{failed} targets failed");
     });
 }
@@ -53,7 +58,9 @@ fn run(target: fn(&[u8]), input: &[u8], path: &Path) {
 
 fn inputs(directory: &str, target: &str) -> Vec<PathBuf> {
     let directory = root().join(directory).join(target);
-    let Ok(entries) = fs::read_dir(&directory) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(&directory) else {
+        return Vec::new();
+    };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
@@ -61,7 +68,18 @@ fn inputs(directory: &str, target: &str) -> Vec<PathBuf> {
 
 fn stems(directory: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(root().join(directory)).unwrap();
-    entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string()).collect()
+    entries
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_string()
+        })
+        .collect()
 }
 
 fn root() -> &'static Path {

@@ -39,7 +39,10 @@ async fn wait(work: &Work) -> io::Result<()> {
     let mut sources = Vec::new();
     for source in work.sources() {
         // The work closes its own as it sees fit.
-        sources.push((Async::new_nonblocking(source.fd.try_clone_to_owned()?)?, source.interest));
+        sources.push((
+            Async::new_nonblocking(source.fd.try_clone_to_owned()?)?,
+            source.interest,
+        ));
     }
     let mut timer = Timer::at(work.deadline());
     poll_fn(|context| {
@@ -53,7 +56,11 @@ async fn wait(work: &Work) -> io::Result<()> {
     .await
 }
 
-fn poll_source(source: &Async<OwnedFd>, interest: Interest, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+fn poll_source(
+    source: &Async<OwnedFd>,
+    interest: Interest,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
     match interest {
         Interest::Read => source.poll_readable(context),
         Interest::Write => source.poll_writable(context),

@@ -14,7 +14,9 @@ fn main() -> ExitCode {
 fn run(launch: Launch, signals: Signals) -> io::Result<()> {
     // async-std would start a thread for every processor, for a single task that nearly always sleeps. Its own variable for
     // the number still wins.
-    let config = GlobalExecutorConfig::default().with_env_var("ASYNC_STD_THREAD_COUNT").with_min_threads(1);
+    let config = GlobalExecutorConfig::default()
+        .with_env_var("ASYNC_STD_THREAD_COUNT")
+        .with_min_threads(1);
     async_global_executor::init_with_config(config);
     async_std::task::block_on(nova_agent_async::run(launch, signals))
 }

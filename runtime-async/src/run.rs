@@ -85,7 +85,13 @@ enum Happened {
 impl Agent {
     fn new(launch: Launch) -> Self {
         let (driver, system) = launch.split();
-        Self { driver, system: Arc::new(system), effects: Vec::new(), timer: Timer::never(), alarm: None }
+        Self {
+            driver,
+            system: Arc::new(system),
+            effects: Vec::new(),
+            timer: Timer::never(),
+            alarm: None,
+        }
     }
 
     /// Does what the driver demands, until that is to wait or to leave.
@@ -96,7 +102,11 @@ impl Agent {
                 Demand::Perform(id, effect) => {
                     let waits_its_turn = effect.waits_its_turn();
                     let outcome = Box::pin(perform(Arc::clone(&self.system), effect));
-                    self.effects.push(Performing { id, waits_its_turn, outcome });
+                    self.effects.push(Performing {
+                        id,
+                        waits_its_turn,
+                        outcome,
+                    });
                 }
                 Demand::Wait(deadline) => return ControlFlow::Continue(deadline),
             }
@@ -129,27 +139,39 @@ impl Agent {
     fn poll_effects(&mut self, context: &mut Context<'_>) -> Vec<Happened> {
         let mut happened = Vec::new();
         let (mut is_busy, mut is_gathering) = (false, false);
-        self.effects.retain_mut(|Performing { id, waits_its_turn, outcome }| {
-            let is_busy = if *waits_its_turn { &mut is_busy } else { &mut is_gathering };
-            if *is_busy {
-                return true;
-            }
-            match outcome.as_mut().poll(context) {
-                Poll::Ready(outcome) => {
-                    happened.push(Happened::Completed(*id, outcome));
-                    false
+        self.effects.retain_mut(
+            |Performing {
+                 id,
+                 waits_its_turn,
+                 outcome,
+             }| {
+                let is_busy = if *waits_its_turn {
+                    &mut is_busy
+                } else {
+                    &mut is_gathering
+                };
+                if *is_busy {
+                    return true;
                 }
-                Poll::Pending => {
-                    *is_busy = true;
-                    true
+                match outcome.as_mut().poll(context) {
+                    Poll::Ready(outcome) => {
+                        happened.push(Happened::Completed(*id, outcome));
+                        false
+                    }
+                    Poll::Pending => {
+                        *is_busy = true;
+                        true
+                    }
                 }
-            }
-        });
+            },
+        );
         happened
     }
 
     fn poll_store(&self, context: &mut Context<'_>) -> Vec<Happened> {
-        let Some((_, store)) = self.driver.store() else { return Vec::new() };
+        let Some((_, store)) = self.driver.store() else {
+            return Vec::new();
+        };
         let mut happened = Vec::new();
         // An error is found by reading or writing.
         if self.driver.is_sending() && store.poll_writable(context).is_ready() {
@@ -169,7 +191,9 @@ impl Agent {
                 None => self.timer = Timer::never(),
             }
         }
-        Pin::new(&mut self.timer).poll(context).map(|_| self.alarm = None)
+        Pin::new(&mut self.timer)
+            .poll(context)
+            .map(|_| self.alarm = None)
     }
 }
 

@@ -21,7 +21,9 @@ pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
     let (mut driver, system) = launch.split();
     let mut worker = Worker::start(Arc::new(system))?;
     loop {
-        let ControlFlow::Continue(deadline) = drain(&mut driver, &worker)? else { return Ok(()) };
+        let ControlFlow::Continue(deadline) = drain(&mut driver, &worker)? else {
+            return Ok(());
+        };
         for happened in wait(&driver, &worker, &signals, deadline)? {
             match happened {
                 Happened::Completed => {
@@ -49,7 +51,9 @@ fn drain(driver: &mut Driver<()>, worker: &Worker) -> io::Result<ControlFlow<(),
     loop {
         match driver.poll(|_| Ok(())) {
             Demand::Exit => return Ok(ControlFlow::Break(())),
-            Demand::Perform(id, effect) if effect.waits_its_turn() => worker.perform(id, Task::Perform(effect))?,
+            Demand::Perform(id, effect) if effect.waits_its_turn() => {
+                worker.perform(id, Task::Perform(effect))?
+            }
             Demand::Perform(id, effect) => match worker.system.start(effect) {
                 Started::Finished(outcome) => driver.complete(id, outcome),
                 started @ Started::Running(_) => worker.perform(id, Task::Finish(started))?,
@@ -77,7 +81,11 @@ fn wait(
     fds.push(PollFd::from_borrowed_fd(worker.as_fd(), PollFlags::IN));
     fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
     if let Some((store, ())) = driver.store() {
-        let write = if driver.is_sending() { PollFlags::OUT } else { PollFlags::empty() };
+        let write = if driver.is_sending() {
+            PollFlags::OUT
+        } else {
+            PollFlags::empty()
+        };
         fds.push(PollFd::from_borrowed_fd(store, PollFlags::IN | write));
     }
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -87,13 +95,18 @@ fn wait(
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let mut ready = fds.iter().map(PollFd::revents).chain(repeat(PollFlags::empty()));
+    let mut ready = fds
+        .iter()
+        .map(PollFd::revents)
+        .chain(repeat(PollFlags::empty()));
     let mut next = || ready.next().unwrap_or_else(PollFlags::empty);
     let (completed, signal, store) = (next(), next(), next());
     let happened = [
         (!completed.is_empty()).then_some(Happened::Completed),
         (!signal.is_empty()).then_some(Happened::Signal),
-        store.contains(PollFlags::OUT).then_some(Happened::StoreWritable),
+        store
+            .contains(PollFlags::OUT)
+            .then_some(Happened::StoreWritable),
         // The end and an error are found by reading.
         (!store.difference(PollFlags::OUT).is_empty()).then_some(Happened::StoreReadable),
     ];

@@ -30,19 +30,26 @@ impl Worker {
         let (finished, outcomes) = mpsc::channel();
         let (bell, mut rope) = io::pipe()?;
         let own = Arc::clone(&system);
-        thread::Builder::new().name("effects".into()).spawn(move || {
-            for (id, task) in queue {
-                let outcome = match task {
-                    Task::Finish(started) => own.finish(started),
-                    Task::Perform(effect) => own.perform(effect),
-                };
-                // The machine's thread may have left: then nobody needs to know.
-                if finished.send((id, outcome)).is_err() || rope.write_all(&[0]).is_err() {
-                    return;
+        thread::Builder::new()
+            .name("effects".into())
+            .spawn(move || {
+                for (id, task) in queue {
+                    let outcome = match task {
+                        Task::Finish(started) => own.finish(started),
+                        Task::Perform(effect) => own.perform(effect),
+                    };
+                    // The machine's thread may have left: then nobody needs to know.
+                    if finished.send((id, outcome)).is_err() || rope.write_all(&[0]).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
-        Ok(Self { system, tasks, outcomes, bell })
+            })?;
+        Ok(Self {
+            system,
+            tasks,
+            outcomes,
+            bell,
+        })
     }
 
     pub(crate) fn perform(&self, id: EffectId, task: Task) -> io::Result<()> {

@@ -19,18 +19,32 @@ pub(crate) struct Registration {
 
 impl Registration {
     /// Waits for something to read.
-    pub(crate) fn new(registry: &Rc<Registry>, fd: BorrowedFd<'_>, token: Token) -> io::Result<Self> {
+    pub(crate) fn new(
+        registry: &Rc<Registry>,
+        fd: BorrowedFd<'_>,
+        token: Token,
+    ) -> io::Result<Self> {
         let (registry, fd, interest) = (Rc::clone(registry), fd.as_raw_fd(), Interest::READABLE);
         registry.register(&mut SourceFd(&fd), token, interest)?;
-        Ok(Self { registry, fd, token, interest: Cell::new(interest) })
+        Ok(Self {
+            registry,
+            fd,
+            token,
+            interest: Cell::new(interest),
+        })
     }
 
     /// Waits until it can be written as well, or does not any more. A poller that is asked for both all the time would
     /// wake up with every message that the store reads.
     pub(crate) fn set_writable(&self, is_wanted: bool) -> io::Result<()> {
-        let interest = if is_wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let interest = if is_wanted {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
         if self.interest.replace(interest) != interest {
-            self.registry.reregister(&mut SourceFd(&self.fd), self.token, interest)?;
+            self.registry
+                .reregister(&mut SourceFd(&self.fd), self.token, interest)?;
         }
         Ok(())
     }

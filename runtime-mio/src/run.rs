@@ -33,12 +33,18 @@ const READS_MAX: usize = 64;
 pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let registry = Rc::new(poll.registry().try_clone()?);
-    registry.register(&mut SourceFd(&signals.as_fd().as_raw_fd()), SIGNALS, mio::Interest::READABLE)?;
+    registry.register(
+        &mut SourceFd(&signals.as_fd().as_raw_fd()),
+        SIGNALS,
+        mio::Interest::READABLE,
+    )?;
     let mut events = Events::with_capacity(EVENTS_MAX);
     let mut agent = Agent::new(launch, registry);
     loop {
         agent.arm();
-        let ControlFlow::Continue(deadline) = agent.drain() else { return Ok(()) };
+        let ControlFlow::Continue(deadline) = agent.drain() else {
+            return Ok(());
+        };
         match poll.poll(&mut events, agent.timeout(deadline)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             polled => polled?,
@@ -75,13 +81,23 @@ struct Agent {
 impl Agent {
     fn new(launch: Launch, registry: Rc<Registry>) -> Self {
         let (driver, system) = launch.split();
-        Self { driver, system, registry, works: BTreeMap::new(), next: EFFECTS, is_readable: false }
+        Self {
+            driver,
+            system,
+            registry,
+            works: BTreeMap::new(),
+            next: EFFECTS,
+            is_readable: false,
+        }
     }
 
     /// Does what the driver demands, until that is to wait or to leave.
     fn drain(&mut self) -> ControlFlow<(), Option<Instant>> {
         loop {
-            match self.driver.poll(|store| Registration::new(&self.registry, store, STORE)) {
+            match self
+                .driver
+                .poll(|store| Registration::new(&self.registry, store, STORE))
+            {
                 Demand::Exit => return ControlFlow::Break(()),
                 Demand::Perform(id, effect) => self.begin(id, effect),
                 Demand::Wait(deadline) => return ControlFlow::Continue(deadline),
@@ -103,7 +119,10 @@ impl Agent {
             return Some(Duration::ZERO);
         }
         let works = self.works.values().map(|(_, work)| work.deadline());
-        works.chain(deadline).min().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        works
+            .chain(deadline)
+            .min()
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     fn handle_store(&mut self, is_writable: bool) {
@@ -140,7 +159,9 @@ impl Agent {
 
     fn advance(&mut self, token: Token) {
         // An event may be older than the end of its effect.
-        let Some((id, work)) = self.works.remove(&token) else { return };
+        let Some((id, work)) = self.works.remove(&token) else {
+            return;
+        };
         match self.system.advance(work, Instant::now()) {
             Started::Finished(outcome) => self.driver.complete(id, outcome),
             Started::Running(work) => _ = self.works.insert(token, (id, work)),
@@ -149,7 +170,9 @@ impl Agent {
 
     fn advance_overdue(&mut self) {
         let now = Instant::now();
-        let is_overdue = |(token, (_, work)): (&Token, &(EffectId, Work))| (work.deadline() <= now).then_some(*token);
+        let is_overdue = |(token, (_, work)): (&Token, &(EffectId, Work))| {
+            (work.deadline() <= now).then_some(*token)
+        };
         let overdue: Vec<Token> = self.works.iter().filter_map(is_overdue).collect();
         for token in overdue {
             self.advance(token);

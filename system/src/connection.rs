@@ -23,7 +23,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(transport: Transport) -> Self {
-        Self { transport, unsent: Vec::new(), buffer: Box::new([0; READ_MAX]) }
+        Self {
+            transport,
+            unsent: Vec::new(),
+            buffer: Box::new([0; READ_MAX]),
+        }
     }
 
     /// Sends one message.
@@ -96,7 +100,9 @@ impl AsFd for Connection {
 /// Prints nothing of what was sent or received: passwords and keys may be among it.
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("transport", &self.transport).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,7 +146,9 @@ mod tests {
     #[test]
     fn a_store_that_never_reads_is_given_up() {
         let (mut connection, _far) = pair();
-        let error = (0..10_000).find_map(|_| connection.send(&[0; 4096]).err()).expect("a bound");
+        let error = (0..10_000)
+            .find_map(|_| connection.send(&[0; 4096]).err())
+            .expect("a bound");
         assert_eq!(error.to_string(), "the store does not read");
         assert!(connection.unsent.len() <= UNSENT_MAX);
     }
@@ -150,7 +158,9 @@ mod tests {
         // A full pipe takes nothing; it would say when it does again, as a device of Xenstore never does.
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
         let mut device = Connection::new(Transport::Device(writer.into()));
-        let error = (0..10_000).find_map(|_| device.send(&[0; 4096]).err()).expect("a pipe is full some time");
+        let error = (0..10_000)
+            .find_map(|_| device.send(&[0; 4096]).err())
+            .expect("a pipe is full some time");
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         assert!(!device.has_unsent());
         drop(reader);
@@ -163,6 +173,9 @@ mod tests {
         far.write_all(b"abc").unwrap();
         assert_eq!(connection.receive().unwrap(), Some(&b"abc"[..]));
         drop(far);
-        assert_eq!(connection.receive().unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(
+            connection.receive().unwrap_err().kind(),
+            ErrorKind::UnexpectedEof
+        );
     }
 }

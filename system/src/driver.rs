@@ -65,7 +65,15 @@ struct Store<A> {
 
 impl<A> Driver<A> {
     pub(crate) fn new(machine: Machine, xenstore: StoreAddress, service: ServiceManager) -> Self {
-        Self { machine, clock: Clock::start(), xenstore, service, store: None, deadline: None, in_hand: 0 }
+        Self {
+            machine,
+            clock: Clock::start(),
+            xenstore,
+            service,
+            store: None,
+            deadline: None,
+            in_hand: 0,
+        }
     }
 
     /// What to do next. `attach` is called with every connection that is opened; if it fails, so does the connection.
@@ -87,7 +95,9 @@ impl<A> Driver<A> {
                 Output::Transmit(message) => self.write(|connection| connection.send(&message)),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
-                    return Demand::Wait(deadline.and_then(|deadline| self.clock.instant(deadline)));
+                    return Demand::Wait(
+                        deadline.and_then(|deadline| self.clock.instant(deadline)),
+                    );
                 }
             }
         }
@@ -95,26 +105,36 @@ impl<A> Driver<A> {
 
     /// The connection to wait for, if there is one: its descriptor, and what `attach` made for it.
     pub fn store(&self) -> Option<(BorrowedFd<'_>, &A)> {
-        self.store.as_ref().map(|store| (store.connection.as_fd(), &store.attachment))
+        self.store
+            .as_ref()
+            .map(|store| (store.connection.as_fd(), &store.attachment))
     }
 
     /// Whether to wait for the connection to become writable, too. The device of Linux never does, so this is never the
     /// case for a device.
     #[must_use]
     pub fn is_sending(&self) -> bool {
-        self.store.as_ref().is_some_and(|store| store.connection.has_unsent())
+        self.store
+            .as_ref()
+            .is_some_and(|store| store.connection.has_unsent())
     }
 
     /// The connection has something to read. Reads once, and tells whether there may be more: if not, it says so again
     /// when something comes.
     pub fn receive(&mut self) -> bool {
-        let Some(store) = &mut self.store else { return false };
+        let Some(store) = &mut self.store else {
+            return false;
+        };
         let misuse = match store.connection.receive() {
             Ok(Some(bytes)) => self.machine.handle_bytes(self.clock.now(), bytes).err(),
             Ok(None) => return false,
             Err(error) => {
                 let is_end = error.kind() == ErrorKind::UnexpectedEof;
-                self.close(&if is_end { String::from("end of file") } else { format!("read: {error}") });
+                self.close(&if is_end {
+                    String::from("end of file")
+                } else {
+                    format!("read: {error}")
+                });
                 return false;
             }
         };
@@ -167,7 +187,10 @@ impl<A> Driver<A> {
         let opened = self.xenstore.open().map_err(io::Error::other);
         let store = opened.map(Connection::new).and_then(|connection| {
             let attachment = attach(connection.as_fd())?;
-            Ok(Store { attachment, connection })
+            Ok(Store {
+                attachment,
+                connection,
+            })
         });
         match store {
             Ok(store) => {
@@ -209,9 +232,22 @@ mod tests {
         loop {
             let len = agent.read(&mut buffer).unwrap();
             let mut bytes = &buffer[..len];
-            while let Some(Message { kind, req_id, tx_id, payload }) = decoder.decode(&mut bytes).unwrap() {
+            while let Some(Message {
+                kind,
+                req_id,
+                tx_id,
+                payload,
+            }) = decoder.decode(&mut bytes).unwrap()
+            {
                 let text = String::from_utf8_lossy(&payload).into_owned();
-                let op = Message { kind, req_id, tx_id, payload }.op().unwrap();
+                let op = Message {
+                    kind,
+                    req_id,
+                    tx_id,
+                    payload,
+                }
+                .op()
+                .unwrap();
                 let reply: &[u8] = if op == Op::Write {
                     return text;
                 } else if op == Op::Read {
@@ -224,7 +260,11 @@ mod tests {
                     b""
                 };
                 agent
-                    .write_all(&Message::new(op, req_id, tx_id, reply.into()).encode_within(PAYLOAD_MAX).unwrap())
+                    .write_all(
+                        &Message::new(op, req_id, tx_id, reply.into())
+                            .encode_within(PAYLOAD_MAX)
+                            .unwrap(),
+                    )
                     .unwrap();
             }
         }
@@ -248,9 +288,20 @@ mod tests {
                 Demand::Exit => panic!("it leaves"),
                 Demand::Wait(_) => {}
             }
-            let Some((fd, ())) = driver.store() else { continue };
-            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
-            if poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0 {
+            let Some((fd, ())) = driver.store() else {
+                continue;
+            };
+            let timeout = rustix::event::Timespec {
+                tv_sec: 0,
+                tv_nsec: 10_000_000,
+            };
+            if poll(
+                &mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)],
+                Some(&timeout),
+            )
+            .unwrap()
+                > 0
+            {
                 driver.receive();
             }
         }
@@ -262,6 +313,9 @@ mod tests {
     fn no_more_effects_are_demanded_than_the_bound_and_the_next_one_fails() {
         assert_eq!(answer(EFFECTS_MAX - 1), None);
         let answer = answer(EFFECTS_MAX).unwrap();
-        assert!(answer.starts_with("data/guest/1\0") && answer.contains("1024 effects do not end"), "{answer}");
+        assert!(
+            answer.starts_with("data/guest/1\0") && answer.contains("1024 effects do not end"),
+            "{answer}"
+        );
     }
 }

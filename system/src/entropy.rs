@@ -31,12 +31,19 @@ impl PendingEntropy {
             let refusal = format!("more than {LEN_MAX} random bytes at once");
             return Started::Finished(Outcome::Failed(Failure::Refused(refusal)));
         }
-        Self { len, patience: Patience::new(PATIENCE, PAUSE) }.get(Instant::now())
+        Self {
+            len,
+            patience: Patience::new(PATIENCE, PAUSE),
+        }
+        .get(Instant::now())
     }
 
     pub(crate) fn get(self, now: Instant) -> Started {
         if !is_gathered() && !self.patience.is_at_end(now) {
-            return Started::Running(Work(Kind::Entropy(Self { patience: self.patience.next(now), ..self })));
+            return Started::Running(Work(Kind::Entropy(Self {
+                patience: self.patience.next(now),
+                ..self
+            })));
         }
         let mut bytes = Zeroizing::new(vec![0; self.len]);
         Started::Finished(match getrandom::fill(&mut bytes) {
@@ -73,7 +80,9 @@ mod tests {
 
     #[test]
     fn as_many_fresh_bytes_come_as_were_asked_for() {
-        let [Outcome::Entropy(one), Outcome::Entropy(two)] = [get(32), get(32)] else { panic!("no entropy") };
+        let [Outcome::Entropy(one), Outcome::Entropy(two)] = [get(32), get(32)] else {
+            panic!("no entropy")
+        };
         assert_eq!((one.len(), two.len()), (32, 32));
         assert!(one != two);
         assert!(matches!(get(0), Outcome::Entropy(none) if none.is_empty()));
@@ -88,7 +97,13 @@ mod tests {
     #[test]
     fn a_length_over_the_bound_is_refused() {
         assert!(matches!(get(LEN_MAX), Outcome::Entropy(bytes) if bytes.len() == LEN_MAX));
-        assert!(matches!(get(LEN_MAX + 1), Outcome::Failed(Failure::Refused(_))));
-        assert!(matches!(get(usize::MAX), Outcome::Failed(Failure::Refused(_))));
+        assert!(matches!(
+            get(LEN_MAX + 1),
+            Outcome::Failed(Failure::Refused(_))
+        ));
+        assert!(matches!(
+            get(usize::MAX),
+            Outcome::Failed(Failure::Refused(_))
+        ));
     }
 }

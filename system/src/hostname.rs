@@ -20,7 +20,10 @@ pub(crate) struct Hostname {
 
 impl Hostname {
     pub(crate) fn set(&self, root: &Root, name: String) -> Result<Done, Failure> {
-        if name.is_empty() || name.len() > LEN_MAX || name.bytes().any(|byte| byte.is_ascii_control()) {
+        if name.is_empty()
+            || name.len() > LEN_MAX
+            || name.bytes().any(|byte| byte.is_ascii_control())
+        {
             return Err(Failure::Refused(String::from("not a hostname")));
         }
         let old = self.current(root);
@@ -28,7 +31,8 @@ impl Hostname {
             root.record(&Record::SetHostname { hostname: &name })?;
             *self.sandbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
         } else if old != name {
-            rustix::system::sethostname(name.as_bytes()).map_err(Trouble::io("set the hostname to", &name))?;
+            rustix::system::sethostname(name.as_bytes())
+                .map_err(Trouble::io("set the hostname to", &name))?;
         }
         // An empty name cannot be set again.
         let undo = (old != name && !old.is_empty()).then_some(Step::SetHostname(old));
@@ -37,12 +41,16 @@ impl Hostname {
 
     pub(crate) fn current(&self, root: &Root) -> String {
         if !root.is_sandbox() {
-            return rustix::system::uname().nodename().to_string_lossy().into_owned();
+            return rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned();
         }
         const FILE: GuestPath = GuestPath::constant("/etc/hostname");
         let mut name = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
         // Kept, because a kernel does not notice that the file changes.
-        let at_boot = || probe::first_line(root, &FILE).unwrap_or_else(|| String::from("localhost"));
+        let at_boot =
+            || probe::first_line(root, &FILE).unwrap_or_else(|| String::from("localhost"));
         name.get_or_insert_with(at_boot).clone()
     }
 }
@@ -57,7 +65,10 @@ mod tests {
         let root = Root::sandbox(sandbox.path()).unwrap();
         let hostname = Hostname::default();
         hostname.set(&root, "x".repeat(LEN_MAX)).unwrap();
-        assert!(matches!(hostname.set(&root, "y".repeat(LEN_MAX + 1)), Err(Failure::Refused(_))));
+        assert!(matches!(
+            hostname.set(&root, "y".repeat(LEN_MAX + 1)),
+            Err(Failure::Refused(_))
+        ));
         assert_eq!(hostname.current(&root), "x".repeat(LEN_MAX));
     }
 }

@@ -47,14 +47,29 @@ impl Launch {
         };
         tracing::info!(version = config.version, xenstore = %settings.xenstore, "nova-agent starts");
         let machine = Machine::new(config);
-        Ok(Self { machine, root, xenstore: settings.xenstore.clone(), service, instance })
+        Ok(Self {
+            machine,
+            root,
+            xenstore: settings.xenstore.clone(),
+            service,
+            instance,
+        })
     }
 
     /// The two halves: one decides, the other carries out, maybe elsewhere.
     #[must_use]
     pub fn split<A>(self) -> (Driver<A>, System) {
-        let Self { machine, root, xenstore, service, instance } = self;
-        (Driver::new(machine, xenstore, service), System::with_instance(root, instance))
+        let Self {
+            machine,
+            root,
+            xenstore,
+            service,
+            instance,
+        } = self;
+        (
+            Driver::new(machine, xenstore, service),
+            System::with_instance(root, instance),
+        )
     }
 }
 

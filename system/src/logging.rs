@@ -108,21 +108,31 @@ pub fn complain(error: impl fmt::Display) {
 fn try_init(level: LogLevel, target: &LogTarget) -> Result<(), LogError> {
     let sink = match target {
         LogTarget::Stderr => Sink::Stderr,
-        LogTarget::File(path) => {
-            Sink::File(open(path).map_err(|source| LogError::Open { path: path.clone(), source })?)
-        }
+        LogTarget::File(path) => Sink::File(open(path).map_err(|source| LogError::Open {
+            path: path.clone(),
+            source,
+        })?),
     };
-    tracing::subscriber::set_global_default(subscriber(level, sink)).map_err(|_| LogError::AlreadySet)
+    tracing::subscriber::set_global_default(subscriber(level, sink))
+        .map_err(|_| LogError::AlreadySet)
 }
 
 fn subscriber(level: LogLevel, sink: Sink) -> Log {
-    Log { level: level.into(), sink }
+    Log {
+        level: level.into(),
+        sink,
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
     // Should it be a FIFO, wait for no reader.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
 }
 
 impl From<LogLevel> for LevelFilter {
@@ -242,7 +252,10 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         let (time, rest) = lines[0].split_once(' ').unwrap();
         assert_eq!((time.len(), &time[10..11], &time[19..]), (20, "T", "Z"));
-        assert!(rest.contains("INFO first\\nsecond") && rest.contains("code=7"), "{rest}");
+        assert!(
+            rest.contains("INFO first\\nsecond") && rest.contains("code=7"),
+            "{rest}"
+        );
         assert!(!text.contains('\x1b'), "{text}");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -267,13 +280,21 @@ mod tests {
             assert_eq!(text.parse::<LogLevel>().unwrap(), level);
         }
         let error = "loud".parse::<LogLevel>().unwrap_err().to_string();
-        assert_eq!(error, "unknown log level \"loud\": off, error, warn, info, debug or trace");
+        assert_eq!(
+            error,
+            "unknown log level \"loud\": off, error, warn, info, debug or trace"
+        );
     }
 
     #[test]
     fn a_log_file_that_cannot_be_opened_is_named() {
-        let error = try_init(LogLevel::Info, &LogTarget::from("/nonexistent/log")).unwrap_err().to_string();
-        assert!(error.starts_with("cannot open the log file /nonexistent/log: No such file"), "{error}");
+        let error = try_init(LogLevel::Info, &LogTarget::from("/nonexistent/log"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("cannot open the log file /nonexistent/log: No such file"),
+            "{error}"
+        );
     }
 
     /// Runs itself in a process of its own, whose standard error nobody reads any more.

@@ -44,7 +44,12 @@ impl<'a> Record<'a> {
     pub(crate) fn run(program: &'a Program, carried_out: CarriedOut) -> Self {
         let mut environment = BTreeMap::new();
         // One by one: to collect them takes a sort of their own.
-        environment.extend(program.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        environment.extend(
+            program
+                .environment
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         Self::Run {
             argv: &program.argv,
             environment,
@@ -55,6 +60,9 @@ impl<'a> Record<'a> {
     }
 
     pub(crate) const fn set_password(user: &'a str) -> Self {
-        Self::SetPassword { user, password: REDACTED }
+        Self::SetPassword {
+            user,
+            password: REDACTED,
+        }
     }
 }

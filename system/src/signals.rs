@@ -25,9 +25,17 @@ impl Signals {
     pub fn new() -> io::Result<Self> {
         let (pipe, write) = UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
-        let mut signals = Self { pipe, handlers: Vec::new() };
+        let mut signals = Self {
+            pipe,
+            handlers: Vec::new(),
+        };
         for signal in [SIGTERM, SIGINT] {
-            signals.handlers.push(signal_hook::low_level::pipe::register(signal, write.try_clone()?)?);
+            signals
+                .handlers
+                .push(signal_hook::low_level::pipe::register(
+                    signal,
+                    write.try_clone()?,
+                )?);
         }
         Ok(signals)
     }

@@ -40,7 +40,10 @@ impl System {
     }
 
     pub(crate) fn with_instance(root: Root, instance: InstanceLock) -> Self {
-        Self { _instance: Some(instance), ..Self::new(root) }
+        Self {
+            _instance: Some(instance),
+            ..Self::new(root)
+        }
     }
 
     /// Carries an effect out, however long that takes; a little longer at most than [`Effect::timeout`] says.
@@ -95,9 +98,11 @@ impl System {
 
     fn probe(&self, settling: Settling, now: Instant) -> Started {
         match settling.look(&self.root, &self.given_up, now) {
-            Settled::Yes(probes) => {
-                Started::Finished(Outcome::Probed(probe::answer(&self.root, &self.hostname, probes)))
-            }
+            Settled::Yes(probes) => Started::Finished(Outcome::Probed(probe::answer(
+                &self.root,
+                &self.hostname,
+                probes,
+            ))),
             Settled::NotYet(settling) => Started::Running(Work(Kind::Settling(settling))),
         }
     }
@@ -105,14 +110,20 @@ impl System {
     fn step(&self, step: Step) -> Started {
         let (root, backups) = (&self.root, &self.backups);
         match step {
-            Step::MakeDirectory { path, mode } => finished(files::make_directory(root, &path, mode)),
+            Step::MakeDirectory { path, mode } => {
+                finished(files::make_directory(root, &path, mode))
+            }
             Step::RemoveDirectory { path } => finished(files::remove_directory(root, &path)),
             Step::RemoveFile { path } => finished(files::remove_file(root, backups, &path)),
-            Step::RestoreFile { path, backup } => finished(files::restore_file(root, &path, &backup)),
+            Step::RestoreFile { path, backup } => {
+                finished(files::restore_file(root, &path, &backup))
+            }
             Step::Run(program) => programs::launch(root, program, None),
             Step::SetHostname(name) => finished(self.hostname.set(root, name)),
             Step::SetPassword { user, password } => password::set(root, user, password),
-            Step::Symlink { path, target } => finished(files::symlink(root, backups, &path, &target)),
+            Step::Symlink { path, target } => {
+                finished(files::symlink(root, backups, &path, &target))
+            }
             Step::WriteFile(file) => finished(files::write_file(root, backups, &file)),
         }
     }

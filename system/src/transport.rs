@@ -22,7 +22,12 @@ const PATH_VARIABLE: &str = "XENSTORED_PATH";
 const RUNDIR_VARIABLE: &str = "XENSTORED_RUNDIR";
 
 /// Linux, its older interface that needs xenfs, FreeBSD, NetBSD.
-const DEVICES: [&str; 4] = ["/dev/xen/xenbus", "/proc/xen/xenbus", "/dev/xen/xenstore", "/kern/xen/xenbus"];
+const DEVICES: [&str; 4] = [
+    "/dev/xen/xenbus",
+    "/proc/xen/xenbus",
+    "/dev/xen/xenstore",
+    "/kern/xen/xenbus",
+];
 
 /// Where the daemon itself runs: domain 0, driver domains, tests.
 const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"];
@@ -93,7 +98,8 @@ impl StoreAddress {
         if let Some(path) = variable(PATH_VARIABLE) {
             return vec![Self::from_bytes(path.as_bytes())];
         }
-        let mut candidates: Vec<Self> = DEVICES.iter().map(|path| Self::Path(path.into())).collect();
+        let mut candidates: Vec<Self> =
+            DEVICES.iter().map(|path| Self::Path(path.into())).collect();
         match variable(RUNDIR_VARIABLE) {
             Some(directory) => candidates.push(Self::Unix(Path::new(&directory).join("socket"))),
             None => candidates.extend(SOCKETS.iter().map(|path| Self::Unix(path.into()))),
@@ -149,7 +155,11 @@ impl fmt::Display for Transport {
 
 fn open_device(path: &Path) -> io::Result<Transport> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(path)?;
     Ok(Transport::Device(file))
 }
 
@@ -163,7 +173,8 @@ fn connect(path: &Path) -> io::Result<Transport> {
 }
 
 fn is_socket(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
+    path.metadata()
+        .is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 struct List<'a>(&'a [(PathBuf, io::Error)]);
@@ -203,11 +214,16 @@ mod tests {
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         for address in [StoreAddress::Path(path.clone()), StoreAddress::Unix(path)] {
-            let Transport::Socket(mut stream) = address.open().unwrap() else { panic!("not a socket") };
+            let Transport::Socket(mut stream) = address.open().unwrap() else {
+                panic!("not a socket")
+            };
             let mut peer = listener.accept().unwrap().0;
             peer.write_all(b"x").unwrap();
             stream.read_exact(&mut [0]).unwrap();
-            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert_eq!(
+                stream.read(&mut [0]).unwrap_err().kind(),
+                io::ErrorKind::WouldBlock
+            );
         }
     }
 
@@ -229,7 +245,9 @@ mod tests {
             };
             result.send(refusal).unwrap();
         });
-        let refusal = results.recv_timeout(std::time::Duration::from_secs(10)).expect("it waits for the daemon");
+        let refusal = results
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("it waits for the daemon");
         assert!(refusal.contains("temporarily unavailable"), "{refusal}");
     }
 
@@ -238,22 +256,45 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("xenbus");
         std::fs::write(&path, "").unwrap();
-        let Transport::Device(file) = StoreAddress::Path(path).open().unwrap() else { panic!("not a device") };
-        assert!(rustix::fs::fcntl_getfl(file.as_fd()).unwrap().contains(OFlags::NONBLOCK | OFlags::RDWR));
-        assert!(rustix::io::fcntl_getfd(file.as_fd()).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        let Transport::Device(file) = StoreAddress::Path(path).open().unwrap() else {
+            panic!("not a device")
+        };
+        assert!(
+            rustix::fs::fcntl_getfl(file.as_fd())
+                .unwrap()
+                .contains(OFlags::NONBLOCK | OFlags::RDWR)
+        );
+        assert!(
+            rustix::io::fcntl_getfd(file.as_fd())
+                .unwrap()
+                .contains(rustix::io::FdFlags::CLOEXEC)
+        );
     }
 
     #[test]
     fn devices_come_before_sockets_and_the_environment_before_both() {
-        let paths = |candidates: Vec<StoreAddress>| candidates.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let paths = |candidates: Vec<StoreAddress>| {
+            candidates
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
         let plain = paths(StoreAddress::Auto.candidates(|_| None));
         assert_eq!(plain[0], "/dev/xen/xenbus");
         assert_eq!(plain[1], "/proc/xen/xenbus");
-        assert_eq!(plain[4..], ["unix:/run/xenstored/socket", "unix:/var/run/xenstored/socket"]);
+        assert_eq!(
+            plain[4..],
+            [
+                "unix:/run/xenstored/socket",
+                "unix:/var/run/xenstored/socket"
+            ]
+        );
 
-        let named = StoreAddress::Auto.candidates(|name| (name == "XENSTORED_PATH").then(|| "/tmp/s".into()));
+        let named = StoreAddress::Auto
+            .candidates(|name| (name == "XENSTORED_PATH").then(|| "/tmp/s".into()));
         assert_eq!(paths(named), ["/tmp/s"]);
-        let moved = StoreAddress::Auto.candidates(|name| (name == "XENSTORED_RUNDIR").then(|| "/tmp/d".into()));
+        let moved = StoreAddress::Auto
+            .candidates(|name| (name == "XENSTORED_RUNDIR").then(|| "/tmp/d".into()));
         assert_eq!(paths(moved)[4..], ["unix:/tmp/d/socket"]);
         let explicit = parse("/dev/other").candidates(|_| Some("/tmp/s".into()));
         assert_eq!(paths(explicit), ["/dev/other"]);
@@ -263,10 +304,20 @@ mod tests {
     fn the_error_names_every_path_and_its_reason() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing");
-        let error = StoreAddress::Unix(missing.clone()).open().unwrap_err().to_string();
-        assert!(error.starts_with("no way to Xenstore (not on Xen, or not root?): "), "{error}");
-        assert!(error.contains(missing.to_str().unwrap()) && error.contains("No such file"), "{error}");
-        let error = StoreAddress::Auto.open_in(|name| (name == "XENSTORED_RUNDIR").then(|| directory.path().into()));
+        let error = StoreAddress::Unix(missing.clone())
+            .open()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("no way to Xenstore (not on Xen, or not root?): "),
+            "{error}"
+        );
+        assert!(
+            error.contains(missing.to_str().unwrap()) && error.contains("No such file"),
+            "{error}"
+        );
+        let error = StoreAddress::Auto
+            .open_in(|name| (name == "XENSTORED_RUNDIR").then(|| directory.path().into()));
         if let Err(error) = error {
             assert_eq!(error.tried.len(), 5);
         }

@@ -9,7 +9,11 @@ use nova_agent_core::effect::Failure;
 pub(crate) enum Trouble {
     /// The system refused.
     #[error("{action} {path}: {source}")]
-    Io { action: &'static str, path: String, source: io::Error },
+    Io {
+        action: &'static str,
+        path: String,
+        source: io::Error,
+    },
     /// Something on the way to a path, or at its end, does not exist.
     #[error("{path} does not exist")]
     Missing { path: String },
@@ -20,8 +24,15 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// For `map_err`: what was tried with which path.
-    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: impl fmt::Display) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.to_string(), source: source.into() }
+    pub(crate) fn io<E: Into<io::Error>>(
+        action: &'static str,
+        path: impl fmt::Display,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_string(),
+            source: source.into(),
+        }
     }
 
     pub(crate) fn refused(text: impl fmt::Display) -> Self {

@@ -21,7 +21,9 @@ impl Utc {
 
     /// The same time of day, or the epoch, some seconds before.
     pub(crate) const fn before(self, seconds: u64) -> Self {
-        Self { seconds: self.seconds.saturating_sub(seconds) }
+        Self {
+            seconds: self.seconds.saturating_sub(seconds),
+        }
     }
 
     /// `20261122T192200Z`: sorts by time and is safe in a file name.
@@ -39,11 +41,16 @@ impl Utc {
         let days = self.days() + DAYS_TO_1970;
         let era = days / DAYS_PER_ERA;
         let day_of_era = days % DAYS_PER_ERA;
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let month = if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        };
         let year = era * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
         (year, month, day)
     }
@@ -56,7 +63,11 @@ impl Utc {
 
 impl From<SystemTime> for Utc {
     fn from(time: SystemTime) -> Self {
-        Self { seconds: time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) }
+        Self {
+            seconds: time
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+        }
     }
 }
 
@@ -65,7 +76,10 @@ impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.date();
         let (hour, minute, second) = self.time();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
     }
 }
 
@@ -87,6 +101,12 @@ mod tests {
         ] {
             assert_eq!(Utc { seconds }.to_string(), text);
         }
-        assert_eq!(Utc { seconds: 1_709_210_096 }.compact(), "20240229T123456Z");
+        assert_eq!(
+            Utc {
+                seconds: 1_709_210_096
+            }
+            .compact(),
+            "20240229T123456Z"
+        );
     }
 }

@@ -110,7 +110,8 @@ impl Work {
             })
             .collect();
         let left = self.deadline().saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let timeout =
+            Timespec::try_from(left).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -122,7 +123,11 @@ impl Patience {
     /// Looks again every `pause`, the first time after one, and for the last time after `limit`.
     pub(crate) fn new(limit: Duration, pause: Duration) -> Self {
         let now = Instant::now();
-        Self { end: now + limit, next: now + pause, pause }
+        Self {
+            end: now + limit,
+            next: now + pause,
+            pause,
+        }
     }
 
     pub(crate) fn is_at_end(&self, now: Instant) -> bool {
@@ -130,6 +135,9 @@ impl Patience {
     }
 
     pub(crate) fn next(self, now: Instant) -> Self {
-        Self { next: (now + self.pause).min(self.end), ..self }
+        Self {
+            next: (now + self.pause).min(self.end),
+            ..self
+        }
     }
 }

@@ -41,9 +41,19 @@ fn refused(result: Result<Option<Step>, Failure>) -> String {
 fn a_new_file_has_its_mode_and_is_undone_by_removal() {
     let guest = Guest::new();
     guest.directory("/etc");
-    let undo = guest.step(write("/etc/new", "one\n", 0o640, ExistingMode::Keep)).unwrap();
-    assert_eq!((guest.read("/etc/new").as_str(), guest.mode("/etc/new")), ("one\n", 0o640));
-    assert_eq!(undo, Some(Step::RemoveFile { path: path("/etc/new") }));
+    let undo = guest
+        .step(write("/etc/new", "one\n", 0o640, ExistingMode::Keep))
+        .unwrap();
+    assert_eq!(
+        (guest.read("/etc/new").as_str(), guest.mode("/etc/new")),
+        ("one\n", 0o640)
+    );
+    assert_eq!(
+        undo,
+        Some(Step::RemoveFile {
+            path: path("/etc/new")
+        })
+    );
     assert_eq!(guest.names("/etc"), ["new"]);
     guest.step(undo.unwrap()).unwrap();
     assert!(guest.names("/etc").is_empty());
@@ -60,17 +70,30 @@ fn a_replaced_file_keeps_mode_and_owner_and_comes_back_by_its_undo() {
     let before = guest.host("/etc/hosts").metadata().unwrap();
     let same = |file: &str| {
         let now = guest.host(file).metadata().unwrap();
-        assert_eq!((now.uid(), now.gid(), now.mode()), (before.uid(), before.gid(), before.mode()), "{file}");
+        assert_eq!(
+            (now.uid(), now.gid(), now.mode()),
+            (before.uid(), before.gid(), before.mode()),
+            "{file}"
+        );
     };
 
     let undo = guest.write("/etc/hosts", "new").unwrap().unwrap();
     assert_eq!(guest.read("/etc/hosts"), "new");
     same("/etc/hosts");
     let copy = backup(&guest, "/etc/hosts");
-    assert_eq!(undo, Step::RestoreFile { path: path("/etc/hosts"), backup: path(&copy) });
+    assert_eq!(
+        undo,
+        Step::RestoreFile {
+            path: path("/etc/hosts"),
+            backup: path(&copy)
+        }
+    );
     assert_eq!(guest.read(&copy), "old");
     same(&copy);
-    assert_eq!((guest.mode("/var/lib/nova-agent"), guest.mode(BACKUPS)), (0o700, 0o700));
+    assert_eq!(
+        (guest.mode("/var/lib/nova-agent"), guest.mode(BACKUPS)),
+        (0o700, 0o700)
+    );
     assert_eq!(guest.mode(copy.trim_end_matches("/hosts")), 0o700);
 
     guest.chmod("/etc/hosts", 0o600);
@@ -88,7 +111,12 @@ fn a_label_is_kept_where_labels_can_be_set() {
     guest.file("/etc/hosts", "old");
     // Only root may, and not on every file system: the file has none then, and neither may the new one.
     let flags = rustix::fs::XattrFlags::empty();
-    let _ = rustix::fs::setxattr(guest.host("/etc/hosts"), ATTRIBUTE, b"system_u:object_r:net_conf_t:s0\0", flags);
+    let _ = rustix::fs::setxattr(
+        guest.host("/etc/hosts"),
+        ATTRIBUTE,
+        b"system_u:object_r:net_conf_t:s0\0",
+        flags,
+    );
     let label = |at: &str| {
         let mut label = vec![0; 256];
         let len = rustix::fs::getxattr(guest.host(at), ATTRIBUTE, label.as_mut_slice()).ok()?;
@@ -98,7 +126,10 @@ fn a_label_is_kept_where_labels_can_be_set() {
     let undo = guest.write("/etc/hosts", "new").unwrap().unwrap();
     assert_eq!(label("/etc/hosts"), before);
     guest.step(undo).unwrap();
-    assert_eq!((label("/etc/hosts"), guest.read("/etc/hosts").as_str()), (before, "old"));
+    assert_eq!(
+        (label("/etc/hosts"), guest.read("/etc/hosts").as_str()),
+        (before, "old")
+    );
 }
 
 #[test]
@@ -106,9 +137,19 @@ fn the_mode_of_an_existing_file_is_replaced_if_that_is_asked_for() {
     let guest = Guest::new();
     guest.file("/etc/key", "same");
     guest.chmod("/etc/key", 0o644);
-    assert!(guest.step(write("/etc/key", "same", 0o600, ExistingMode::Replace)).unwrap().is_some());
+    assert!(
+        guest
+            .step(write("/etc/key", "same", 0o600, ExistingMode::Replace))
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(guest.mode("/etc/key"), 0o600);
-    assert_eq!(guest.step(write("/etc/key", "same", 0o600, ExistingMode::Replace)).unwrap(), None);
+    assert_eq!(
+        guest
+            .step(write("/etc/key", "same", 0o600, ExistingMode::Replace))
+            .unwrap(),
+        None
+    );
 }
 
 #[test]
@@ -125,7 +166,9 @@ fn equal_content_touches_nothing_and_makes_no_backup() {
 fn several_changes_of_a_file_have_a_backup_each() {
     let guest = Guest::new();
     guest.file("/etc/hosts", "0");
-    let undos: Vec<Step> = (1..6).map(|n| guest.write("/etc/hosts", &n.to_string()).unwrap().unwrap()).collect();
+    let undos: Vec<Step> = (1..6)
+        .map(|n| guest.write("/etc/hosts", &n.to_string()).unwrap().unwrap())
+        .collect();
     for (n, undo) in undos.into_iter().enumerate().rev() {
         guest.step(undo).unwrap();
         assert_eq!(guest.read("/etc/hosts"), n.to_string());
@@ -138,15 +181,30 @@ fn a_directory_that_others_may_write_to_is_refused_unless_it_is_sticky() {
     guest.directory("/srv/open/inner");
     for mode in [0o757, 0o777] {
         guest.chmod("/srv/open", mode);
-        assert_eq!(refused(guest.write("/srv/open/f", "x")), "directory /srv/open is writable for others than root");
+        assert_eq!(
+            refused(guest.write("/srv/open/f", "x")),
+            "directory /srv/open is writable for others than root"
+        );
         assert!(refused(guest.write("/srv/open/inner/f", "x")).contains("/srv/open "));
         assert!(
-            refused(guest.step(Step::MakeDirectory { path: path("/srv/open/d"), mode: FileMode::PUBLIC_DIRECTORY }))
-                .contains("/srv/open ")
+            refused(guest.step(Step::MakeDirectory {
+                path: path("/srv/open/d"),
+                mode: FileMode::PUBLIC_DIRECTORY
+            }))
+            .contains("/srv/open ")
         );
-        assert!(refused(guest.step(Step::RemoveFile { path: path("/srv/open/f") })).contains("/srv/open "));
         assert!(
-            refused(guest.step(Step::Symlink { path: path("/srv/open/l"), target: "x".into() })).contains("/srv/open ")
+            refused(guest.step(Step::RemoveFile {
+                path: path("/srv/open/f")
+            }))
+            .contains("/srv/open ")
+        );
+        assert!(
+            refused(guest.step(Step::Symlink {
+                path: path("/srv/open/l"),
+                target: "x".into()
+            }))
+            .contains("/srv/open ")
         );
     }
     assert_eq!(guest.names("/srv/open"), ["inner"]);
@@ -159,11 +217,15 @@ fn a_directory_that_others_may_write_to_is_refused_unless_it_is_sticky() {
 #[test]
 fn what_belongs_to_other_users_is_refused() {
     let system = System::new(Root::guest().unwrap());
-    let refuse =
-        |at: &Path| match system.perform(Effect::Step(write(at.to_str().unwrap(), "x", 0o644, ExistingMode::Keep))) {
-            Outcome::Failed(Failure::Refused(text)) => text,
-            other => panic!("not refused: {other:?}"),
-        };
+    let refuse = |at: &Path| match system.perform(Effect::Step(write(
+        at.to_str().unwrap(),
+        "x",
+        0o644,
+        ExistingMode::Keep,
+    ))) {
+        Outcome::Failed(Failure::Refused(text)) => text,
+        other => panic!("not refused: {other:?}"),
+    };
     let give_away = |at: &Path| {
         if is_root() {
             lchown(at, Some(1000), Some(1000)).unwrap();
@@ -172,18 +234,29 @@ fn what_belongs_to_other_users_is_refused() {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     give_away(directory.path());
     let name = directory.path().to_str().unwrap();
-    assert_eq!(refuse(&directory.path().join("f")), format!("directory {name} is not owned by root"));
+    assert_eq!(
+        refuse(&directory.path().join("f")),
+        format!("directory {name} is not owned by root")
+    );
 
     // In a sticky directory everybody may create files, and would be handed the content.
     let file = tempfile::NamedTempFile::new_in("/tmp").unwrap();
     give_away(file.path());
     let name = file.path().to_str().unwrap();
-    assert_eq!(refuse(file.path()), format!("{name} belongs to another user in a shared directory"));
+    assert_eq!(
+        refuse(file.path()),
+        format!("{name} belongs to another user in a shared directory")
+    );
 
-    let link = tempfile::Builder::new().make_in("/tmp", |path| std::os::unix::fs::symlink("/etc", path)).unwrap();
+    let link = tempfile::Builder::new()
+        .make_in("/tmp", |path| std::os::unix::fs::symlink("/etc", path))
+        .unwrap();
     give_away(link.path());
     let name = link.path().to_str().unwrap();
-    assert_eq!(refuse(&link.path().join("f")), format!("symlink {name} is not owned by root"));
+    assert_eq!(
+        refuse(&link.path().join("f")),
+        format!("symlink {name} is not owned by root")
+    );
 }
 
 #[test]
@@ -196,10 +269,18 @@ fn a_file_that_somebody_may_have_linked_from_elsewhere_is_refused() {
     guest.chmod("/usr/tool", 0o4755);
     fs::hard_link(guest.host("/usr/tool"), guest.host("/tmp/tool")).unwrap();
     let result = guest.step(write("/tmp/tool", "new", 0o644, ExistingMode::Keep));
-    assert_eq!(refused(result), "/tmp/tool has several names and is in a shared directory");
+    assert_eq!(
+        refused(result),
+        "/tmp/tool has several names and is in a shared directory"
+    );
     // Where nobody else can make links, it is its owner who wanted two names.
-    guest.step(write("/usr/tool", "new", 0o644, ExistingMode::Keep)).unwrap();
-    assert_eq!((guest.read("/usr/tool").as_str(), guest.mode("/usr/tool")), ("new", 0o4755));
+    guest
+        .step(write("/usr/tool", "new", 0o644, ExistingMode::Keep))
+        .unwrap();
+    assert_eq!(
+        (guest.read("/usr/tool").as_str(), guest.mode("/usr/tool")),
+        ("new", 0o4755)
+    );
 }
 
 #[test]
@@ -216,7 +297,9 @@ fn symlinks_on_the_way_are_followed_inside_the_sandbox_only() {
 
     let outside = tempfile::tempdir().unwrap();
     guest.link("/etc/outside", outside.path().to_str().unwrap());
-    assert!(matches!(guest.write("/etc/outside/f", "x"), Err(Failure::Io(text)) if text.contains("does not exist")));
+    assert!(
+        matches!(guest.write("/etc/outside/f", "x"), Err(Failure::Io(text)) if text.contains("does not exist"))
+    );
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
 
     guest.link("/etc/a", "b");
@@ -238,12 +321,24 @@ fn a_symlink_or_anything_that_is_no_file_at_the_end_is_refused() {
         0,
     )
     .unwrap();
-    assert_eq!(refused(guest.write("/etc/link", "x")), "/etc/link is a symlink");
-    assert_eq!(refused(guest.write("/etc/directory", "x")), "/etc/directory is a directory");
-    assert_eq!(refused(guest.write("/etc/fifo", "x")), "/etc/fifo is not a regular file");
+    assert_eq!(
+        refused(guest.write("/etc/link", "x")),
+        "/etc/link is a symlink"
+    );
+    assert_eq!(
+        refused(guest.write("/etc/directory", "x")),
+        "/etc/directory is a directory"
+    );
+    assert_eq!(
+        refused(guest.write("/etc/fifo", "x")),
+        "/etc/fifo is not a regular file"
+    );
     assert_eq!(refused(guest.write("/", "x")), "/ is a directory");
     assert_eq!(guest.read("/etc/real"), "old");
-    assert!(matches!(guest.write("/missing/file", "x"), Err(Failure::Io(_))));
+    assert!(matches!(
+        guest.write("/missing/file", "x"),
+        Err(Failure::Io(_))
+    ));
 }
 
 /// Somebody else swaps a directory on the way for a symlink, again and again, while files are written.
@@ -257,7 +352,8 @@ fn swapping_a_directory_for_a_symlink_leads_nowhere_else() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let [target, aside, evil] = ["/srv/target", "/srv/aside", "/srv/evil"].map(|path| guest.host(path));
+            let [target, aside, evil] =
+                ["/srv/target", "/srv/aside", "/srv/evil"].map(|path| guest.host(path));
             while !stop.load(Ordering::Relaxed) {
                 fs::rename(&target, &aside).unwrap();
                 fs::rename(&evil, &target).unwrap();
@@ -298,15 +394,23 @@ fn a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else() {
 fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     const SELF: &str = "a_full_disk_leaves_the_old_file_and_nothing_else";
     const INSIDE: &str = "NOVA_AGENT_TEST_FULL_DISK";
-    const SCRIPT: &str = "mount -t tmpfs -o size=64k,mode=755 tmpfs \"$1/etc\" && exec \"$2\" --exact \"$3\"";
+    const SCRIPT: &str =
+        "mount -t tmpfs -o size=64k,mode=755 tmpfs \"$1/etc\" && exec \"$2\" --exact \"$3\"";
 
     if let Some(sandbox) = std::env::var_os(INSIDE) {
         let etc = Path::new(&sandbox).join("etc");
         fs::write(etc.join("hosts"), "old").unwrap();
         let system = System::new(Root::sandbox(sandbox.as_ref()).unwrap());
-        let step = write("/etc/hosts", &"x".repeat(256 * 1024), 0o644, ExistingMode::Keep);
+        let step = write(
+            "/etc/hosts",
+            &"x".repeat(256 * 1024),
+            0o644,
+            ExistingMode::Keep,
+        );
         match system.perform(Effect::Step(step)) {
-            Outcome::Failed(Failure::Io(text)) => assert!(text.contains("No space left on device"), "{text}"),
+            Outcome::Failed(Failure::Io(text)) => {
+                assert!(text.contains("No space left on device"), "{text}")
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(fs::read_to_string(etc.join("hosts")).unwrap(), "old");
@@ -316,15 +420,27 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
     let guest = Guest::new();
     guest.directory("/etc");
     let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            SCRIPT,
+            "sh",
+        ])
         .arg(guest.host("/"))
         .arg(std::env::current_exe().unwrap())
         .arg(SELF)
         .env(INSIDE, guest.host("/"))
         .output()
         .expect("unshare is needed for this test");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -338,7 +454,12 @@ fn what_an_interrupted_run_left_is_removed_and_nothing_else() {
     guest.write("/etc/other", "x").unwrap();
     assert_eq!(
         guest.names("/etc"),
-        [".hosts.nova-1-0badcafe-3", ".hosts.nova-agent", "hosts.nova-4194999-0badcafe-3", "other"]
+        [
+            ".hosts.nova-1-0badcafe-3",
+            ".hosts.nova-agent",
+            "hosts.nova-4194999-0badcafe-3",
+            "other"
+        ]
     );
 }
 
@@ -361,7 +482,10 @@ fn what_an_interrupted_run_left_is_removed_whoever_the_file_was_to_belong_to() {
     guest.file(theirs, "half");
     chown(guest.host(theirs), Some(1234), Some(5678)).unwrap();
     guest.write("/tmp/other", "x").unwrap();
-    assert_eq!(guest.names("/tmp"), [".hosts.nova-4194999-0badcafe-3", "other"]);
+    assert_eq!(
+        guest.names("/tmp"),
+        [".hosts.nova-4194999-0badcafe-3", "other"]
+    );
 }
 
 #[test]
@@ -369,14 +493,20 @@ fn only_the_latest_backups_are_kept() {
     let guest = Guest::new();
     guest.file("/etc/hosts", "old");
     for n in 0..30 {
-        guest.file(&format!("{BACKUPS}/20200101T0000{n:02}Z/etc/deep/hosts"), "x");
+        guest.file(
+            &format!("{BACKUPS}/20200101T0000{n:02}Z/etc/deep/hosts"),
+            "x",
+        );
         guest.link(&format!("{BACKUPS}/20200101T0000{n:02}Z/etc/link"), "/etc");
     }
     guest.file(&format!("{BACKUPS}/notes"), "mine");
     guest.write("/etc/hosts", "new").unwrap();
     let names = guest.names(BACKUPS);
     assert_eq!(names.len(), 21, "{names:?}");
-    assert_eq!((names[0].as_str(), names[20].as_str()), ("20200101T000011Z", "notes"));
+    assert_eq!(
+        (names[0].as_str(), names[20].as_str()),
+        ("20200101T000011Z", "notes")
+    );
     assert!(guest.host("/etc/hosts").exists());
 }
 
@@ -392,7 +522,11 @@ fn there_are_never_more_backups_than_the_bound_however_young() {
     let names = guest.names(BACKUPS);
     assert_eq!(names.len(), 256 + 1, "{names:?}");
     assert_eq!(names[1], "29990101T000000Z-044");
-    assert_eq!(guest.read(&format!("{BACKUPS}/{}/etc/hosts", names[0])), "old", "its own is never among them");
+    assert_eq!(
+        guest.read(&format!("{BACKUPS}/{}/etc/hosts", names[0])),
+        "old",
+        "its own is never among them"
+    );
 }
 
 #[test]
@@ -400,12 +534,25 @@ fn a_file_that_is_too_large_for_a_backup_is_not_replaced() {
     const LARGEST: u64 = 64 * 1024 * 1024;
     let guest = Guest::new();
     guest.file("/etc/large", "");
-    let file = fs::OpenOptions::new().write(true).open(guest.host("/etc/large")).unwrap();
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(guest.host("/etc/large"))
+        .unwrap();
     file.set_len(LARGEST + 1).unwrap();
-    for step in [write("/etc/large", "new", 0o644, ExistingMode::Keep), Step::RemoveFile { path: path("/etc/large") }] {
-        let Err(Failure::Io(text)) = guest.step(step) else { panic!("not refused") };
+    for step in [
+        write("/etc/large", "new", 0o644, ExistingMode::Keep),
+        Step::RemoveFile {
+            path: path("/etc/large"),
+        },
+    ] {
+        let Err(Failure::Io(text)) = guest.step(step) else {
+            panic!("not refused")
+        };
         assert!(text.contains("larger than 67108864 bytes"), "{text}");
-        assert_eq!(guest.host("/etc/large").metadata().unwrap().len(), LARGEST + 1);
+        assert_eq!(
+            guest.host("/etc/large").metadata().unwrap().len(),
+            LARGEST + 1
+        );
         assert_eq!(guest.names("/etc"), ["large"]);
     }
     file.set_len(LARGEST).unwrap();
@@ -423,14 +570,21 @@ fn a_file_that_changes_too_often_in_a_second_is_left_alone() {
     let second: usize = guest.names(BACKUPS)[0][9..15].parse().unwrap();
     for time in (second..second + 70).filter(|time| time % 100 < 60 && time / 100 % 100 < 60) {
         for nth in 0..100 {
-            let name = if nth == 0 { format!("{day}{time:06}Z") } else { format!("{day}{time:06}Z-{nth}") };
+            let name = if nth == 0 {
+                format!("{day}{time:06}Z")
+            } else {
+                format!("{day}{time:06}Z-{nth}")
+            };
             guest.file(&format!("{BACKUPS}/{name}/etc/hosts"), "x");
         }
     }
     guest.file("/etc/other", "old");
     let text = refused(guest.write("/etc/hosts", "newer"));
     assert_eq!(text, "more than 100 changes of /etc/hosts in a second");
-    assert_eq!((guest.read("/etc/hosts").as_str(), guest.names("/etc").len()), ("new", 2));
+    assert_eq!(
+        (guest.read("/etc/hosts").as_str(), guest.names("/etc").len()),
+        ("new", 2)
+    );
 }
 
 #[test]
@@ -439,43 +593,113 @@ fn removing_moves_a_file_or_symlink_into_the_backup() {
     guest.file("/etc/file", "content");
     guest.link("/etc/link", "/nowhere");
     guest.directory("/etc/directory");
-    let undo_file = guest.step(Step::RemoveFile { path: path("/etc/file") }).unwrap().unwrap();
-    let undo_link = guest.step(Step::RemoveFile { path: path("/etc/link") }).unwrap().unwrap();
+    let undo_file = guest
+        .step(Step::RemoveFile {
+            path: path("/etc/file"),
+        })
+        .unwrap()
+        .unwrap();
+    let undo_link = guest
+        .step(Step::RemoveFile {
+            path: path("/etc/link"),
+        })
+        .unwrap()
+        .unwrap();
     assert_eq!(guest.names("/etc"), ["directory"]);
-    assert_eq!(guest.step(Step::RemoveFile { path: path("/etc/file") }).unwrap(), None);
-    assert_eq!(guest.step(Step::RemoveFile { path: path("/missing/file") }).unwrap(), None);
-    assert_eq!(refused(guest.step(Step::RemoveFile { path: path("/etc/directory") })), "/etc/directory is not a file");
+    assert_eq!(
+        guest
+            .step(Step::RemoveFile {
+                path: path("/etc/file")
+            })
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        guest
+            .step(Step::RemoveFile {
+                path: path("/missing/file")
+            })
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        refused(guest.step(Step::RemoveFile {
+            path: path("/etc/directory")
+        })),
+        "/etc/directory is not a file"
+    );
     guest.step(undo_file).unwrap();
     guest.step(undo_link).unwrap();
     assert_eq!(guest.read("/etc/file"), "content");
-    assert_eq!(fs::read_link(guest.host("/etc/link")).unwrap().to_str(), Some("/nowhere"));
+    assert_eq!(
+        fs::read_link(guest.host("/etc/link")).unwrap().to_str(),
+        Some("/nowhere")
+    );
 }
 
 #[test]
 fn a_symlink_replaces_a_file_and_the_undo_brings_it_back() {
     let guest = Guest::new();
     guest.file("/etc/localtime", "data");
-    let link = || Step::Symlink { path: path("/etc/localtime"), target: "../usr/zone".into() };
+    let link = || Step::Symlink {
+        path: path("/etc/localtime"),
+        target: "../usr/zone".into(),
+    };
     let undo = guest.step(link()).unwrap().unwrap();
-    assert_eq!(fs::read_link(guest.host("/etc/localtime")).unwrap().to_str(), Some("../usr/zone"));
+    assert_eq!(
+        fs::read_link(guest.host("/etc/localtime"))
+            .unwrap()
+            .to_str(),
+        Some("../usr/zone")
+    );
     assert_eq!(guest.step(link()).unwrap(), None);
     guest.step(undo).unwrap();
     assert_eq!(guest.read("/etc/localtime"), "data");
 
-    let undo = guest.step(Step::Symlink { path: path("/etc/new"), target: "x".into() }).unwrap();
-    assert_eq!(undo, Some(Step::RemoveFile { path: path("/etc/new") }));
+    let undo = guest
+        .step(Step::Symlink {
+            path: path("/etc/new"),
+            target: "x".into(),
+        })
+        .unwrap();
+    assert_eq!(
+        undo,
+        Some(Step::RemoveFile {
+            path: path("/etc/new")
+        })
+    );
     guest.directory("/etc/directory");
-    assert!(guest.step(Step::Symlink { path: path("/etc/directory"), target: "x".into() }).is_err());
+    assert!(
+        guest
+            .step(Step::Symlink {
+                path: path("/etc/directory"),
+                target: "x".into()
+            })
+            .is_err()
+    );
 }
 
 #[test]
 fn directories_are_made_and_removed_only_when_empty() {
     let guest = Guest::new();
     guest.directory("/etc");
-    let make = |at: &str| guest.step(Step::MakeDirectory { path: path(at), mode: FileMode::new(0o2775) });
+    let make = |at: &str| {
+        guest.step(Step::MakeDirectory {
+            path: path(at),
+            mode: FileMode::new(0o2775),
+        })
+    };
     let remove = |at: &str| guest.step(Step::RemoveDirectory { path: path(at) });
     let undo = make("/etc/net").unwrap();
-    assert_eq!((undo, guest.mode("/etc/net")), (Some(Step::RemoveDirectory { path: path("/etc/net") }), 0o2775));
+    assert_eq!(
+        (undo, guest.mode("/etc/net")),
+        (
+            Some(Step::RemoveDirectory {
+                path: path("/etc/net")
+            }),
+            0o2775
+        )
+    );
     guest.chmod("/etc/net", 0o755);
     assert_eq!(make("/etc/net").unwrap(), None);
     guest.link("/etc/link", "net");
@@ -490,7 +714,13 @@ fn directories_are_made_and_removed_only_when_empty() {
     assert!(guest.host("/etc/net/file").exists());
     fs::remove_file(guest.host("/etc/net/file")).unwrap();
     let undo = remove("/etc/net").unwrap();
-    assert_eq!(undo, Some(Step::MakeDirectory { path: path("/etc/net"), mode: FileMode::PUBLIC_DIRECTORY }));
+    assert_eq!(
+        undo,
+        Some(Step::MakeDirectory {
+            path: path("/etc/net"),
+            mode: FileMode::PUBLIC_DIRECTORY
+        })
+    );
     assert_eq!(remove("/etc/net").unwrap(), None);
     assert_eq!(remove("/missing/net").unwrap(), None);
     assert_eq!(refused(remove("/etc/file")), "/etc/file is not a directory");

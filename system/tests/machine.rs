@@ -30,26 +30,54 @@ fn chpasswd_sets_a_password_and_its_errors_hold_no_secret() {
         inside();
         return;
     }
-    assert!(Path::new("/usr/sbin/chpasswd").exists(), "chpasswd is needed for this test");
+    assert!(
+        Path::new("/usr/sbin/chpasswd").exists(),
+        "chpasswd is needed for this test"
+    );
     let etc = tempfile::tempdir().unwrap();
     fs::write(etc.path().join("passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
     fs::write(etc.path().join("group"), "root:x:0:\n").unwrap();
     fs::write(etc.path().join("shadow"), SHADOW).unwrap();
     let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            SCRIPT,
+            "sh",
+        ])
         .arg(etc.path())
         .arg(std::env::current_exe().unwrap())
         .arg(SELF)
         .env(INSIDE, "1")
         .output()
         .expect("unshare is needed for this test");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
 
     let shadow = fs::read_to_string(etc.path().join("shadow")).unwrap();
-    let hash = shadow.strip_prefix("root:").and_then(|rest| rest.split(':').next()).unwrap();
-    let crypt = Command::new("perl").args(["-e", "print crypt($ARGV[0], $ARGV[1])", "c0rrect h:rse", hash]).output();
-    assert_eq!(String::from_utf8(crypt.expect("perl is needed for this test").stdout).unwrap(), hash);
+    let hash = shadow
+        .strip_prefix("root:")
+        .and_then(|rest| rest.split(':').next())
+        .unwrap();
+    let crypt = Command::new("perl")
+        .args([
+            "-e",
+            "print crypt($ARGV[0], $ARGV[1])",
+            "c0rrect h:rse",
+            hash,
+        ])
+        .output();
+    assert_eq!(
+        String::from_utf8(crypt.expect("perl is needed for this test").stdout).unwrap(),
+        hash
+    );
     assert!(shadow.contains("\nother:!:19000:"), "{shadow}");
 }
 
@@ -57,13 +85,19 @@ fn inside() {
     let system = System::new(Root::guest().unwrap());
     let set = |user: &str| {
         let password = Secret::from(String::from("c0rrect h:rse"));
-        system.perform(Effect::Step(Step::SetPassword { user: user.into(), password }))
+        system.perform(Effect::Step(Step::SetPassword {
+            user: user.into(),
+            password,
+        }))
     };
     assert_eq!(set("root"), Outcome::Done(Done::default()));
     match set("nobody-here") {
         Outcome::Failed(failure @ Failure::Exit { .. }) => {
             let text = failure.to_string();
-            assert!(text.contains("nobody-here") && !text.contains("c0rrect"), "{text}");
+            assert!(
+                text.contains("nobody-here") && !text.contains("c0rrect"),
+                "{text}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -75,7 +109,13 @@ fn the_hostname_of_the_kernel_is_set_and_can_be_set_back() {
     const SELF: &str = "the_hostname_of_the_kernel_is_set_and_can_be_set_back";
     const INSIDE: &str = "NOVA_AGENT_TEST_HOSTNAME";
 
-    let hostname = || rustix::system::uname().nodename().to_str().unwrap().to_owned();
+    let hostname = || {
+        rustix::system::uname()
+            .nodename()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
     let before = hostname();
     if std::env::var_os(INSIDE).is_some() {
         let system = System::new(Root::guest().unwrap());
@@ -84,7 +124,10 @@ fn the_hostname_of_the_kernel_is_set_and_can_be_set_back() {
         assert_eq!(set("inside-the-test"), Outcome::Done(Done { undo }));
         assert_eq!(hostname(), "inside-the-test");
         assert_eq!(set("inside-the-test"), Outcome::Done(Done::default()));
-        assert!(matches!(set(&"x".repeat(65)), Outcome::Failed(Failure::Io(_))));
+        assert!(matches!(
+            set(&"x".repeat(65)),
+            Outcome::Failed(Failure::Io(_))
+        ));
         return;
     }
     let output = Command::new("unshare")
@@ -94,7 +137,11 @@ fn the_hostname_of_the_kernel_is_set_and_can_be_set_back() {
         .env(INSIDE, "1")
         .output()
         .expect("unshare is needed for this test");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
     assert_eq!(hostname(), before);
 }

@@ -47,7 +47,9 @@ fn assert_gone(pid: &str) {
     let started = Instant::now();
     let state = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next())
+        stat.rsplit(')')
+            .next()
+            .and_then(|rest| rest.trim().chars().next())
     };
     // Nobody has to have reaped it.
     while !matches!(state(), None | Some('Z')) {
@@ -60,19 +62,49 @@ fn assert_gone(pid: &str) {
 fn exit_codes_count_as_they_are_accepted() {
     assert_eq!(run(shell("true")), Outcome::Done(Done::default()));
     let two = || shell("echo out; echo err >&2; exit 2");
-    assert_eq!(run(two()), Outcome::Failed(Failure::Exit { code: 2, output: "out\nerr\n".into() }));
-    assert_eq!(run(Program { accept: vec![0, 2], ..two() }), Outcome::Done(Done::default()));
-    assert_eq!(run(shell("kill -9 $$")), Outcome::Failed(Failure::Signal { signal: 9, output: String::new() }));
+    assert_eq!(
+        run(two()),
+        Outcome::Failed(Failure::Exit {
+            code: 2,
+            output: "out\nerr\n".into()
+        })
+    );
+    assert_eq!(
+        run(Program {
+            accept: vec![0, 2],
+            ..two()
+        }),
+        Outcome::Done(Done::default())
+    );
+    assert_eq!(
+        run(shell("kill -9 $$")),
+        Outcome::Failed(Failure::Signal {
+            signal: 9,
+            output: String::new()
+        })
+    );
 }
 
 #[test]
 fn a_program_that_does_not_exist_is_not_found() {
-    for name in
-        ["nova-agent-no-such-program", "/usr/bin/nova-agent-no-such-program", "./sh", "bin/sh", "/etc", "/etc/passwd"]
-    {
-        assert_eq!(run(program(&[name], LONG)), Outcome::Failed(Failure::NotFound), "{name}");
+    for name in [
+        "nova-agent-no-such-program",
+        "/usr/bin/nova-agent-no-such-program",
+        "./sh",
+        "bin/sh",
+        "/etc",
+        "/etc/passwd",
+    ] {
+        assert_eq!(
+            run(program(&[name], LONG)),
+            Outcome::Failed(Failure::NotFound),
+            "{name}"
+        );
     }
-    assert!(matches!(run(program(&[], LONG)), Outcome::Failed(Failure::Refused(_))));
+    assert!(matches!(
+        run(program(&[], LONG)),
+        Outcome::Failed(Failure::Refused(_))
+    ));
 }
 
 #[test]
@@ -81,8 +113,10 @@ fn the_environment_is_fixed_but_for_what_the_step_adds() {
         environment: vec![("EXTRA".into(), "a b".into())],
         ..program(&["sh", "-c", "env; pwd; exit 1"], LONG)
     });
-    let mut lines: Vec<&str> =
-        printed.lines().filter(|line| !line.starts_with("PWD=") && !line.starts_with("_=")).collect();
+    let mut lines: Vec<&str> = printed
+        .lines()
+        .filter(|line| !line.starts_with("PWD=") && !line.starts_with("_="))
+        .collect();
     lines.sort_unstable();
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(lines, ["/", "EXTRA=a b", "HOME=/root", "LC_ALL=C", path]);
@@ -90,26 +124,48 @@ fn the_environment_is_fixed_but_for_what_the_step_adds() {
 
 #[test]
 fn arguments_are_never_interpreted() {
-    let output = printed(program(&["sh", "-c", "printf '%s|' \"$@\"; exit 1", "sh", "$(id); *", "a b", ""], LONG));
+    let output = printed(program(
+        &[
+            "sh",
+            "-c",
+            "printf '%s|' \"$@\"; exit 1",
+            "sh",
+            "$(id); *",
+            "a b",
+            "",
+        ],
+        LONG,
+    ));
     assert_eq!(output, "$(id); *|a b||");
 }
 
 #[test]
 fn input_of_any_size_arrives_and_an_unread_one_is_no_obstacle() {
     let large = "x".repeat(1024 * 1024);
-    let count = Program { stdin: Some(secret(&large)), ..shell("wc -c; exit 1") };
+    let count = Program {
+        stdin: Some(secret(&large)),
+        ..shell("wc -c; exit 1")
+    };
     assert_eq!(printed(count).trim(), (1024 * 1024).to_string());
-    let unread = Program { stdin: Some(secret(&large)), ..shell("exit 0") };
+    let unread = Program {
+        stdin: Some(secret(&large)),
+        ..shell("exit 0")
+    };
     assert_eq!(run(unread), Outcome::Done(Done::default()));
     // Both pipes full at once.
-    let echo = Program { stdin: Some(secret(&large)), ..shell("cat; exit 1") };
+    let echo = Program {
+        stdin: Some(secret(&large)),
+        ..shell("cat; exit 1")
+    };
     assert_eq!(printed(echo).len(), OUTPUT_MAX);
     assert_eq!(printed(shell("cat; echo end; exit 1")), "end\n");
 }
 
 #[test]
 fn of_the_output_the_end_is_kept() {
-    let output = printed(shell("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 1"));
+    let output = printed(shell(
+        "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 1",
+    ));
     assert_eq!(output.len(), OUTPUT_MAX);
     assert!(output.ends_with("line 2998\nline 2999\n"));
 }
@@ -133,11 +189,18 @@ fn at_the_timeout_the_whole_group_is_ended() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pids");
     // The grandchild holds the pipes and ignores what it is asked.
-    let script =
-        format!("sh -c 'trap \"\" TERM; echo $$ >{0}; echo working; while :; do sleep 1; done' & wait", file.display());
+    let script = format!(
+        "sh -c 'trap \"\" TERM; echo $$ >{0}; echo working; while :; do sleep 1; done' & wait",
+        file.display()
+    );
     let started = Instant::now();
     let outcome = run(program(&["sh", "-c", &script], Duration::from_millis(500)));
-    assert_eq!(outcome, Outcome::Failed(Failure::TimedOut { output: "working\n".into() }));
+    assert_eq!(
+        outcome,
+        Outcome::Failed(Failure::TimedOut {
+            output: "working\n".into()
+        })
+    );
     assert!(started.elapsed() < Duration::from_millis(500) + Duration::from_secs(5));
     assert_gone(fs::read_to_string(file).unwrap().trim());
 }
@@ -145,15 +208,23 @@ fn at_the_timeout_the_whole_group_is_ended() {
 #[test]
 fn a_program_that_ignores_the_request_to_end_is_killed() {
     let started = Instant::now();
-    let outcome = run(program(&["sh", "-c", "trap '' TERM; while :; do sleep 1; done"], Duration::from_millis(100)));
-    assert!(matches!(outcome, Outcome::Failed(Failure::TimedOut { .. })), "{outcome:?}");
+    let outcome = run(program(
+        &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"],
+        Duration::from_millis(100),
+    ));
+    assert!(
+        matches!(outcome, Outcome::Failed(Failure::TimedOut { .. })),
+        "{outcome:?}"
+    );
     assert!(started.elapsed() < Duration::from_millis(100) + Duration::from_secs(5));
 }
 
 #[test]
 fn endless_output_does_not_outlast_the_timeout() {
     let outcome = run(program(&["yes"], Duration::from_millis(300)));
-    let Outcome::Failed(Failure::TimedOut { output }) = outcome else { panic!("{outcome:?}") };
+    let Outcome::Failed(Failure::TimedOut { output }) = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(output.len(), OUTPUT_MAX);
 }
 
@@ -161,7 +232,10 @@ fn endless_output_does_not_outlast_the_timeout() {
 fn a_program_is_killed_when_nobody_waits_for_it_any_more() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
-    let script = format!("echo $$ >{}.new && mv {0}.new {0}; sleep 60", file.display());
+    let script = format!(
+        "echo $$ >{}.new && mv {0}.new {0}; sleep 60",
+        file.display()
+    );
     let started = machine().start(Effect::Step(Step::Run(shell(&script))));
     assert!(matches!(started, Started::Running(_)));
     while !file.exists() {
@@ -199,8 +273,17 @@ fn an_event_loop_can_drive_a_program() {
             }
         }
     };
-    assert!(waits < 20, "{waits} waits: it is not waited for what happens");
-    assert_eq!(outcome, Outcome::Failed(Failure::Exit { code: 3, output: "question\n".into() }));
+    assert!(
+        waits < 20,
+        "{waits} waits: it is not waited for what happens"
+    );
+    assert_eq!(
+        outcome,
+        Outcome::Failed(Failure::Exit {
+            code: 3,
+            output: "question\n".into()
+        })
+    );
 }
 
 #[test]
@@ -209,14 +292,30 @@ fn in_a_sandbox_a_program_that_exists_counts_as_a_success() {
     guest.file("/usr/sbin/ifup", "");
     guest.link("/sbin/ip", "/bin/busybox");
     guest.directory("/usr/bin/netplan");
-    assert_eq!(guest.step(Step::Run(program(&["ifup", "eth0"], LONG))), Ok(None));
-    assert_eq!(guest.step(Step::Run(program(&["/sbin/ip"], LONG))), Ok(None));
+    assert_eq!(
+        guest.step(Step::Run(program(&["ifup", "eth0"], LONG))),
+        Ok(None)
+    );
+    assert_eq!(
+        guest.step(Step::Run(program(&["/sbin/ip"], LONG))),
+        Ok(None)
+    );
     for missing in ["netplan", "sh", "/bin/sh"] {
-        assert_eq!(guest.step(Step::Run(program(&[missing], LONG))), Err(Failure::NotFound), "{missing}");
+        assert_eq!(
+            guest.step(Step::Run(program(&[missing], LONG))),
+            Err(Failure::NotFound),
+            "{missing}"
+        );
     }
     let effects = guest.effects();
-    let carried_out: Vec<&str> = effects.iter().map(|effect| effect["carried_out"].as_str().unwrap()).collect();
-    assert_eq!(carried_out, ["assumed", "assumed", "not-found", "not-found", "not-found"]);
+    let carried_out: Vec<&str> = effects
+        .iter()
+        .map(|effect| effect["carried_out"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        carried_out,
+        ["assumed", "assumed", "not-found", "not-found", "not-found"]
+    );
     let expected = serde_json::json!({
         "effect": "run", "argv": ["ifup", "eth0"], "environment": {}, "stdin": null, "timeout_ms": 30000,
         "carried_out": "assumed",
@@ -236,9 +335,14 @@ fn a_stand_in_decides_what_a_program_of_the_sandbox_does() {
             ..program(&["/sbin/ifup", "eth0"], LONG)
         })
     };
-    let Err(Failure::Exit { code: 4, output }) = guest.step(step()) else { panic!("not run") };
+    let Err(Failure::Exit { code: 4, output }) = guest.step(step()) else {
+        panic!("not run")
+    };
     let directory = guest.host("").canonicalize().unwrap();
-    assert_eq!(output, format!("eth0 variable hunter2\n{}\n", directory.display()));
+    assert_eq!(
+        output,
+        format!("eth0 variable hunter2\n{}\n", directory.display())
+    );
     assert_eq!(guest.effects()[0]["carried_out"], "stand-in");
     assert_eq!(guest.effects()[0]["stdin"], "[redacted]");
     assert!(!guest.read("/effects.jsonl").contains("hunter2"));
@@ -254,9 +358,14 @@ fn nothing_of_the_machine_runs_for_a_sandbox() {
     let mark = tempfile::tempdir().unwrap().path().join("mark");
     guest.link("/bin", "/usr/bin");
     guest.file("/usr/bin/touch", "");
-    guest.step(Step::Run(program(&["touch", mark.to_str().unwrap()], LONG))).unwrap();
+    guest
+        .step(Step::Run(program(&["touch", mark.to_str().unwrap()], LONG)))
+        .unwrap();
     assert!(!Path::new(&mark).exists());
     for name in ["../bin/sh", "..", "."] {
-        assert_eq!(guest.step(Step::Run(program(&[name], LONG))), Err(Failure::NotFound));
+        assert_eq!(
+            guest.step(Step::Run(program(&[name], LONG))),
+            Err(Failure::NotFound)
+        );
     }
 }

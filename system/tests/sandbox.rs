@@ -17,10 +17,14 @@ use std::process::Command;
 use guest::{Guest, is_root, secret};
 use nova_agent_core::effect::{Failure, Probe, Step};
 
-const SHADOW: &str = "root:!:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\nuser:$6$old$hash:18000::::::\n";
+const SHADOW: &str =
+    "root:!:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\nuser:$6$old$hash:18000::::::\n";
 
 fn set_password(guest: &Guest, user: &str, password: &str) -> Result<Option<Step>, Failure> {
-    guest.step(Step::SetPassword { user: user.into(), password: secret(password) })
+    guest.step(Step::SetPassword {
+        user: user.into(),
+        password: secret(password),
+    })
 }
 
 /// What the C library's crypt makes of a password with the salt of a hash.
@@ -47,15 +51,27 @@ fn a_password_changes_two_fields_of_the_shadow_file_and_nothing_else() {
     let (first, rest) = shadow.split_once('\n').unwrap();
     assert_eq!(rest, SHADOW.split_once('\n').unwrap().1);
     let fields: Vec<&str> = first.split(':').collect();
-    let today = Command::new("date").args(["-u", "+%s"]).output().unwrap().stdout;
-    let today: u64 = String::from_utf8(today).unwrap().trim().parse::<u64>().unwrap() / 86_400;
+    let today = Command::new("date")
+        .args(["-u", "+%s"])
+        .output()
+        .unwrap()
+        .stdout;
+    let today: u64 = String::from_utf8(today)
+        .unwrap()
+        .trim()
+        .parse::<u64>()
+        .unwrap()
+        / 86_400;
     assert_eq!([fields[0], fields[2]], ["root", &today.to_string()]);
     assert_eq!(fields[3..], ["0", "99999", "7", "", "", ""]);
     assert!(fields[1].starts_with("$6$"));
     assert_eq!(crypt("c0rrect h:rse", fields[1]), fields[1]);
 
     let after = guest.host("/etc/shadow").metadata().unwrap();
-    assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+    assert_eq!(
+        (after.mode(), after.uid(), after.gid()),
+        (before.mode(), before.uid(), before.gid())
+    );
     // The locks are given back, and no copy of the hashes is anywhere.
     assert_eq!(guest.names("/etc"), [".pwd.lock", "shadow"]);
     assert!(!guest.host("/var").exists());
@@ -89,7 +105,8 @@ fn no_secret_is_written_down() {
     let guest = Guest::new();
     guest.file("/etc/shadow", SHADOW);
     set_password(&guest, "root", "Tr0ub4dor&3").unwrap();
-    let expected = serde_json::json!({"effect": "set_password", "user": "root", "password": "[redacted]"});
+    let expected =
+        serde_json::json!({"effect": "set_password", "user": "root", "password": "[redacted]"});
     assert_eq!(guest.effects(), [expected]);
     assert!(!guest.read("/effects.jsonl").contains("Tr0ub4dor"));
     assert_eq!(guest.mode("/effects.jsonl"), 0o600);
@@ -97,18 +114,31 @@ fn no_secret_is_written_down() {
 
 #[test]
 fn a_sandbox_that_names_itself_nowhere_is_localhost() {
-    assert_eq!(Guest::new().probe(vec![Probe::Kernel]).kernel.unwrap().hostname, "localhost");
+    assert_eq!(
+        Guest::new()
+            .probe(vec![Probe::Kernel])
+            .kernel
+            .unwrap()
+            .hostname,
+        "localhost"
+    );
 }
 
 #[test]
 fn what_cannot_be_written_down_is_not_done() {
     let guest = Guest::new();
     guest.file(nova_agent_system::EFFECTS_FILE, "");
-    let file = std::fs::OpenOptions::new().write(true).open(guest.host(nova_agent_system::EFFECTS_FILE)).unwrap();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(guest.host(nova_agent_system::EFFECTS_FILE))
+        .unwrap();
     file.set_len(64 * 1024 * 1024 - 1).unwrap();
     guest.step(Step::SetHostname("one".into())).unwrap();
     let failure = guest.step(Step::SetHostname("two".into())).unwrap_err();
-    assert!(failure.to_string().contains("effects.jsonl is larger than"), "{failure}");
+    assert!(
+        failure.to_string().contains("effects.jsonl is larger than"),
+        "{failure}"
+    );
     let kernel = guest.probe(vec![Probe::Kernel]).kernel.unwrap();
     assert_eq!(kernel.hostname, "one");
 }
@@ -124,10 +154,19 @@ fn the_hostname_of_a_sandbox_is_its_own() {
 
     let real = rustix::system::uname().nodename().to_owned();
     let undo = guest.step(Step::SetHostname("new-name".into())).unwrap();
-    assert_eq!((undo, hostname().as_str()), (Some(Step::SetHostname("old-name".into())), "new-name"));
-    assert_eq!(guest.step(Step::SetHostname("new-name".into())).unwrap(), None);
+    assert_eq!(
+        (undo, hostname().as_str()),
+        (Some(Step::SetHostname("old-name".into())), "new-name")
+    );
+    assert_eq!(
+        guest.step(Step::SetHostname("new-name".into())).unwrap(),
+        None
+    );
     assert_eq!(rustix::system::uname().nodename(), real.as_c_str());
-    assert_eq!(guest.effects()[0], serde_json::json!({"effect": "set_hostname", "hostname": "new-name"}));
+    assert_eq!(
+        guest.effects()[0],
+        serde_json::json!({"effect": "set_hostname", "hostname": "new-name"})
+    );
     for bad in ["", "a\nb", &"x".repeat(300)] {
         assert!(guest.step(Step::SetHostname(bad.into())).is_err());
     }

@@ -3,7 +3,11 @@
 //!
 //! Run it with `make footprint`, which builds the binaries and names their directory in `NOVA_AGENT_DIR`.
 
-#![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a program whose output is its result")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a program whose output is its result"
+)]
 
 mod support;
 
@@ -34,8 +38,9 @@ const FIRST: u32 = 7;
 const MIB: f64 = 1024.0 * 1024.0;
 
 fn main() -> Result<()> {
-    let directory =
-        PathBuf::from(std::env::var_os("NOVA_AGENT_DIR").ok_or("NOVA_AGENT_DIR is not set: make footprint")?);
+    let directory = PathBuf::from(
+        std::env::var_os("NOVA_AGENT_DIR").ok_or("NOVA_AGENT_DIR is not set: make footprint")?,
+    );
     let mut store = StoreKind::EmbeddedC.start()?;
     let mut subjects = Vec::new();
     for (runtime, domain) in Runtime::ALL.into_iter().zip(FIRST..) {
@@ -52,7 +57,10 @@ fn main() -> Result<()> {
         agents.push(subject.work()?);
     }
     thread::sleep(REST);
-    let before = agents.iter().map(|agent| switches(agent.0.id())).collect::<Result<Vec<u64>>>()?;
+    let before = agents
+        .iter()
+        .map(|agent| switches(agent.0.id()))
+        .collect::<Result<Vec<u64>>>()?;
     for (subject, agent) in subjects.iter_mut().zip(&agents) {
         subject.look(agent.0.id())?;
     }
@@ -81,9 +89,16 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(runtime: Runtime, domain: u32, directory: &Path, store: &mut RunningStore) -> Result<Self> {
+    fn new(
+        runtime: Runtime,
+        domain: u32,
+        directory: &Path,
+        store: &mut RunningStore,
+    ) -> Result<Self> {
         let binary = directory.join(runtime.package());
-        let size = fs::metadata(&binary).map_err(|error| format!("{}: {error}", binary.display()))?.len();
+        let size = fs::metadata(&binary)
+            .map_err(|error| format!("{}: {error}", binary.display()))?
+            .len();
         Ok(Self {
             runtime,
             binary,
@@ -105,21 +120,36 @@ impl Subject {
         let id = format!("00000000-0000-4000-9000-{nth:012}");
         self.host.ask(&id)?;
         let began = Instant::now();
-        let mut agent = Agent::start(&self.binary, &self.socket, self.sandbox.path(), "info", Stdio::piped())?;
+        let mut agent = Agent::start(
+            &self.binary,
+            &self.socket,
+            self.sandbox.path(),
+            "info",
+            Stdio::piped(),
+        )?;
         self.host.wait_for(&id)?;
         self.answered.push(began.elapsed());
         // It comes after the answer.
         let log = BufReader::new(agent.0.stderr.take().ok_or("the log is no pipe")?);
-        log.lines().find(|line| line.as_ref().map_or(true, |line| line.ends_with(" ready"))).ok_or("never ready")??;
+        log.lines()
+            .find(|line| line.as_ref().map_or(true, |line| line.ends_with(" ready")))
+            .ok_or("never ready")??;
         self.ready.push(began.elapsed());
         self.host.forget(&id)
     }
 
     /// Starts an agent and sends it requests.
     fn work(&mut self) -> Result<Agent> {
-        let agent = Agent::start(&self.binary, &self.socket, self.sandbox.path(), "info", Stdio::null())?;
+        let agent = Agent::start(
+            &self.binary,
+            &self.socket,
+            self.sandbox.path(),
+            "info",
+            Stdio::null(),
+        )?;
         for nth in 0..REQUESTS {
-            self.host.request(&format!("00000000-0000-4000-8000-{nth:012}"))?;
+            self.host
+                .request(&format!("00000000-0000-4000-8000-{nth:012}"))?;
         }
         Ok(agent)
     }
@@ -146,32 +176,60 @@ fn print(subjects: &[Subject]) {
         let cells: Vec<String> = subjects.iter().map(cell).collect();
         println!("| {name} | {} |", cells.join(" | "));
     };
-    row("static binary of", &|subject| format!("`{}`", subject.runtime.package()));
+    row("static binary of", &|subject| {
+        format!("`{}`", subject.runtime.package())
+    });
     println!("| --- |{}", " --- |".repeat(subjects.len()));
     row("stripped, bytes", &|subject| {
         let (limit, ..) = subject.limits();
-        held(format!("{} ({:.2} MiB)", subject.size, mib(subject.size)), subject.size as f64, limit, &in_mib(limit))
+        held(
+            format!("{} ({:.2} MiB)", subject.size, mib(subject.size)),
+            subject.size as f64,
+            limit,
+            &in_mib(limit),
+        )
     });
     row("resident after 1,000 requests", &|subject| {
         let (_, limit, _) = subject.limits();
-        held(format!("{:.2} MiB", mib(subject.resident)), subject.resident as f64, limit, &in_mib(limit))
+        held(
+            format!("{:.2} MiB", mib(subject.resident)),
+            subject.resident as f64,
+            limit,
+            &in_mib(limit),
+        )
     });
-    row("of it its own memory", &|subject| format!("{:.2} MiB", mib(subject.own)));
+    row("of it its own memory", &|subject| {
+        format!("{:.2} MiB", mib(subject.own))
+    });
     row("threads", &|subject| subject.threads.to_string());
     row("wake-ups in 60 s of idleness", &|subject| {
-        held(subject.wake_ups.to_string(), subject.wake_ups as f64, 0.0, "0")
+        held(
+            subject.wake_ups.to_string(),
+            subject.wake_ups as f64,
+            0.0,
+            "0",
+        )
     });
     row("exec to first request answered", &|subject| {
         let (_, _, limit) = subject.limits();
         let took = median(&subject.answered);
-        held(ms(took), took.as_secs_f64(), limit.as_secs_f64(), &format!("{} ms", limit.as_millis()))
+        held(
+            ms(took),
+            took.as_secs_f64(),
+            limit.as_secs_f64(),
+            &format!("{} ms", limit.as_millis()),
+        )
     });
     row("exec to ready", &|subject| ms(median(&subject.ready)));
 }
 
 /// A value beside its limit.
 fn held(shown: String, value: f64, limit: f64, limit_shown: &str) -> String {
-    if value <= limit { format!("{shown}, limit {limit_shown}") } else { format!("**{shown}**, over {limit_shown}") }
+    if value <= limit {
+        format!("{shown}, limit {limit_shown}")
+    } else {
+        format!("**{shown}**, over {limit_shown}")
+    }
 }
 
 fn mib(bytes: u64) -> f64 {
@@ -197,13 +255,17 @@ fn switches(process: u32) -> Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let status = fs::read_to_string(task?.path().join("status"))?;
-        sum += number(&status, "voluntary_ctxt_switches:")? + number(&status, "nonvoluntary_ctxt_switches:")?;
+        sum += number(&status, "voluntary_ctxt_switches:")?
+            + number(&status, "nonvoluntary_ctxt_switches:")?;
     }
     Ok(sum)
 }
 
 /// A line of `/proc/PID/status`.
 fn number(status: &str, key: &str) -> Result<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| format!("no {key}"))?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .ok_or_else(|| format!("no {key}"))?;
     Ok(value.trim().trim_end_matches(" kB").parse()?)
 }

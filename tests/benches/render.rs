@@ -4,7 +4,11 @@
 //! The data is that of two interfaces, with four addresses and ten routes together and with as many each. Run it with
 //! `make bench`.
 
-#![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a program whose output is its result")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a program whose output is its result"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,13 +24,19 @@ const SAMPLES: usize = 301;
 
 fn main() {
     let mut fixtures: BTreeMap<String, Fixture> = BTreeMap::new();
-    for fixture in Fixture::all().into_iter().filter(|fixture| fixture.name() == fixture.system()) {
+    for fixture in Fixture::all()
+        .into_iter()
+        .filter(|fixture| fixture.name() == fixture.system())
+    {
         if let Some(stack) = fixture.stack() {
             fixtures.entry(stack).or_insert(fixture);
         }
     }
     for routes in [5, 10] {
-        println!("two interfaces with {} addresses and {routes} routes each", addresses(routes));
+        println!(
+            "two interfaces with {} addresses and {routes} routes each",
+            addresses(routes)
+        );
         println!(
             "{:<32}{:<28}{:>7}{:>9}{:>14}{:>14}",
             "stack", "guest", "rounds", "changes", "first time", "no change"
@@ -47,18 +57,32 @@ fn measure(stack: &str, fixture: &Fixture, routes: u8) {
     let guest = fixture.guest();
     let (first, rounds, prepared) = cost(&data, |probes| guest.ask(probes));
     let Prepared::Ready(configuration) = prepared else {
-        println!("{stack:<32}{:<28} is not configured: {prepared:?}", fixture.name());
+        println!(
+            "{stack:<32}{:<28} is not configured: {prepared:?}",
+            fixture.name()
+        );
         return;
     };
     let changes = configuration.plan.changes().count();
     let carried_out = guest.carry_out(configuration.plan);
     let (again, ..) = cost(&data, |probes| guest.ask(probes));
-    let again = if carried_out.is_ok() { format!("{again:?}") } else { "failed".into() };
-    println!("{stack:<32}{:<28}{rounds:>7}{changes:>9}{:>14}{again:>14}", fixture.name(), format!("{first:?}"));
+    let again = if carried_out.is_ok() {
+        format!("{again:?}")
+    } else {
+        "failed".into()
+    };
+    println!(
+        "{stack:<32}{:<28}{rounds:>7}{changes:>9}{:>14}{again:>14}",
+        fixture.name(),
+        format!("{first:?}")
+    );
 }
 
 /// The median of the time of every round, added up; how many rounds there are, and what comes of the last.
-fn cost(data: &HostData, ask: impl Fn(Vec<nova_agent_core::effect::Probe>) -> Snapshot) -> (Duration, usize, Prepared) {
+fn cost(
+    data: &HostData,
+    ask: impl Fn(Vec<nova_agent_core::effect::Probe>) -> Snapshot,
+) -> (Duration, usize, Prepared) {
     let mut snapshot = Snapshot::default();
     let (mut sum, mut rounds) = (Duration::ZERO, 0);
     loop {
@@ -76,14 +100,19 @@ fn cost(data: &HostData, ask: impl Fn(Vec<nova_agent_core::effect::Probe>) -> Sn
         rounds += 1;
         match reset_network(data, &snapshot) {
             Prepared::Missing(probes) => snapshot.merge(ask(probes)),
-            prepared @ (Prepared::Ready(_) | Prepared::Refused(_)) => return (sum, rounds, prepared),
+            prepared @ (Prepared::Ready(_) | Prepared::Refused(_)) => {
+                return (sum, rounds, prepared);
+            }
         }
     }
 }
 
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// The keys of the guest's own data, each with its share of addresses and routes.
@@ -102,5 +131,9 @@ fn host_data(own: &HostData, routes: u8) -> HostData {
         });
         (key.clone(), value.to_string().into_bytes())
     });
-    HostData { hostname: Some(b"web-01".to_vec()), networking: networking.collect(), vifs: own.vifs.clone() }
+    HostData {
+        hostname: Some(b"web-01".to_vec()),
+        networking: networking.collect(),
+        vifs: own.vifs.clone(),
+    }
 }

@@ -5,7 +5,11 @@
 //!
 //! Run it with `make bench`, which builds the agents first. `NOVA_AGENT` names another binary to measure, alone.
 
-#![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a program whose output is its result")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a program whose output is its result"
+)]
 
 mod support;
 
@@ -30,7 +34,10 @@ const ECHO_FLAG: &str = "--echo";
 const ECHO: u32 = 6;
 
 fn main() -> Result<()> {
-    if let Some(socket) = std::env::args().skip_while(|argument| argument != ECHO_FLAG).nth(1) {
+    if let Some(socket) = std::env::args()
+        .skip_while(|argument| argument != ECHO_FLAG)
+        .nth(1)
+    {
         return echo(Path::new(&socket));
     }
     println!(
@@ -55,8 +62,11 @@ fn measure(kind: StoreKind) -> Result<()> {
         let host = BenchHost::new(&store.dom0_socket(), domain)?;
         agents.push((name, limit, host, Vec::new(), agent, sandbox));
     }
-    let mut echo =
-        Command::new(std::env::current_exe()?).arg(ECHO_FLAG).arg(&echo_socket).stdout(Stdio::piped()).spawn()?;
+    let mut echo = Command::new(std::env::current_exe()?)
+        .arg(ECHO_FLAG)
+        .arg(&echo_socket)
+        .stdout(Stdio::piped())
+        .spawn()?;
     let output = echo.stdout.take().ok_or("the echo client has no output")?;
     let _echo = Agent(echo);
     // It only listens: what is written before its watch is set, it would never see.
@@ -104,18 +114,33 @@ fn at(times: &[Duration], percent: usize) -> Duration {
 fn subjects() -> Result<Vec<(String, PathBuf, Option<f64>)>> {
     if let Some(named) = std::env::var_os("NOVA_AGENT") {
         let binary = PathBuf::from(named);
-        return Ok(vec![(binary.file_name().unwrap_or_default().to_string_lossy().into(), binary, None)]);
+        return Ok(vec![(
+            binary
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into(),
+            binary,
+            None,
+        )]);
     }
     // The release builds beside this benchmark.
     let benchmark = std::env::current_exe()?;
-    let target = benchmark.ancestors().nth(2).ok_or("the benchmark has no target directory")?;
+    let target = benchmark
+        .ancestors()
+        .nth(2)
+        .ok_or("the benchmark has no target directory")?;
     let of = |runtime: Runtime| {
         let limit = match runtime {
             Runtime::MIO => 1.1,
             Runtime::ASYNC => 1.3,
             _ => 1.2,
         };
-        (runtime.package().to_owned(), target.join(runtime.package()), Some(limit))
+        (
+            runtime.package().to_owned(),
+            target.join(runtime.package()),
+            Some(limit),
+        )
     };
     Ok(Runtime::ALL.map(of).into())
 }
@@ -127,9 +152,13 @@ fn echo(socket: &Path) -> Result<()> {
     writeln!(std::io::stdout(), "ready")?;
     loop {
         let path = client.event(Duration::from_secs(60))?.path;
-        let Some(id) = path.as_str().strip_prefix("data/host/") else { continue };
+        let Some(id) = path.as_str().strip_prefix("data/host/") else {
+            continue;
+        };
         // The event of the removal.
-        let Ok(request) = client.read(path.as_str()) else { continue };
+        let Ok(request) = client.read(path.as_str()) else {
+            continue;
+        };
         client.write(&format!("data/guest/{id}"), request)?;
         client.rm(path.as_str())?;
     }

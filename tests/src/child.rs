@@ -24,8 +24,11 @@ mod tests {
     #[test]
     fn a_process_ends_with_the_thread_that_spawned_it() {
         let spawn = || {
-            let mut child =
-                bound_to_thread("sh").args(["-c", "echo; exec sleep 1000"]).stdout(Stdio::piped()).spawn().unwrap();
+            let mut child = bound_to_thread("sh")
+                .args(["-c", "echo; exec sleep 1000"])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
             // The signal is set before the program runs.
             std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
             child

@@ -11,8 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nova_agent_core::wire::{
-    DecodeError, Decoder, ErrorName, InvalidPath, InvalidToken, Malformed, Message, Op, Oversize, Permission, ReqId,
-    SOCKET_REPLY_MAX, StorePath, Token, TransactionEnd, TxId, WatchEvent, payload,
+    DecodeError, Decoder, ErrorName, InvalidPath, InvalidToken, Malformed, Message, Op, Oversize,
+    Permission, ReqId, SOCKET_REPLY_MAX, StorePath, Token, TransactionEnd, TxId, WatchEvent,
+    payload,
 };
 
 /// How long a reply may take. Daemons answer within milliseconds; a loaded machine takes longer.
@@ -80,7 +81,10 @@ impl Client {
     /// # Errors
     /// See [`Self::read`].
     pub fn write(&mut self, path: &str, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.call_for_ok(Op::Write, payload::write(&StorePath::try_from(path)?, value.as_ref()))
+        self.call_for_ok(
+            Op::Write,
+            payload::write(&StorePath::try_from(path)?, value.as_ref()),
+        )
     }
 
     /// Creates a node with an empty value, unless it exists.
@@ -146,7 +150,10 @@ impl Client {
     /// # Errors
     /// See [`Self::read`].
     pub fn set_perms(&mut self, path: &str, perms: &[Permission]) -> Result<(), Error> {
-        self.call_for_ok(Op::SetPerms, payload::set_perms(&StorePath::try_from(path)?, perms))
+        self.call_for_ok(
+            Op::SetPerms,
+            payload::set_perms(&StorePath::try_from(path)?, perms),
+        )
     }
 
     /// Registers a watch, whose first event follows at once.
@@ -154,7 +161,10 @@ impl Client {
     /// # Errors
     /// See [`Self::read`].
     pub fn watch(&mut self, path: &str, token: &str) -> Result<(), Error> {
-        self.call_for_ok(Op::Watch, payload::watch(&StorePath::try_from(path)?, &Token::try_from(token)?))
+        self.call_for_ok(
+            Op::Watch,
+            payload::watch(&StorePath::try_from(path)?, &Token::try_from(token)?),
+        )
     }
 
     /// Removes a watch.
@@ -162,7 +172,10 @@ impl Client {
     /// # Errors
     /// See [`Self::read`].
     pub fn unwatch(&mut self, path: &str, token: &str) -> Result<(), Error> {
-        self.call_for_ok(Op::Unwatch, payload::watch(&StorePath::try_from(path)?, &Token::try_from(token)?))
+        self.call_for_ok(
+            Op::Unwatch,
+            payload::watch(&StorePath::try_from(path)?, &Token::try_from(token)?),
+        )
     }
 
     /// Waits for the next event of any watch.
@@ -220,14 +233,21 @@ impl Client {
     /// See [`Self::read`], without [`Error::Store`].
     pub fn exchange(&mut self, kind: u32, tx_id: TxId, payload: Vec<u8>) -> Result<Message, Error> {
         self.req_id = self.req_id.wrapping_add(1);
-        let request = Message { kind, req_id: ReqId(self.req_id), tx_id, payload };
+        let request = Message {
+            kind,
+            req_id: ReqId(self.req_id),
+            tx_id,
+            payload,
+        };
         self.send_bytes(&request.encode()?)?;
         let deadline = Instant::now() + REPLY_TIMEOUT;
         loop {
             let reply = self.receive(deadline)?;
             if reply.op() == Some(Op::WatchEvent) {
                 self.queue_event(&reply)?;
-            } else if reply.req_id == request.req_id && (reply.kind == kind || reply.op() == Some(Op::Error)) {
+            } else if reply.req_id == request.req_id
+                && (reply.kind == kind || reply.op() == Some(Op::Error))
+            {
                 return Ok(reply);
             } else {
                 return Err(Error::Unexpected { kind: reply.kind });
@@ -266,7 +286,8 @@ impl Client {
     fn read_more(&mut self, deadline: Instant) -> Result<(), Error> {
         let left = deadline.saturating_duration_since(Instant::now());
         // A timeout of zero would mean none.
-        self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        self.stream
+            .set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         let mut buffer = [0; READ_SIZE];
         match self.stream.read(&mut buffer) {
             Ok(0) => Err(Error::Closed),
@@ -280,7 +301,8 @@ impl Client {
     }
 
     fn queue_event(&mut self, message: &Message) -> Result<(), Error> {
-        self.events.push_back(payload::parse_watch(&message.payload)?);
+        self.events
+            .push_back(payload::parse_watch(&message.payload)?);
         Ok(())
     }
 
@@ -327,7 +349,10 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.client.tx_id != TxId::NONE {
             // If this fails, so will whatever comes next, and that will say so.
-            let _ = self.call_for_ok(Op::TransactionEnd, payload::transaction_end(TransactionEnd::Abort));
+            let _ = self.call_for_ok(
+                Op::TransactionEnd,
+                payload::transaction_end(TransactionEnd::Abort),
+            );
             self.client.tx_id = TxId::NONE;
         }
     }
@@ -395,7 +420,11 @@ impl Error {
     /// The store's name for the failure, if the store refused.
     #[must_use]
     pub const fn name(&self) -> Option<&ErrorName> {
-        if let Self::Store(name) = self { Some(name) } else { None }
+        if let Self::Store(name) = self {
+            Some(name)
+        } else {
+            None
+        }
     }
 }
 
@@ -403,7 +432,10 @@ impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
 
-        if matches!(error.kind(), Kind::BrokenPipe | Kind::ConnectionReset | Kind::UnexpectedEof) {
+        if matches!(
+            error.kind(),
+            Kind::BrokenPipe | Kind::ConnectionReset | Kind::UnexpectedEof
+        ) {
             Self::Closed
         } else if matches!(error.kind(), Kind::WouldBlock | Kind::TimedOut) {
             Self::TimedOut

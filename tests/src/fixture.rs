@@ -8,7 +8,12 @@
 //! - `effects`: which network stack is configured and why, every step in order, what is told to the host and the log.
 //!
 //! A name is that of the system; behind a `+` is what is special about this guest of it.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail the test"
+)]
 
 mod guest;
 mod tree;
@@ -34,8 +39,13 @@ impl Fixture {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let root = root();
-        let entries = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
-        let mut fixtures: Vec<Self> = entries.map(|entry| Self { directory: entry.unwrap().path() }).collect();
+        let entries =
+            fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
+        let mut fixtures: Vec<Self> = entries
+            .map(|entry| Self {
+                directory: entry.unwrap().path(),
+            })
+            .collect();
         fixtures.sort();
         fixtures
     }
@@ -43,7 +53,9 @@ impl Fixture {
     /// The one with this name.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        let fixture = Self { directory: root().join(name) };
+        let fixture = Self {
+            directory: root().join(name),
+        };
         assert!(fixture.before().is_dir(), "there is no guest {name}");
         fixture
     }
@@ -51,7 +63,10 @@ impl Fixture {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.directory.file_name().and_then(|name| name.to_str()).expect("names are UTF-8")
+        self.directory
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("names are UTF-8")
     }
 
     /// The system that it is a guest of.
@@ -71,7 +86,8 @@ impl Fixture {
     /// What the host says.
     #[must_use]
     pub fn host(&self) -> HostData {
-        read_host_file(&self.directory.join("network.json")).unwrap_or_else(|error| panic!("{error}"))
+        read_host_file(&self.directory.join("network.json"))
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The directory with the guest as it is.

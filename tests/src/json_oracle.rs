@@ -37,7 +37,10 @@ impl Verdict {
     /// What the simulated host would make of a value.
     #[must_use]
     pub fn simulated(value: &[u8]) -> Self {
-        Self { printed: tools::printed_by_xenstore_read(value), json: parse_response(value) }
+        Self {
+            printed: tools::printed_by_xenstore_read(value),
+            json: parse_response(value),
+        }
     }
 
     /// What the real `xenstore-read` and the real Python make of a value, which is written to the store at `socket`.
@@ -45,7 +48,9 @@ impl Verdict {
     /// # Errors
     /// [`OracleError`] names the program that is missing or fails.
     pub fn real(socket: &Path, value: &[u8]) -> Result<Self, OracleError> {
-        Self::real_all(socket, &[value])?.pop().ok_or(OracleError::Count)
+        Self::real_all(socket, &[value])?
+            .pop()
+            .ok_or(OracleError::Count)
     }
 
     /// As [`Self::real`], for many values with few processes.
@@ -58,19 +63,35 @@ impl Verdict {
         let mut client = Client::connect(socket)?;
         let mut verdicts = Vec::new();
         for values in values.chunks(VALUES_MAX) {
-            let paths: Vec<String> = (0..values.len()).map(|nth| format!("{NODE}/{nth}")).collect();
+            let paths: Vec<String> = (0..values.len())
+                .map(|nth| format!("{NODE}/{nth}"))
+                .collect();
             for (path, value) in paths.iter().zip(values) {
                 client.write(path, value)?;
             }
             let mut tool = real::tool("xenstore-read")?;
-            let printed = run(tool.env("XENSTORED_PATH", socket).args(&paths), "xenstore-read", "")?;
-            let parsed = run(Command::new("python3").args(["-c", PLUGIN]), "python3", &printed)?;
+            let printed = run(
+                tool.env("XENSTORED_PATH", socket).args(&paths),
+                "xenstore-read",
+                "",
+            )?;
+            let parsed = run(
+                Command::new("python3").args(["-c", PLUGIN]),
+                "python3",
+                &printed,
+            )?;
             if printed.lines().count() != values.len() || parsed.lines().count() != values.len() {
                 return Err(OracleError::Count);
             }
             for (printed, parsed) in printed.lines().zip(parsed.lines()) {
-                let json = parsed.strip_prefix("json ").map(serde_json::from_str).transpose();
-                verdicts.push(Self { printed: printed.into(), json: json.map_err(OracleError::Output)? });
+                let json = parsed
+                    .strip_prefix("json ")
+                    .map(serde_json::from_str)
+                    .transpose();
+                verdicts.push(Self {
+                    printed: printed.into(),
+                    json: json.map_err(OracleError::Output)?,
+                });
             }
         }
         Ok(verdicts)
@@ -105,7 +126,11 @@ pub enum OracleError {
 /// Runs a program and returns what it prints.
 fn run(command: &mut Command, program: &'static str, input: &str) -> Result<String, OracleError> {
     let error = |error| OracleError::Program { program, error };
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(error)?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(error)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes()).map_err(error)?;
     }

@@ -30,11 +30,27 @@ pub fn check(target: &str, tree: &Path, expected: &Expected, verify: &Path) -> R
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_live(target: &str, tree: &Path, expected: &Expected, verify: &Path, live: &Path) -> Result<(), Report> {
-    run(target, tree, expected, &[("NOVA_VERIFY", verify), ("NOVA_LIVE", live)])
+pub fn check_live(
+    target: &str,
+    tree: &Path,
+    expected: &Expected,
+    verify: &Path,
+    live: &Path,
+) -> Result<(), Report> {
+    run(
+        target,
+        tree,
+        expected,
+        &[("NOVA_VERIFY", verify), ("NOVA_LIVE", live)],
+    )
 }
 
-fn run(target: &str, tree: &Path, expected: &Expected, environment: &[(&str, &Path)]) -> Result<(), Report> {
+fn run(
+    target: &str,
+    tree: &Path,
+    expected: &Expected,
+    environment: &[(&str, &Path)],
+) -> Result<(), Report> {
     let unavailable = |error: &dyn fmt::Display| Report::Unavailable(error.to_string());
     let directory = tempfile::tempdir().map_err(|error| unavailable(&error))?;
     let file = directory.path().join("expected.json");
@@ -49,7 +65,11 @@ fn run(target: &str, tree: &Path, expected: &Expected, environment: &[(&str, &Pa
         .arg(&file)
         .output()
         .map_err(|error| unavailable(&error))?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     match output.status.code() {
         Some(0) => Ok(()),
         Some(1) => Err(Report::Different(text)),
@@ -91,9 +111,20 @@ impl Expected {
     /// What a configuration says.
     #[must_use]
     pub fn new(config: &NetworkConfig) -> Self {
-        let interfaces = config.interfaces.iter().map(|interface| (interface.name.to_string(), State::of(interface)));
-        let dns = config.nameservers().into_iter().map(|address| address.to_string());
-        Self { interfaces: interfaces.collect(), dns: dns.collect(), any_order: false, others: BTreeMap::new() }
+        let interfaces = config
+            .interfaces
+            .iter()
+            .map(|interface| (interface.name.to_string(), State::of(interface)));
+        let dns = config
+            .nameservers()
+            .into_iter()
+            .map(|address| address.to_string());
+        Self {
+            interfaces: interfaces.collect(),
+            dns: dns.collect(),
+            any_order: false,
+            others: BTreeMap::new(),
+        }
     }
 
     /// The same on a guest with these interfaces: their MAC addresses count, and those that the configuration does not
@@ -101,7 +132,9 @@ impl Expected {
     #[must_use]
     pub fn on(mut self, interfaces: &[InterfaceState]) -> Self {
         for InterfaceState { name, mac, .. } in interfaces {
-            let Some(mac) = mac.map(|mac| mac.to_string()) else { continue };
+            let Some(mac) = mac.map(|mac| mac.to_string()) else {
+                continue;
+            };
             match self.interfaces.get_mut(name) {
                 Some(state) => state.mac = mac,
                 None => drop(self.others.insert(name.clone(), mac)),
@@ -116,7 +149,9 @@ impl Expected {
         for State { addresses, .. } in self.interfaces.values_mut() {
             let mut networks: Vec<Cidr> = Vec::new();
             for address in addresses {
-                let Some(own) = cidr(address).filter(|own| own.address().is_ipv4()) else { continue };
+                let Some(own) = cidr(address).filter(|own| own.address().is_ipv4()) else {
+                    continue;
+                };
                 if networks.contains(&own.network()) {
                     *address = Cidr::host(own.address()).to_string();
                 }
@@ -143,9 +178,16 @@ impl Expected {
     /// The same where an address family without an address cannot hold name servers, as with NetworkManager.
     #[must_use]
     pub fn without_nameservers_out_of_reach(mut self, config: &NetworkConfig) -> Self {
-        let v4 = config.interfaces.iter().any(|interface| !interface.v4.addresses.is_empty());
-        let v6 = config.interfaces.iter().any(|interface| !interface.v6.addresses.is_empty());
-        self.dns.retain(|address| if address.contains(':') { v6 } else { v4 });
+        let v4 = config
+            .interfaces
+            .iter()
+            .any(|interface| !interface.v4.addresses.is_empty());
+        let v6 = config
+            .interfaces
+            .iter()
+            .any(|interface| !interface.v6.addresses.is_empty());
+        self.dns
+            .retain(|address| if address.contains(':') { v6 } else { v4 });
         self
     }
 }
@@ -158,17 +200,29 @@ fn cidr(text: &str) -> Option<Cidr> {
 impl State {
     fn of(interface: &Interface) -> Self {
         let default = |family: &Family, destination: &str| {
-            family.gateway.map(|gateway| format!("{destination} via {}", gateway.address))
+            family
+                .gateway
+                .map(|gateway| format!("{destination} via {}", gateway.address))
         };
         let static_route = |route: &Route| match route.via {
             Some(gateway) => format!("{} via {}", route.destination, gateway.address),
             None => route.destination.to_string(),
         };
-        let defaults = [default(&interface.v4, "0.0.0.0/0"), default(&interface.v6, "::/0")];
+        let defaults = [
+            default(&interface.v4, "0.0.0.0/0"),
+            default(&interface.v6, "::/0"),
+        ];
         Self {
             mac: interface.mac.to_string(),
-            addresses: interface.addresses().map(|address| address.to_string()).collect(),
-            routes: defaults.into_iter().flatten().chain(interface.routes.iter().map(static_route)).collect(),
+            addresses: interface
+                .addresses()
+                .map(|address| address.to_string())
+                .collect(),
+            routes: defaults
+                .into_iter()
+                .flatten()
+                .chain(interface.routes.iter().map(static_route))
+                .collect(),
         }
     }
 }
@@ -180,7 +234,12 @@ pub fn describe(plan: &Plan) -> String {
     for step in plan.changes() {
         // A String takes everything.
         let _ = match step {
-            Step::WriteFile(WriteFile { path, content, mode, .. }) => {
+            Step::WriteFile(WriteFile {
+                path,
+                content,
+                mode,
+                ..
+            }) => {
                 let content = String::from_utf8_lossy(content.expose());
                 writeln!(text, "==> {path} ({:o}) <==\n{content}", mode.bits())
             }

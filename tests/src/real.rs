@@ -50,7 +50,11 @@ impl RealStore {
         // Not below $TMPDIR, which may be too long for a socket.
         let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp")?;
         let process = start_daemon(daemon, dir.path())?;
-        Ok(Self { process, daemon, dir })
+        Ok(Self {
+            process,
+            daemon,
+            dir,
+        })
     }
 
     /// Kills the daemon and starts it again in the same directory. No guest survives that, and no node need to.
@@ -94,7 +98,9 @@ fn start_daemon(daemon: Daemon, dir: &Path) -> Result<Process, StartError> {
     let mut process = Process::start(command, dir.join("daemon.log"))?;
     let socket = dir.join("socket");
     // oxenstored listens before it is ready for guests, but answers only then.
-    process.wait_until(START_TIMEOUT, || Client::connect(&socket).is_ok_and(|mut dom0| dom0.list("/").is_ok()))?;
+    process.wait_until(START_TIMEOUT, || {
+        Client::connect(&socket).is_ok_and(|mut dom0| dom0.list("/").is_ok())
+    })?;
     Ok(process)
 }
 
@@ -152,7 +158,11 @@ impl RealGuest {
         });
         command.stdout(Stdio::piped());
         let mut process = Process::start(command, dir.join(format!("guest.{domid}.log")))?;
-        let stdout = process.child.stdout.take().ok_or_else(|| io::Error::other("the guest has no output"))?;
+        let stdout = process
+            .child
+            .stdout
+            .take()
+            .ok_or_else(|| io::Error::other("the guest has no output"))?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
@@ -162,7 +172,11 @@ impl RealGuest {
                 }
             }
         });
-        let guest = Self { process, lines, socket: dir.join(format!("guest.{domid}")) };
+        let guest = Self {
+            process,
+            lines,
+            socket: dir.join(format!("guest.{domid}")),
+        };
         guest.wait_for_line(START_TIMEOUT)?;
         Ok(guest)
     }
@@ -184,7 +198,10 @@ impl RealGuest {
 
     /// Waits for "ready" or "restored": the guest prints nothing else.
     fn wait_for_line(&self, timeout: Duration) -> Result<(), StartError> {
-        self.lines.recv_timeout(timeout).map(drop).map_err(|_| self.process.failure())
+        self.lines
+            .recv_timeout(timeout)
+            .map(drop)
+            .map_err(|_| self.process.failure())
     }
 }
 
@@ -230,7 +247,10 @@ pub fn tool(name: &str) -> Result<Command, StartError> {
     let candidates = ["bin", "sbin", "lib/xen-4.17/bin"].map(|dir| root.join(dir).join(name));
     let Some(program) = candidates.into_iter().find(|path| path.exists()) else {
         let output = String::from_utf8_lossy(&setup.stderr).into_owned();
-        return Err(StartError::Failed { command: name.into(), output: format!("not in the packages. {output}") });
+        return Err(StartError::Failed {
+            command: name.into(),
+            output: format!("not in the packages. {output}"),
+        });
     };
     let mut libraries = OsString::new();
     for entry in fs::read_dir(root.join("lib"))? {
@@ -245,7 +265,11 @@ pub fn tool(name: &str) -> Result<Command, StartError> {
 }
 
 fn script(name: &str) -> Command {
-    bound_to_thread(Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored").join(name))
+    bound_to_thread(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("xenstored")
+            .join(name),
+    )
 }
 
 /// A child process, killed when dropped.
@@ -261,10 +285,18 @@ impl Process {
     fn start(mut command: Command, log: PathBuf) -> Result<Self, StartError> {
         command.stdin(Stdio::null()).stderr(File::create(&log)?);
         let child = command.spawn()?;
-        Ok(Self { child, command: format!("{command:?}"), log })
+        Ok(Self {
+            child,
+            command: format!("{command:?}"),
+            log,
+        })
     }
 
-    fn wait_until(&mut self, timeout: Duration, mut condition: impl FnMut() -> bool) -> Result<(), StartError> {
+    fn wait_until(
+        &mut self,
+        timeout: Duration,
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<(), StartError> {
         let deadline = Instant::now() + timeout;
         while !condition() {
             if self.wait_for_end(POLL_INTERVAL) || Instant::now() > deadline {
@@ -303,7 +335,10 @@ impl Process {
 
     fn failure(&self) -> StartError {
         let output = fs::read_to_string(&self.log).unwrap_or_default();
-        StartError::Failed { command: self.command.clone(), output }
+        StartError::Failed {
+            command: self.command.clone(),
+            output,
+        }
     }
 }
 

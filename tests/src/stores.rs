@@ -22,7 +22,12 @@ pub enum StoreKind {
 
 impl StoreKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::EmbeddedC, Self::EmbeddedOxen, Self::RealC, Self::RealOxen];
+    pub const ALL: [Self; 4] = [
+        Self::EmbeddedC,
+        Self::EmbeddedOxen,
+        Self::RealC,
+        Self::RealOxen,
+    ];
 
     /// Which daemon's behaviour to expect, where the two differ.
     #[must_use]
@@ -42,11 +47,23 @@ impl StoreKind {
         let inner = match self {
             Self::EmbeddedC | Self::EmbeddedOxen => {
                 // Not below $TMPDIR, which may be too long for a socket.
-                let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp").map_err(ServerError::Io)?;
-                Inner::Embedded { server: Server::start(dir.path(), self.flavour())?, dir }
+                let dir = tempfile::Builder::new()
+                    .prefix("xs")
+                    .tempdir_in("/tmp")
+                    .map_err(ServerError::Io)?;
+                Inner::Embedded {
+                    server: Server::start(dir.path(), self.flavour())?,
+                    dir,
+                }
             }
-            Self::RealC => Inner::Real { guests: Vec::new(), store: RealStore::start(Daemon::C)? },
-            Self::RealOxen => Inner::Real { guests: Vec::new(), store: RealStore::start(Daemon::Oxen)? },
+            Self::RealC => Inner::Real {
+                guests: Vec::new(),
+                store: RealStore::start(Daemon::C)?,
+            },
+            Self::RealOxen => Inner::Real {
+                guests: Vec::new(),
+                store: RealStore::start(Daemon::Oxen)?,
+            },
         };
         Ok(RunningStore { inner })
     }
@@ -61,8 +78,14 @@ pub struct RunningStore {
 /// The fields are dropped in their order: guests and servers before what they stand on.
 #[derive(Debug)]
 enum Inner {
-    Embedded { server: Server, dir: TempDir },
-    Real { guests: Vec<RealGuest>, store: RealStore },
+    Embedded {
+        server: Server,
+        dir: TempDir,
+    },
+    Real {
+        guests: Vec<RealGuest>,
+        store: RealStore,
+    },
 }
 
 impl RunningStore {
@@ -77,7 +100,13 @@ impl RunningStore {
         match &mut self.inner {
             Inner::Embedded { server, .. } => Ok(server.add_guest(domid)?),
             Inner::Real { guests, store } => {
-                let guest = store.guest(domid, GuestOptions { device: Device::Plain, ..GuestOptions::default() })?;
+                let guest = store.guest(
+                    domid,
+                    GuestOptions {
+                        device: Device::Plain,
+                        ..GuestOptions::default()
+                    },
+                )?;
                 let socket = guest.socket().into();
                 guests.push(guest);
                 Ok(socket)

@@ -1,7 +1,12 @@
 //! The agent applies changes with the network stack's own programs, in namespaces with a kernel's network of their own: what
 //! the oracles accept as files is brought into effect by the agent itself, and rolled back when it does not come up.
 #![deny(unsafe_code)]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -63,8 +68,14 @@ fn is_rolled_back(host: &mut Live<'_>) {
     host.lie();
     let Answer { code, message } = host.reset(THIRD);
     assert_eq!(code, "1");
-    assert!(message.starts_with("network not changed: wait for the network: timed out: "), "{message}");
-    assert!(message.contains("0 has no address") && message.ends_with("previous state restored"), "{message}");
+    assert!(
+        message.starts_with("network not changed: wait for the network: timed out: "),
+        "{message}"
+    );
+    assert!(
+        message.contains("0 has no address") && message.ends_with("previous state restored"),
+        "{message}"
+    );
 }
 
 /// Has the stack make the network of a fixture, then the agent change it, once more without a change, and whatever else
@@ -73,30 +84,51 @@ fn applied(target: &str, fixture: &str, more: impl FnOnce(&mut Live<'_>) + Send)
     let fixture = Fixture::named(fixture);
     let guest = fixture.guest();
     let interfaces = guest.interfaces();
-    let Prepared::Ready(Configuration { plan, .. }) = guest.prepare(&fixture.host()) else { panic!("{fixture}") };
+    let Prepared::Ready(Configuration { plan, .. }) = guest.prepare(&fixture.host()) else {
+        panic!("{fixture}")
+    };
     guest.carry_out(plan).unwrap();
 
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), Flavour::C).unwrap();
     server.add_guest(DOMID).unwrap();
-    fs::copy(Runtime::new("nova-agent-blocking").binary(), directory.path().join("agent")).unwrap();
+    fs::copy(
+        Runtime::new("nova-agent-blocking").binary(),
+        directory.path().join("agent"),
+    )
+    .unwrap();
     let second = with_address(&fixture.host(), SECOND);
     let validated = validate(&second.networking, &second.vifs, &interfaces);
-    let expected = Expected::new(&validated.config).on(&interfaces).without_nameservers();
+    let expected = Expected::new(&validated.config)
+        .on(&interfaces)
+        .without_nameservers();
 
     let verify = Path::new(env!("CARGO_BIN_EXE_nova-verify"));
     thread::scope(|scope| {
-        let result = scope.spawn(|| oracle::check_live(target, guest.path(), &expected, verify, directory.path()));
+        let result = scope.spawn(|| {
+            oracle::check_live(target, guest.path(), &expected, verify, directory.path())
+        });
         let host = Host::connect(directory.path().join("socket"), Domain::Number(DOMID)).unwrap();
-        let mut live = Live { host, directory: directory.path(), fixture: &fixture };
+        let mut live = Live {
+            host,
+            directory: directory.path(),
+            fixture: &fixture,
+        };
         let told = thread::scope(|inner| {
             inner
                 .spawn(|| {
                     live.wait_for_agent(|| result.is_finished());
                     assert_eq!(live.reset(SECOND), Answer::new("0", ""), "{target}");
                     let start = Instant::now();
-                    assert_eq!(live.reset(SECOND), Answer::new("0", ""), "{target}: once more");
-                    assert!(start.elapsed() < Duration::from_secs(2), "{target}: a repeated reset restarts something");
+                    assert_eq!(
+                        live.reset(SECOND),
+                        Answer::new("0", ""),
+                        "{target}: once more"
+                    );
+                    assert!(
+                        start.elapsed() < Duration::from_secs(2),
+                        "{target}: a repeated reset restarts something"
+                    );
                     more(&mut live);
                 })
                 .join()
@@ -120,7 +152,10 @@ struct Live<'a> {
 impl Live<'_> {
     fn wait_for_agent(&self, has_ended: impl Fn() -> bool) {
         let start = Instant::now();
-        while !fs::read_to_string(self.directory.join("log")).unwrap_or_default().contains(" ready") {
+        while !fs::read_to_string(self.directory.join("log"))
+            .unwrap_or_default()
+            .contains(" ready")
+        {
             assert!(!has_ended(), "there is no agent");
             assert!(start.elapsed() < START, "the agent does not start");
             thread::sleep(Duration::from_millis(50));
@@ -146,8 +181,16 @@ impl Live<'_> {
 fn with_address(data: &HostData, address: &str) -> HostData {
     let changed = |value: &[u8]| {
         let text = String::from_utf8(value.to_vec()).unwrap();
-        text.replace(&format!("\"{FIRST}\""), &format!("\"{address}\"")).into_bytes()
+        text.replace(&format!("\"{FIRST}\""), &format!("\"{address}\""))
+            .into_bytes()
     };
-    let networking = data.networking.iter().map(|(key, value)| (key.clone(), changed(value))).collect();
-    HostData { networking, ..data.clone() }
+    let networking = data
+        .networking
+        .iter()
+        .map(|(key, value)| (key.clone(), changed(value)))
+        .collect();
+    HostData {
+        networking,
+        ..data.clone()
+    }
 }

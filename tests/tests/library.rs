@@ -24,17 +24,34 @@ fn world() -> World {
     let mut store = StoreKind::EmbeddedC.start().unwrap();
     let socket = store.guest_socket(DOMID).unwrap();
     let sandbox = Sandbox::new();
-    let settings =
-        Settings { xenstore: StoreAddress::Unix(socket), sandbox: Some(sandbox.root().into()), ..Settings::default() };
+    let settings = Settings {
+        xenstore: StoreAddress::Unix(socket),
+        sandbox: Some(sandbox.root().into()),
+        ..Settings::default()
+    };
     let host = Host::connect(store.dom0_socket(), Domain::Number(DOMID)).unwrap();
-    World { host, sandbox, launch: Launch::new(&settings).unwrap(), _store: store }
+    World {
+        host,
+        sandbox,
+        launch: Launch::new(&settings).unwrap(),
+        _store: store,
+    }
 }
 
 #[test]
 fn another_executor_runs_it_until_it_is_told_to_leave() {
-    let World { mut host, sandbox, launch, _store } = world();
+    let World {
+        mut host,
+        sandbox,
+        launch,
+        _store,
+    } = world();
     let (leave, left) = channel::bounded::<()>(1);
-    let agent = thread::spawn(move || block_on(nova_agent_async::run_until(launch, async { _ = left.recv().await })));
+    let agent = thread::spawn(move || {
+        block_on(nova_agent_async::run_until(launch, async {
+            _ = left.recv().await
+        }))
+    });
     assert_eq!(host.version().unwrap(), env!("CARGO_PKG_VERSION"));
     host.inject_file("/etc/motd", b"hello").unwrap();
     assert_eq!(sandbox.read("/etc/motd"), b"hello");
@@ -44,16 +61,25 @@ fn another_executor_runs_it_until_it_is_told_to_leave() {
 
 #[test]
 fn dropped_it_kills_the_program_that_runs_and_leaves_its_request() {
-    let World { mut host, sandbox, launch, _store } = world();
+    let World {
+        mut host,
+        sandbox,
+        launch,
+        _store,
+    } = world();
     sandbox.install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
     sandbox.stand_in("ifup", "echo $$ >pid.new; mv pid.new pid; sleep 1000");
     host.provision(&Server::two_networks()).unwrap();
     let (stop, stopped) = channel::bounded::<()>(1);
     let never = std::future::pending();
     let agent = thread::spawn(move || {
-        block_on(or(nova_agent_async::run_until(launch, never), async { _ = stopped.recv().await }));
+        block_on(or(nova_agent_async::run_until(launch, never), async {
+            _ = stopped.recv().await
+        }));
     });
-    let request = host.post(r#"{"name": "resetnetwork", "value": ""}"#).unwrap();
+    let request = host
+        .post(r#"{"name": "resetnetwork", "value": ""}"#)
+        .unwrap();
     wait_until(|| sandbox.exists("/pid"));
     drop(stop);
     agent.join().unwrap();
@@ -74,6 +100,8 @@ fn wait_until(condition: impl Fn() -> bool) {
 
 /// A zombie is not: somebody reaps it with the next program.
 fn is_alive(pid: &str) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
     !stat.contains(") Z ")
 }

@@ -1,16 +1,28 @@
 //! Keeps the tables of docs/limits.md honest: every constant in them exists with its value, every constant of the sources
 //! that could be a bound is in them, and every test that they name exists.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail like tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates that make up the product.
-const CRATES: [&str; 5] = ["core", "system", "runtime-blocking", "runtime-mio", "runtime-async"];
+const CRATES: [&str; 5] = [
+    "core",
+    "system",
+    "runtime-blocking",
+    "runtime-mio",
+    "runtime-async",
+];
 
 /// Types that a bound can have.
-const TYPES: [&str; 9] = ["usize", "u8", "u16", "u32", "u64", "u128", "i32", "Duration", "Budget"];
+const TYPES: [&str; 9] = [
+    "usize", "u8", "u16", "u32", "u64", "u128", "i32", "Duration", "Budget",
+];
 
 /// Numbers that bound nothing: they are part of a format, of arithmetic, or of an interface of the system.
 const NO_BOUNDS: [&str; 19] = [
@@ -43,9 +55,16 @@ fn every_bound_in_the_table_is_that_of_the_source() {
     let constants = constants();
     for row in rows() {
         let Some(place) = row.constant else { continue };
-        let Some(source) = constants.get(&place) else { panic!("{place:?} is in the table and not in the source") };
+        let Some(source) = constants.get(&place) else {
+            panic!("{place:?} is in the table and not in the source")
+        };
         let of_source = evaluate(source, &place.0, &constants);
-        assert_eq!(amounts(&row.value), of_source, "{place:?}: {} in the table, {source} in the source", row.value);
+        assert_eq!(
+            amounts(&row.value),
+            of_source,
+            "{place:?}: {} in the table, {source} in the source",
+            row.value
+        );
     }
 }
 
@@ -66,7 +85,11 @@ fn every_bound_has_a_test_that_exists() {
         for path in rust_files(&repository().join(directory)) {
             // In a group of tests for several stores they have no attribute of their own.
             let text = fs::read_to_string(&path).unwrap();
-            for line in text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")) {
+            for line in text
+                .split("#[test]")
+                .skip(1)
+                .filter_map(|rest| rest.split_once("fn "))
+            {
                 let name = line.1.split(['(', '<']).next().unwrap_or_default();
                 tests.insert(String::from(name));
             }
@@ -109,22 +132,41 @@ struct Row {
 
 fn rows() -> Vec<Row> {
     let text = fs::read_to_string(repository().join("docs/limits.md")).unwrap();
-    let tables = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| bound "));
+    let tables = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| bound "));
     let rows: Vec<Row> = tables.map(row).collect();
-    assert!(rows.iter().filter(|row| row.constant.is_some()).count() > 100, "the tables are not found");
+    assert!(
+        rows.iter().filter(|row| row.constant.is_some()).count() > 100,
+        "the tables are not found"
+    );
     rows
 }
 
 fn row(line: &str) -> Row {
     let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-    let [bound, value, .., tests] = cells.as_slice() else { panic!("not a row: {line}") };
+    let [bound, value, .., tests] = cells.as_slice() else {
+        panic!("not a row: {line}")
+    };
     let constant = bound.strip_prefix("[`").map(|link| {
-        let (name, path) = link.split_once("`](../").unwrap_or_else(|| panic!("not a link: {line}"));
+        let (name, path) = link
+            .split_once("`](../")
+            .unwrap_or_else(|| panic!("not a link: {line}"));
         (String::from(path.trim_end_matches(')')), String::from(name))
     });
     // The names stand between backquotes.
-    let tests = tests.split('`').skip(1).step_by(2).map(String::from).collect();
-    Row { constant, value: String::from(*value), tests, line: line.into() }
+    let tests = tests
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(String::from)
+        .collect();
+    Row {
+        constant,
+        value: String::from(*value),
+        tests,
+        line: line.into(),
+    }
 }
 
 /// What a cell says: `4 KiB`, `30 s`, `26 s, 20 s`, `10,000 names`; times in milliseconds.
@@ -132,7 +174,10 @@ fn amounts(cell: &str) -> Vec<u64> {
     cell.split(", ")
         .map(|amount| {
             let (number, unit) = amount.split_once(' ').unwrap_or((amount, ""));
-            let number: u64 = number.replace(',', "").parse().unwrap_or_else(|_| panic!("not a value: {cell}"));
+            let number: u64 = number
+                .replace(',', "")
+                .parse()
+                .unwrap_or_else(|_| panic!("not a value: {cell}"));
             number
                 * match unit {
                     "KiB" => 1024,
@@ -149,19 +194,36 @@ fn amounts(cell: &str) -> Vec<u64> {
 /// All constants outside of tests that have one of [`TYPES`], and the text of their values.
 fn constants() -> BTreeMap<Place, String> {
     let mut constants = BTreeMap::new();
-    for path in CRATES.iter().flat_map(|name| rust_files(&repository().join(name).join("src"))) {
-        let file = path.strip_prefix(repository()).unwrap().to_str().unwrap().to_owned();
-        if file.ends_with("/tests.rs") || file.contains("/tests/") || file.ends_with("/vectors.rs") {
+    for path in CRATES
+        .iter()
+        .flat_map(|name| rust_files(&repository().join(name).join("src")))
+    {
+        let file = path
+            .strip_prefix(repository())
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        if file.ends_with("/tests.rs") || file.contains("/tests/") || file.ends_with("/vectors.rs")
+        {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
         let text = text.split("\nmod tests {").next().unwrap();
         for item in text.split("const ").skip(1) {
-            let Some((name, rest)) = item.split_once(": ") else { continue };
-            let Some((kind, rest)) = rest.split_once(" =") else { continue };
-            let Some((value, _)) = rest.split_once(';') else { continue };
+            let Some((name, rest)) = item.split_once(": ") else {
+                continue;
+            };
+            let Some((kind, rest)) = rest.split_once(" =") else {
+                continue;
+            };
+            let Some((value, _)) = rest.split_once(';') else {
+                continue;
+            };
             if TYPES.contains(&kind)
-                && name.bytes().all(|byte| byte.is_ascii_uppercase() || b"_0123456789".contains(&byte))
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || b"_0123456789".contains(&byte))
             {
                 let known = constants.insert((file.clone(), name.into()), value.trim().into());
                 assert_eq!(known, None, "{file} has two constants of the name {name}");
@@ -178,11 +240,27 @@ fn evaluate(text: &str, file: &str, constants: &BTreeMap<Place, String>) -> Vec<
     for (unit, factor) in [("from_secs(", 1000), ("from_millis(", 1)] {
         for (at, _) in text.match_indices(unit) {
             let inside = &text[at + unit.len()..];
-            times.push((at, factor * Sum { text: inside, file, constants }.sum()));
+            times.push((
+                at,
+                factor
+                    * Sum {
+                        text: inside,
+                        file,
+                        constants,
+                    }
+                    .sum(),
+            ));
         }
     }
     if times.is_empty() {
-        return vec![Sum { text, file, constants }.sum()];
+        return vec![
+            Sum {
+                text,
+                file,
+                constants,
+            }
+            .sum(),
+        ];
     }
     times.sort_unstable();
     times.into_iter().map(|(_, time)| time).collect()
@@ -228,15 +306,32 @@ impl Sum<'_> {
         let (word, rest) = self.text.split_at(end);
         self.text = rest;
         if word.starts_with(|c: char| c.is_ascii_digit()) {
-            return word.replace('_', "").parse().unwrap_or_else(|_| panic!("not a number: {word}"));
+            return word
+                .replace('_', "")
+                .parse()
+                .unwrap_or_else(|_| panic!("not a number: {word}"));
         }
         let name = word.rsplit("::").next().unwrap();
         let is_wanted = |(place, _): &(&Place, &String)| place.1 == name;
         let mut all = self.constants.iter().filter(is_wanted);
-        let same_file = self.constants.iter().filter(is_wanted).find(|(place, _)| place.0 == self.file);
-        let (place, value) = same_file.or_else(|| all.next()).unwrap_or_else(|| panic!("unknown: {name:?}"));
-        assert!(same_file.is_some() || all.next().is_none(), "several files have a constant {name}");
-        Sum { text: value, file: &place.0, constants: self.constants }.sum()
+        let same_file = self
+            .constants
+            .iter()
+            .filter(is_wanted)
+            .find(|(place, _)| place.0 == self.file);
+        let (place, value) = same_file
+            .or_else(|| all.next())
+            .unwrap_or_else(|| panic!("unknown: {name:?}"));
+        assert!(
+            same_file.is_some() || all.next().is_none(),
+            "several files have a constant {name}"
+        );
+        Sum {
+            text: value,
+            file: &place.0,
+            constants: self.constants,
+        }
+        .sum()
     }
 
     fn take(&mut self, sign: char) -> bool {

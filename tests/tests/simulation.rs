@@ -1,7 +1,12 @@
 //! Ten thousand hostile and unlucky worlds, and those in which something was found once. `docs/simulation.md` says how to
 //! read a failure.
 #![deny(unsafe_code)]
-#![allow(clippy::panic, clippy::print_stderr, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail the test"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +32,11 @@ fn a_seed_is_the_same_world_each_time_and_so_are_its_choices() {
         let replayed = run(Choices::of_lists(recorded), true);
         for other in [second, replayed] {
             assert_eq!(other.story, first.story, "seed {seed}");
-            assert_eq!((other.digests, other.events), (first.digests, first.events), "seed {seed}");
+            assert_eq!(
+                (other.digests, other.events),
+                (first.digests, first.events),
+                "seed {seed}"
+            );
         }
     }
 }
@@ -41,7 +50,15 @@ fn what_was_found_once_does_not_come_back() {
         let lists: Lists = fs::read_to_string(&path).unwrap().parse().unwrap();
         let run = run(Choices::of_lists(lists), false);
         if let Some(violation) = run.violation {
-            panic!("{}: {}", path.display(), show(&Failure { seed: 0, lists: run.lists, violation }));
+            panic!(
+                "{}: {}",
+                path.display(),
+                show(&Failure {
+                    seed: 0,
+                    lists: run.lists,
+                    violation
+                })
+            );
         }
         worlds += 1;
     }

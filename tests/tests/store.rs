@@ -1,7 +1,12 @@
 //! What every store does, embedded and real: the same assertions on all of them. Where the two daemons differ, the
 //! assertion names both.
 #![deny(unsafe_code)]
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed expectation fails the test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed expectation fails the test"
+)]
 
 #[path = "store/errors.rs"]
 mod errors;
@@ -35,11 +40,20 @@ struct World {
 
 impl World {
     fn start(kind: StoreKind) -> Self {
-        let mut store = kind.start().unwrap_or_else(|error| panic!("{kind:?} is missing: {error}"));
-        let guest = store.guest_socket(DOMID).unwrap_or_else(|error| panic!("{kind:?} has no guests: {error}"));
+        let mut store = kind
+            .start()
+            .unwrap_or_else(|error| panic!("{kind:?} is missing: {error}"));
+        let guest = store
+            .guest_socket(DOMID)
+            .unwrap_or_else(|error| panic!("{kind:?} has no guests: {error}"));
         let dom0 = Client::connect(store.dom0_socket()).unwrap();
         let guest = Client::connect(guest).unwrap();
-        Self { flavour: kind.flavour(), dom0, guest, store }
+        Self {
+            flavour: kind.flavour(),
+            dom0,
+            guest,
+            store,
+        }
     }
 
     fn another_dom0(&self) -> Client {
@@ -78,12 +92,18 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>, expected: &str) {
 }
 
 fn perms(texts: &[&str]) -> Vec<Permission> {
-    texts.iter().map(|text| Permission::from_bytes(text.as_bytes()).unwrap()).collect()
+    texts
+        .iter()
+        .map(|text| Permission::from_bytes(text.as_bytes()).unwrap())
+        .collect()
 }
 
 /// Events as `path token`.
 fn shown(events: Vec<WatchEvent>) -> Vec<String> {
-    events.iter().map(|event| format!("{} {}", event.path, event.token.as_bytes().escape_ascii())).collect()
+    events
+        .iter()
+        .map(|event| format!("{} {}", event.path, event.token.as_bytes().escape_ascii()))
+        .collect()
 }
 
 /// One test for each store of each function, which takes a `&mut World`.

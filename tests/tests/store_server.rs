@@ -1,6 +1,11 @@
 //! The embedded store behind its sockets, and the real guests' devices.
 #![deny(unsafe_code)]
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed expectation fails the test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed expectation fails the test"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -25,10 +30,17 @@ fn hundreds_of_clients_are_served_at_once() {
     }
     let mut dom0 = Client::connect(dir.path().join("socket")).unwrap();
     for domid in 1..=GUESTS {
-        dom0.write(&format!("/local/domain/{domid}/data/host/r"), domid.to_string()).unwrap();
+        dom0.write(
+            &format!("/local/domain/{domid}/data/host/r"),
+            domid.to_string(),
+        )
+        .unwrap();
     }
     for (domid, guest) in (1..=GUESTS).zip(&mut guests) {
-        assert_eq!(guest.event(REPLY_TIMEOUT).unwrap().path.as_str(), "data/host/r");
+        assert_eq!(
+            guest.event(REPLY_TIMEOUT).unwrap().path.as_str(),
+            "data/host/r"
+        );
         assert_eq!(guest.read_text("data/host/r").unwrap(), domid.to_string());
     }
 }
@@ -57,12 +69,21 @@ fn a_domain_is_restored_behind_its_socket() {
     guest.watch("data/host", "t").unwrap();
     guest.event(REPLY_TIMEOUT).unwrap();
     server.restore_guest(7, 8).unwrap();
-    assert_eq!(guest.event(REPLY_TIMEOUT).unwrap().path.as_str(), "data/host");
+    assert_eq!(
+        guest.event(REPLY_TIMEOUT).unwrap().path.as_str(),
+        "data/host"
+    );
     assert_eq!(guest.read("domid").unwrap(), b"8");
-    assert_eq!(Client::connect(&socket).unwrap().read("domid").unwrap(), b"8");
+    assert_eq!(
+        Client::connect(&socket).unwrap().read("domid").unwrap(),
+        b"8"
+    );
     let mut dom0 = Client::connect(dir.path().join("socket")).unwrap();
     dom0.write("/local/domain/8/data/host/1", "x").unwrap();
-    assert_eq!(guest.event(REPLY_TIMEOUT).unwrap().path.as_str(), "data/host/1");
+    assert_eq!(
+        guest.event(REPLY_TIMEOUT).unwrap().path.as_str(),
+        "data/host/1"
+    );
 }
 
 #[test]
@@ -73,7 +94,10 @@ fn closed_connections_can_be_opened_again() {
     client.write("/test/x", "kept").unwrap();
     server.close_connections().unwrap();
     assert!(matches!(client.read("/test/x"), Err(Error::Closed)));
-    assert_eq!(Client::connect(&socket).unwrap().read("/test/x").unwrap(), b"kept");
+    assert_eq!(
+        Client::connect(&socket).unwrap().read("/test/x").unwrap(),
+        b"kept"
+    );
     let mut guest = Client::connect(server.add_guest(7).unwrap()).unwrap();
     server.remove_guest(7).unwrap();
     assert!(matches!(guest.read("domid"), Err(Error::Closed)));
@@ -82,7 +106,10 @@ fn closed_connections_can_be_opened_again() {
 
 #[test]
 fn the_program_serves_the_guests_it_is_told_of() {
-    let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp").unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("xs")
+        .tempdir_in("/tmp")
+        .unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_nova-xenstored"))
         .arg(dir.path())
         .args(["--flavour", "o", "--guest", "7", "--guest", "9"])
@@ -90,11 +117,16 @@ fn the_program_serves_the_guests_it_is_told_of() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let replies = ["guest.7", "guest.9"]
-        .map(|name| Client::connect(dir.path().join(name)).and_then(|mut guest| guest.read_text("domid")));
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let replies = ["guest.7", "guest.9"].map(|name| {
+        Client::connect(dir.path().join(name)).and_then(|mut guest| guest.read_text("domid"))
+    });
     let mut dom0 = Client::connect(dir.path().join("socket")).unwrap();
-    let is_oxen = dom0.exchange(Op::DirectoryPart.raw(), TxId::NONE, b"/\x000\0".into()).unwrap();
+    let is_oxen = dom0
+        .exchange(Op::DirectoryPart.raw(), TxId::NONE, b"/\x000\0".into())
+        .unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(line, "ready\n");
@@ -111,21 +143,38 @@ fn a_real_guest_on_the_device_is_restored() {
         client.watch("data/host", "t").unwrap();
         client.event(REPLY_TIMEOUT).unwrap();
         guest.restore().unwrap();
-        assert_eq!(client.event(REPLY_TIMEOUT).unwrap().path.as_str(), "data/host");
+        assert_eq!(
+            client.event(REPLY_TIMEOUT).unwrap().path.as_str(),
+            "data/host"
+        );
         assert_eq!(client.read("domid").unwrap(), b"8");
         drop(guest);
         let mut dom0 = Client::connect(store.dom0_socket()).unwrap();
-        assert_eq!(dom0.read("/local/domain/8/name").unwrap_err().name().unwrap().as_str(), "ENOENT");
+        assert_eq!(
+            dom0.read("/local/domain/8/name")
+                .unwrap_err()
+                .name()
+                .unwrap()
+                .as_str(),
+            "ENOENT"
+        );
     }
 }
 
 #[test]
 fn a_real_guest_with_an_old_kernel_gets_foreign_request_ids() {
     let store = RealStore::start(Daemon::C).unwrap();
-    let options = GuestOptions { device: Device::Linux, kernel: Kernel::V4_12 };
+    let options = GuestOptions {
+        device: Device::Linux,
+        kernel: Kernel::V4_12,
+    };
     let guest = store.guest(7, options).unwrap();
     let mut client = Client::connect(guest.socket()).unwrap();
-    let request = [[Op::Read.raw(), 5000, 0, 6].map(u32::to_le_bytes).concat(), b"domid\0".into()].concat();
+    let request = [
+        [Op::Read.raw(), 5000, 0, 6].map(u32::to_le_bytes).concat(),
+        b"domid\0".into(),
+    ]
+    .concat();
     client.send_bytes(&request).unwrap();
     let reply = client.receive(Instant::now() + REPLY_TIMEOUT).unwrap();
     assert_eq!(reply.payload, b"7");
@@ -133,7 +182,10 @@ fn a_real_guest_with_an_old_kernel_gets_foreign_request_ids() {
 }
 
 fn start() -> (Server, tempfile::TempDir) {
-    let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp").unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("xs")
+        .tempdir_in("/tmp")
+        .unwrap();
     let server = Server::start(dir.path(), Flavour::C).unwrap();
     (server, dir)
 }

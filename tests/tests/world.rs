@@ -1,6 +1,11 @@
 //! The machine in a world of its own: every cut of its bytes, every break of its connection, hours in a moment.
 #![deny(unsafe_code)]
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail the test"
+)]
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -19,7 +24,11 @@ const VERSION: &str = r#"{"name": "version", "value": "agent"}"#;
 const RESET_NETWORK: &str = r#"{"name": "resetnetwork", "value": ""}"#;
 
 /// What `version` is answered.
-const THE_VERSION: &str = concat!(r#"{"returncode": "0", "message": ""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+const THE_VERSION: &str = concat!(
+    r#"{"returncode": "0", "message": ""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}"#
+);
 const SUCCESS: &str = r#"{"returncode": "0", "message": ""}"#;
 
 const PASSWORD: &str = "Tr0ub4dor&3";
@@ -41,26 +50,57 @@ fn a_whole_boot_in_novas_order() {
         let server = Server::two_networks();
         world.provision(&server);
         assert_eq!(world.ask("1", VERSION).unwrap(), THE_VERSION);
-        let features = judge("features", world.ask("2", command("features", "")).unwrap().as_bytes()).unwrap().message;
-        assert!(features.split(',').any(|feature| feature == "file_inject"), "{features}");
+        let features = judge(
+            "features",
+            world.ask("2", command("features", "")).unwrap().as_bytes(),
+        )
+        .unwrap()
+        .message;
+        assert!(
+            features.split(',').any(|feature| feature == "file_inject"),
+            "{features}"
+        );
         assert_eq!(
-            world.ask("3", file_inject("/root/.ssh/authorized_keys", "ssh-ed25519 AAAA owner\n")).unwrap(),
+            world
+                .ask(
+                    "3",
+                    file_inject("/root/.ssh/authorized_keys", "ssh-ed25519 AAAA owner\n")
+                )
+                .unwrap(),
             SUCCESS
         );
         let ciphertext = exchange(&mut world, "4");
-        assert_eq!(world.ask("5", command("password", &ciphertext)).unwrap(), SUCCESS);
+        assert_eq!(
+            world.ask("5", command("password", &ciphertext)).unwrap(),
+            SUCCESS
+        );
         assert_eq!(world.ask("6", RESET_NETWORK).unwrap(), SUCCESS);
 
         let guest = world.guest();
         assert_eq!(guest.passwords(), [PASSWORD.as_bytes()]);
-        assert_eq!(guest.file("/root/.ssh/authorized_keys"), Some(b"ssh-ed25519 AAAA owner\n".as_slice()));
+        assert_eq!(
+            guest.file("/root/.ssh/authorized_keys"),
+            Some(b"ssh-ed25519 AAAA owner\n".as_slice())
+        );
         assert_eq!(guest.hostname(), "web-1");
-        let interfaces = String::from_utf8_lossy(guest.file("/etc/network/interfaces").unwrap()).into_owned();
-        assert!(interfaces.contains("203.0.113.72") && interfaces.contains("10.176.195.183"), "{interfaces}");
-        assert!(guest.runs().iter().any(|run| run == "ifup eth0"), "{:?}", guest.runs());
+        let interfaces =
+            String::from_utf8_lossy(guest.file("/etc/network/interfaces").unwrap()).into_owned();
+        assert!(
+            interfaces.contains("203.0.113.72") && interfaces.contains("10.176.195.183"),
+            "{interfaces}"
+        );
+        assert!(
+            guest.runs().iter().any(|run| run == "ifup eth0"),
+            "{:?}",
+            guest.runs()
+        );
         assert_eq!(world.requests(), Vec::<String>::new());
         for id in ["1", "2", "3", "4", "5", "6"] {
-            assert_eq!(world.written(id).len(), 1, "the response to {id} was written once");
+            assert_eq!(
+                world.written(id).len(),
+                1,
+                "the response to {id} was written once"
+            );
         }
     }
 }
@@ -78,11 +118,20 @@ fn a_network_that_does_not_come_up_is_a_failure_though_every_program_succeeded()
     assert!(world.run_until(2 * SECOND, |world| world.response("1").is_some()));
     let response = world.response("1").unwrap();
     let text = "network not changed: wait for the network: timed out: eth0 has no address";
-    assert!(response.starts_with(&format!(r#"{{"returncode": "1", "message": "{text}"#)), "{response}");
+    assert!(
+        response.starts_with(&format!(r#"{{"returncode": "1", "message": "{text}"#)),
+        "{response}"
+    );
     assert_eq!(world.written("1").len(), 1);
     let runs = world.guest().runs();
-    let last = runs.iter().rposition(|run| run == "ip addr flush dev eth0 scope global").unwrap();
-    assert!(runs[last..].iter().any(|run| run == "ifup eth0"), "the old network is brought up again: {runs:?}");
+    let last = runs
+        .iter()
+        .rposition(|run| run == "ip addr flush dev eth0 scope global")
+        .unwrap();
+    assert!(
+        runs[last..].iter().any(|run| run == "ifup eth0"),
+        "the old network is brought up again: {runs:?}"
+    );
 }
 
 #[test]
@@ -116,13 +165,24 @@ fn a_crash_at_any_message_loses_no_request_and_answers_none_twice() {
         for faults in places(whole.counted.messages, Fault::Crash) {
             let crashed = story(flavour, &faults);
             for (written, expected) in crashed.written.iter().zip(&whole.written) {
-                assert_eq!(written.len(), 1, "{faults:?}: responses to one request: {written:?}");
+                assert_eq!(
+                    written.len(),
+                    1,
+                    "{faults:?}: responses to one request: {written:?}"
+                );
                 // The keys of an exchange are gone with the agent, and fresh ones are others.
                 let response = String::from_utf8_lossy(&written[0]);
-                let is_about_keys = response.contains("D0") || response == refused("Password without key exchange");
-                assert!(written[0] == expected[0] || is_about_keys, "{faults:?}: {response}");
+                let is_about_keys =
+                    response.contains("D0") || response == refused("Password without key exchange");
+                assert!(
+                    written[0] == expected[0] || is_about_keys,
+                    "{faults:?}: {response}"
+                );
             }
-            assert!(crashed.passwords.len() <= 1, "{faults:?}: the password was set twice");
+            assert!(
+                crashed.passwords.len() <= 1,
+                "{faults:?}: the password was set twice"
+            );
             assert_eq!(crashed.files, whole.files, "{faults:?}");
         }
     }
@@ -147,7 +207,10 @@ fn a_request_whose_event_is_lost_is_found_by_the_rescan() {
         let received = world.counted().received;
         world.set_faults([Fault::Lose(received)]);
         world.post("1", VERSION);
-        assert!(!world.run_until(RESCAN - MINUTE, |world| world.response("1").is_some()), "it was no event");
+        assert!(
+            !world.run_until(RESCAN - MINUTE, |world| world.response("1").is_some()),
+            "it was no event"
+        );
         assert!(world.run_until(MINUTE, |world| world.response("1").is_some()));
         assert_eq!(world.response("1").unwrap(), THE_VERSION);
     }
@@ -164,9 +227,21 @@ fn a_store_that_falls_silent_is_opened_anew() {
         let start = world.now();
         assert!(world.run_until(HOUR, |world| world.response("1").is_some()));
         let took = world.now().since(start);
-        assert!((REPLY_TIMEOUT..REPLY_TIMEOUT + SECOND).contains(&took), "after {took:?}");
-        let count = |wanted: fn(&Report) -> bool| world.reports().iter().filter(|(_, report)| wanted(report)).count();
-        assert_eq!(count(|report| matches!(report, Report::Disconnected { .. })), 1);
+        assert!(
+            (REPLY_TIMEOUT..REPLY_TIMEOUT + SECOND).contains(&took),
+            "after {took:?}"
+        );
+        let count = |wanted: fn(&Report) -> bool| {
+            world
+                .reports()
+                .iter()
+                .filter(|(_, report)| wanted(report))
+                .count()
+        };
+        assert_eq!(
+            count(|report| matches!(report, Report::Disconnected { .. })),
+            1
+        );
         assert_eq!(count(|report| matches!(report, Report::Connected)), 2);
     }
 }
@@ -183,7 +258,10 @@ fn responses_are_removed_two_minutes_after_they_were_written() {
                 let written = world.now();
                 world.run_for(RESPONSE_TIMEOUT - SECOND);
                 assert!(world.response(&id).is_some(), "removed too early");
-                assert!(world.run_until(SECOND * 2, |world| world.response(&id).is_none()), "still there");
+                assert!(
+                    world.run_until(SECOND * 2, |world| world.response(&id).is_none()),
+                    "still there"
+                );
                 assert!(world.now().since(written) >= RESPONSE_TIMEOUT - SECOND);
                 world.run_for(MINUTE * 3);
             }
@@ -192,9 +270,16 @@ fn responses_are_removed_two_minutes_after_they_were_written() {
             }
             world.run_for(SECOND);
             assert_eq!(world.requests().len(), 0);
-            assert!(world.responses().len() <= RESPONSES_MAX, "{:?}", world.responses());
+            assert!(
+                world.responses().len() <= RESPONSES_MAX,
+                "{:?}",
+                world.responses()
+            );
             for nth in 0..100 {
-                assert_eq!(world.written(&format!("{hour}-many-{nth}")), [THE_VERSION.as_bytes()]);
+                assert_eq!(
+                    world.written(&format!("{hour}-many-{nth}")),
+                    [THE_VERSION.as_bytes()]
+                );
             }
             world.run_for(RESPONSE_TIMEOUT);
             assert_eq!(world.responses(), Vec::<String>::new());
@@ -221,7 +306,13 @@ fn a_day_without_requests_costs_a_listing_every_five_minutes() {
 #[test]
 fn without_the_rescan_an_idle_agent_has_nothing_to_wake_up_for() {
     for flavour in FLAVOURS {
-        let mut world = World::new(flavour, Config { rescan: None, ..Config::default() });
+        let mut world = World::new(
+            flavour,
+            Config {
+                rescan: None,
+                ..Config::default()
+            },
+        );
         world.run_for(SECOND);
         assert_eq!(world.deadline(), None);
         world.ask("1", VERSION).unwrap();
@@ -230,7 +321,9 @@ fn without_the_rescan_an_idle_agent_has_nothing_to_wake_up_for() {
         world.run_for(HOUR);
         assert_eq!((world.deadline(), world.responses()), (None, Vec::new()));
         assert_eq!(
-            world.ask("3", command("password", "AAAAAAAAAAAAAAAAAAAAAA==")).unwrap(),
+            world
+                .ask("3", command("password", "AAAAAAAAAAAAAAAAAAAAAA=="))
+                .unwrap(),
             refused("Password without key exchange")
         );
     }
@@ -255,10 +348,13 @@ fn a_version_is_told_at_once_while_a_program_runs() {
             .reports()
             .iter()
             .map(|(_, report)| report)
-            .filter(|report| matches!(report, Report::Answered { command, .. } if command == "version"))
+            .filter(
+                |report| matches!(report, Report::Answered { command, .. } if command == "version"),
+            )
             .collect();
         assert_eq!(versions.len(), 3);
-        let is_at_once = |report: &&Report| matches!(report, Report::Answered { took, .. } if took.is_zero());
+        let is_at_once =
+            |report: &&Report| matches!(report, Report::Answered { took, .. } if took.is_zero());
         assert!(versions.iter().all(is_at_once), "{versions:?}");
         assert!(world.response("slow").is_none());
         assert!(world.run_until(MINUTE, |world| world.response("slow").is_some()));
@@ -277,7 +373,12 @@ fn a_request_taken_back_while_its_program_runs_gets_no_response() {
         world.delete("slow");
         world.run_for(MINUTE);
         assert_eq!(world.written("slow").len(), 0);
-        assert!(world.reports().iter().any(|(_, report)| matches!(report, Report::Withdrawn { .. })));
+        assert!(
+            world
+                .reports()
+                .iter()
+                .any(|(_, report)| matches!(report, Report::Withdrawn { .. }))
+        );
     }
 }
 
@@ -309,7 +410,11 @@ fn a_store_that_is_away_for_hours_is_found_within_half_a_minute() {
         world.run_for(HOUR * 3);
         let tries = world.counted().connects - before;
         assert!((360..380).contains(&tries), "{tries} tries in three hours");
-        assert!(world.reports().len() < 20, "the log of three hours: {:?}", world.reports());
+        assert!(
+            world.reports().len() < 20,
+            "the log of three hours: {:?}",
+            world.reports()
+        );
         world.disconnect(true);
         assert!(world.run_until(SECOND * 30, |world| world.response("1").is_some()));
         assert_eq!(world.response("1").unwrap(), THE_VERSION);
@@ -336,7 +441,9 @@ fn the_machine_gives_the_transcript_that_every_runtime_has_to_give() {
 fn places(messages: usize, fault: fn(usize) -> Fault) -> impl Iterator<Item = Vec<Fault>> {
     let pairs = (0..messages).step_by(5).flat_map(move |first| {
         // The story is a little longer after the first one.
-        (first + 1..messages + 8).step_by(4).map(move |second| vec![fault(first), fault(second)])
+        (first + 1..messages + 8)
+            .step_by(4)
+            .map(move |second| vec![fault(first), fault(second)])
     });
     (0..messages).map(move |at| vec![fault(at)]).chain(pairs)
 }
@@ -357,25 +464,45 @@ fn story(flavour: Flavour, faults: &[Fault]) -> Story {
     const IDS: [&str; 5] = ["version", "keyinit", "password", "file", "unknown"];
 
     // A lost event is found again before the key exchange expires.
-    let mut world = World::new(flavour, Config { rescan: Some(MINUTE), ..Config::default() });
+    let mut world = World::new(
+        flavour,
+        Config {
+            rescan: Some(MINUTE),
+            ..Config::default()
+        },
+    );
     world.set_faults(faults.iter().copied());
     world.post("version", VERSION);
     world.post("keyinit", command("keyinit", &host_key().public()));
     // Long enough for whatever the fault costs.
-    assert!(world.run_until(HOUR, |world| world.response("keyinit").is_some()), "{faults:?}: no key");
+    assert!(
+        world.run_until(HOUR, |world| world.response("keyinit").is_some()),
+        "{faults:?}: no key"
+    );
     let agent = world.response("keyinit").unwrap();
     world.post("password", command("password", &ciphertext_for(&agent)));
     world.post("file", file_inject("/etc/motd", "hi"));
     world.post("unknown", command("\"no such\" \u{e9}", ""));
-    assert!(world.run_until(HOUR, |world| world.requests().is_empty()), "{faults:?}: requests are left");
+    assert!(
+        world.run_until(HOUR, |world| world.requests().is_empty()),
+        "{faults:?}: requests are left"
+    );
     let guest = world.guest();
     let passwords = guest.passwords().into_iter().map(Vec::from).collect();
-    let files = guest.files().iter().map(|(path, file)| format!("{path} {file:?}")).collect();
+    let files = guest
+        .files()
+        .iter()
+        .map(|(path, file)| format!("{path} {file:?}"))
+        .collect();
     Story {
         written: IDS.map(|id| world.written(id).to_vec()).into(),
         passwords,
         files,
-        reports: world.reports().iter().map(|(at, report)| format!("{at:?} {report}")).collect(),
+        reports: world
+            .reports()
+            .iter()
+            .map(|(at, report)| format!("{at:?} {report}"))
+            .collect(),
         counted: world.counted(),
     }
 }
@@ -384,7 +511,10 @@ fn story(flavour: Flavour, faults: &[Fault]) -> Story {
 #[track_caller]
 fn assert_same_end(story: &Story, whole: &Story, faults: &[Fault]) {
     for (written, expected) in story.written.iter().zip(&whole.written) {
-        assert!((1..=1 + faults.len()).contains(&written.len()), "{faults:?}: responses to one request: {written:?}");
+        assert!(
+            (1..=1 + faults.len()).contains(&written.len()),
+            "{faults:?}: responses to one request: {written:?}"
+        );
         assert!(
             written.iter().all(|response| *response == expected[0]),
             "{faults:?}: different responses: {written:?}"
@@ -398,7 +528,12 @@ fn assert_same_end(story: &Story, whole: &Story, faults: &[Fault]) {
 fn started(flavour: Flavour) -> World {
     let mut world = World::new(flavour, Config::default());
     world.run_for(SECOND);
-    assert!(world.reports().iter().any(|(_, report)| *report == Report::Ready));
+    assert!(
+        world
+            .reports()
+            .iter()
+            .any(|(_, report)| *report == Report::Ready)
+    );
     world
 }
 
@@ -408,7 +543,9 @@ fn host_key() -> HostKey {
 
 /// Exchanges keys; returns the password, encrypted.
 fn exchange(world: &mut World, id: &str) -> String {
-    let response = world.ask(id, command("keyinit", &host_key().public())).unwrap();
+    let response = world
+        .ask(id, command("keyinit", &host_key().public()))
+        .unwrap();
     ciphertext_for(&response)
 }
 
@@ -419,10 +556,18 @@ fn ciphertext_for(response: &str) -> String {
     let encrypt = || {
         let agent = judge("keyinit", response.as_bytes()).unwrap().message;
         let password = Secret::from(String::from(PASSWORD));
-        host_key().agree(&agent).unwrap().encrypt(&password, KeyDigest::Md5).unwrap()
+        host_key()
+            .agree(&agent)
+            .unwrap()
+            .encrypt(&password, KeyDigest::Md5)
+            .unwrap()
     };
     let (known, ciphertext) = KNOWN.get_or_init(|| (response.into(), encrypt()));
-    if known == response { ciphertext.clone() } else { encrypt() }
+    if known == response {
+        ciphertext.clone()
+    } else {
+        encrypt()
+    }
 }
 
 fn command(name: &str, value: &str) -> String {
@@ -433,7 +578,8 @@ fn file_inject(path: &str, content: &str) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 
-    let file: Value = json!({"b64_path": STANDARD.encode(path), "b64_file": STANDARD.encode(content)});
+    let file: Value =
+        json!({"b64_path": STANDARD.encode(path), "b64_file": STANDARD.encode(content)});
     json!({"name": "file_inject", "value": file}).to_string()
 }
 

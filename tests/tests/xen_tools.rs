@@ -1,6 +1,11 @@
 //! Xen's own tools and its own test of a store, against the embedded one.
 #![deny(unsafe_code)]
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a failed expectation fails the test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed expectation fails the test"
+)]
 
 use std::io::Read;
 use std::process::{Output, Stdio};
@@ -23,12 +28,30 @@ fn xens_own_store_test_passes_as_oxenstored() {
 fn the_command_line_tools_write_list_and_read() {
     let (_server, dir) = start(Flavour::Oxen);
     let run = |name: &str, arguments: &[&str]| -> String {
-        let output = tool(name).unwrap().args(arguments).env("XENSTORED_PATH", dir.path().join("socket")).output();
-        let Output { status, stdout, stderr } = output.unwrap();
-        assert!(status.success(), "{name}: {}", String::from_utf8_lossy(&stderr));
+        let output = tool(name)
+            .unwrap()
+            .args(arguments)
+            .env("XENSTORED_PATH", dir.path().join("socket"))
+            .output();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = output.unwrap();
+        assert!(
+            status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&stderr)
+        );
         String::from_utf8(stdout).unwrap()
     };
-    run("xenstore-write", &["/local/domain/7/data/host/1", r#"{"name": "version", "value": "agent"}"#]);
+    run(
+        "xenstore-write",
+        &[
+            "/local/domain/7/data/host/1",
+            r#"{"name": "version", "value": "agent"}"#,
+        ],
+    );
     assert_eq!(run("xenstore-list", &["/local/domain/7/data/host"]), "1\n");
     assert_eq!(
         run("xenstore-read", &["/local/domain/7/data/host/1"]),
@@ -44,8 +67,14 @@ fn run_test_xenstore(flavour: Flavour) {
 
     let (_server, dir) = start(flavour);
     let mut command = tool("test-xenstore").unwrap();
-    command.args(["-r", "2"]).env("XENSTORED_PATH", dir.path().join("socket"));
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    command
+        .args(["-r", "2"])
+        .env("XENSTORED_PATH", dir.path().join("socket"));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let output = std::thread::spawn(move || {
         let mut output = String::new();
@@ -63,7 +92,10 @@ fn run_test_xenstore(flavour: Flavour) {
 }
 
 fn start(flavour: Flavour) -> (Server, tempfile::TempDir) {
-    let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp").unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("xs")
+        .tempdir_in("/tmp")
+        .unwrap();
     let server = Server::start(dir.path(), flavour).unwrap();
     (server, dir)
 }

@@ -38,7 +38,9 @@ pub(super) struct Responses {
 
 impl Responses {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.kept.front().map(|(written, _)| written.after(RESPONSE_TIMEOUT))
+        self.kept
+            .front()
+            .map(|(written, _)| written.after(RESPONSE_TIMEOUT))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,7 +76,9 @@ impl Responses {
     }
 
     fn is_young(&self, now: Instant, id: &RequestId) -> bool {
-        self.kept.iter().any(|(written, kept)| kept == id && now.since(*written) < READ_BY_NOW)
+        self.kept
+            .iter()
+            .any(|(written, kept)| kept == id && now.since(*written) < READ_BY_NOW)
     }
 }
 
@@ -91,7 +95,10 @@ impl Agent {
             // Of an answer that is held nobody knows whether it was written.
             matches!(
                 state,
-                State::Answering { .. } | State::Checking { .. } | State::Held { .. } | State::Removing { .. }
+                State::Answering { .. }
+                    | State::Checking { .. }
+                    | State::Held { .. }
+                    | State::Removing { .. }
             )
         });
     }
@@ -99,13 +106,21 @@ impl Agent {
     /// Removes the oldest responses if they are too old, or if there are more than `most` beside those that are needed.
     /// Without its response, a request that is still there would be carried out once more by the next agent.
     fn keep_responses(&mut self, most: usize, is_needed: fn(&State) -> bool) {
-        let Self { requests, responses: Responses { kept, .. }, now, .. } = self;
+        let Self {
+            requests,
+            responses: Responses { kept, .. },
+            now,
+            ..
+        } = self;
         let state = |id: &RequestId| requests.get(id).map(|request| &request.state);
         let is_stuck = |id: &RequestId| matches!(state(id), Some(State::Stuck { answered: true }));
         let is_needed = |id: &RequestId| state(id).is_some_and(is_needed);
 
         let stuck = kept.iter().filter(|(_, id)| is_stuck(id)).count();
-        let others = kept.iter().filter(|(_, id)| !is_stuck(id) && !is_needed(id)).count();
+        let others = kept
+            .iter()
+            .filter(|(_, id)| !is_stuck(id) && !is_needed(id))
+            .count();
         let mut surplus_stuck = stuck.saturating_sub(RESPONSES_STUCK);
         // A burst has to leave room for those as well.
         let most = most.min(RESPONSES_BURST.saturating_sub(stuck.min(RESPONSES_STUCK)));
@@ -145,11 +160,17 @@ impl Agent {
         self.submit(Purpose::Sweep(id), Operation::List(RESPONSES));
     }
 
-    pub(super) fn handle_sweep_list(&mut self, id: &RequestId, result: Result<Vec<String>, ErrorName>) {
+    pub(super) fn handle_sweep_list(
+        &mut self,
+        id: &RequestId,
+        result: Result<Vec<String>, ErrorName>,
+    ) {
         match result {
             Ok(names) => {
                 for name in names {
-                    let Some(response) = RequestId::from_node(&name) else { continue };
+                    let Some(response) = RequestId::from_node(&name) else {
+                        continue;
+                    };
                     // Without its response, a request that is still there would be carried out a second time.
                     let needed = self.requests.contains_key(&response);
                     if !needed && !self.responses.is_young(self.now, &response) {

@@ -5,7 +5,9 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Agent, MESSAGE_MAX, Output, Purpose, Report, RequestId, Response, Severity, State, harmless};
+use super::{
+    Agent, MESSAGE_MAX, Output, Purpose, Report, RequestId, Response, Severity, State, harmless,
+};
 use crate::command::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work};
 use crate::effect::{Effect, Outcome};
 use crate::ordered::CollectOrdered;
@@ -32,7 +34,11 @@ pub(super) struct Job {
 
 enum Phase {
     /// These are not answered yet.
-    Asking { lists: BTreeSet<StorePath>, values: BTreeSet<StorePath>, effects: u8 },
+    Asking {
+        lists: BTreeSet<StorePath>,
+        values: BTreeSet<StorePath>,
+        effects: u8,
+    },
     /// A plan is being carried out.
     Running {
         runner: Box<Runner>,
@@ -45,8 +51,18 @@ enum Phase {
 
 impl Job {
     pub(super) fn new(command: &'static Command, argument: Argument) -> Self {
-        let phase = Phase::Asking { lists: BTreeSet::new(), values: BTreeSet::new(), effects: 0 };
-        Self { command, argument, facts: Facts::default(), rounds: 0, phase }
+        let phase = Phase::Asking {
+            lists: BTreeSet::new(),
+            values: BTreeSet::new(),
+            effects: 0,
+        };
+        Self {
+            command,
+            argument,
+            facts: Facts::default(),
+            rounds: 0,
+            phase,
+        }
     }
 
     pub(super) const fn kind(&self) -> Kind {
@@ -61,20 +77,37 @@ impl Job {
 impl Agent {
     /// Calls the command with the facts so far, and does what it says.
     pub(super) fn advance(&mut self, id: &RequestId, mut job: Job) {
-        let mut context = Context { now: self.now, config: &self.config, exchanges: &mut self.exchanges };
+        let mut context = Context {
+            now: self.now,
+            config: &self.config,
+            exchanges: &mut self.exchanges,
+        };
         match (job.command.advance)(&job.argument, &mut job.facts, &mut context) {
             Progress::Reply(response) => self.respond(id, response),
             Progress::Ask(_) if job.rounds >= ROUNDS_MAX => {
-                self.respond(id, Response::failed("The guest did not answer what had to be known"));
+                self.respond(
+                    id,
+                    Response::failed("The guest did not answer what had to be known"),
+                );
             }
             Progress::Ask(questions) => {
                 job.rounds = job.rounds.saturating_add(1);
                 self.ask(id, job, questions);
             }
-            Progress::Run(Work { plan, notices, success, failure }) => {
+            Progress::Run(Work {
+                plan,
+                notices,
+                success,
+                failure,
+            }) => {
                 self.report_notices(id, notices);
                 let runner = Box::new(Runner::new(plan, self.now));
-                job.phase = Phase::Running { runner, success, failure, until: None };
+                job.phase = Phase::Running {
+                    runner,
+                    success,
+                    failure,
+                    until: None,
+                };
                 self.run(id, job);
             }
         }
@@ -82,16 +115,27 @@ impl Agent {
 
     pub(super) fn report_notices(&mut self, id: &RequestId, notices: Vec<(Severity, String)>) {
         let left_out = notices.len().saturating_sub(NOTICES_MAX);
-        let more = (left_out > 0).then(|| (Severity::Warning, alloc::format!("{left_out} more warnings")));
+        let more = (left_out > 0).then(|| {
+            (
+                Severity::Warning,
+                alloc::format!("{left_out} more warnings"),
+            )
+        });
         for (severity, notice) in notices.into_iter().take(NOTICES_MAX).chain(more) {
             let text = notice.chars().take(MESSAGE_MAX).map(harmless).collect();
-            self.outputs.push_back(Output::Report(Report::Notice { request: id.clone(), severity, text }));
+            self.outputs.push_back(Output::Report(Report::Notice {
+                request: id.clone(),
+                severity,
+                text,
+            }));
         }
     }
 
     /// What became of an effect of a job.
     pub(super) fn handle_outcome(&mut self, id: &RequestId, outcome: Outcome) {
-        let Some(mut job) = self.take_job(id) else { return };
+        let Some(mut job) = self.take_job(id) else {
+            return;
+        };
         match &mut job.phase {
             Phase::Running { runner, .. } => {
                 runner.handle_outcome(outcome, self.now);
@@ -103,11 +147,14 @@ impl Agent {
                     Outcome::Entropy(bytes) => job.facts.entropy = Some(bytes),
                     Outcome::Probed(snapshot) => job.facts.snapshot.merge(snapshot),
                     Outcome::Failed(failure) => {
-                        return self
-                            .respond(id, Response::failed(alloc::format!("The guest cannot be read: {failure}")));
+                        return self.respond(
+                            id,
+                            Response::failed(alloc::format!("The guest cannot be read: {failure}")),
+                        );
                     }
                     Outcome::Done(_) => {
-                        return self.respond(id, Response::failed("The driver answered another question"));
+                        return self
+                            .respond(id, Response::failed("The driver answered another question"));
                     }
                 }
                 self.continue_when_answered(id, job);
@@ -115,8 +162,15 @@ impl Agent {
         }
     }
 
-    pub(super) fn handle_fact_list(&mut self, id: &RequestId, path: StorePath, names: Result<Vec<String>, ErrorName>) {
-        let Some(mut job) = self.take_job(id) else { return };
+    pub(super) fn handle_fact_list(
+        &mut self,
+        id: &RequestId,
+        path: StorePath,
+        names: Result<Vec<String>, ErrorName>,
+    ) {
+        let Some(mut job) = self.take_job(id) else {
+            return;
+        };
         let names = match names {
             Ok(names) => names,
             // What a guest may not look into holds nothing for it.
@@ -130,8 +184,15 @@ impl Agent {
         self.continue_when_answered(id, job);
     }
 
-    pub(super) fn handle_fact_value(&mut self, id: &RequestId, path: StorePath, value: Result<Vec<u8>, ErrorName>) {
-        let Some(mut job) = self.take_job(id) else { return };
+    pub(super) fn handle_fact_value(
+        &mut self,
+        id: &RequestId,
+        path: StorePath,
+        value: Result<Vec<u8>, ErrorName>,
+    ) {
+        let Some(mut job) = self.take_job(id) else {
+            return;
+        };
         let value = match value {
             Ok(value) => Some(value),
             Err(ErrorName::Enoent) => None,
@@ -146,7 +207,10 @@ impl Agent {
 
     /// A node that cannot be read for once is not one that is missing: an interface would lose its configuration.
     fn refuse_fact(&mut self, id: &RequestId, path: &StorePath, error: &ErrorName) {
-        self.respond(id, Response::failed(alloc::format!("Xenstore refused to read {path}: {error}")));
+        self.respond(
+            id,
+            Response::failed(alloc::format!("Xenstore refused to read {path}: {error}")),
+        );
     }
 
     /// After a new connection: what the old one did not answer is asked once more.
@@ -159,7 +223,12 @@ impl Agent {
     }
 
     fn ask(&mut self, id: &RequestId, mut job: Job, questions: Questions) {
-        let Questions { probes, lists, values, entropy } = questions;
+        let Questions {
+            probes,
+            lists,
+            values,
+            entropy,
+        } = questions;
         let mut effects: u8 = 0;
         if !probes.is_empty() {
             effects = effects.saturating_add(1);
@@ -174,7 +243,11 @@ impl Agent {
         }
         let lists = lists.into_iter().collect_ordered();
         let values = values.into_iter().collect_ordered();
-        job.phase = Phase::Asking { lists, values, effects };
+        job.phase = Phase::Asking {
+            lists,
+            values,
+            effects,
+        };
         self.set(id, State::Running(Box::new(job)));
     }
 
@@ -185,38 +258,60 @@ impl Agent {
         values: impl Iterator<Item = &'a StorePath>,
     ) {
         for path in lists {
-            self.submit(Purpose::FactList(id.clone(), path.clone()), Operation::List(path.clone()));
+            self.submit(
+                Purpose::FactList(id.clone(), path.clone()),
+                Operation::List(path.clone()),
+            );
         }
         for path in values {
-            self.submit(Purpose::FactValue(id.clone(), path.clone()), Operation::Read(path.clone()));
+            self.submit(
+                Purpose::FactValue(id.clone(), path.clone()),
+                Operation::Read(path.clone()),
+            );
         }
     }
 
     fn continue_when_answered(&mut self, id: &RequestId, job: Job) {
         match &job.phase {
-            Phase::Asking { lists, values, effects: 0 } if lists.is_empty() && values.is_empty() => {
-                self.advance(id, job)
+            Phase::Asking {
+                lists,
+                values,
+                effects: 0,
+            } if lists.is_empty() && values.is_empty() => self.advance(id, job),
+            Phase::Asking { .. } | Phase::Running { .. } => {
+                self.set(id, State::Running(Box::new(job)))
             }
-            Phase::Asking { .. } | Phase::Running { .. } => self.set(id, State::Running(Box::new(job))),
         }
     }
 
     /// A plan may have waited for this time.
     pub(super) fn go_on(&mut self, id: &RequestId) {
-        let Some(mut job) = self.take_job(id) else { return };
+        let Some(mut job) = self.take_job(id) else {
+            return;
+        };
         match &mut job.phase {
             Phase::Running { until, .. } if until.is_some_and(|until| until <= self.now) => {
                 *until = None;
                 self.run(id, job);
             }
             // The timer was for a state that the request has left.
-            Phase::Asking { .. } | Phase::Running { .. } => self.set(id, State::Running(Box::new(job))),
+            Phase::Asking { .. } | Phase::Running { .. } => {
+                self.set(id, State::Running(Box::new(job)))
+            }
         }
     }
 
     /// The next step of the plan, or the answer if it has come to its end.
     fn run(&mut self, id: &RequestId, mut job: Job) {
-        let Phase::Running { runner, success, failure, until } = &mut job.phase else { return };
+        let Phase::Running {
+            runner,
+            success,
+            failure,
+            until,
+        } = &mut job.phase
+        else {
+            return;
+        };
         match runner.poll(self.now) {
             plan::Next::Perform(effect) => {
                 self.perform(id, effect);
@@ -239,8 +334,13 @@ impl Agent {
     }
 
     fn take_job(&mut self, id: &RequestId) -> Option<Job> {
-        let running = self.requests.get_mut(id)?.take_if(|state| matches!(state, State::Running(_)));
-        let Some(State::Running(job)) = running else { return None };
+        let running = self
+            .requests
+            .get_mut(id)?
+            .take_if(|state| matches!(state, State::Running(_)));
+        let Some(State::Running(job)) = running else {
+            return None;
+        };
         Some(*job)
     }
 }

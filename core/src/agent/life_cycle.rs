@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::jobs::Job;
 use super::{
-    Agent, Output, Purpose, REQUESTS, REQUESTS_MAX, RESPONSES, Readiness, Report, Request, RequestId, Response,
-    ReturnCode, State, Stopping, harmless, token,
+    Agent, Output, Purpose, REQUESTS, REQUESTS_MAX, RESPONSES, Readiness, Report, Request,
+    RequestId, Response, ReturnCode, State, Stopping, harmless, token,
 };
 use crate::command::{self, Argument, Kind};
 use crate::ordered::CollectOrdered;
@@ -45,16 +45,27 @@ impl Agent {
         self.listing.found_responses = None;
         self.listing.in_flight = true;
         self.listing.again = false;
-        self.submit(Purpose::Watch, Operation::Watch { path: REQUESTS, token: token() });
+        self.submit(
+            Purpose::Watch,
+            Operation::Watch {
+                path: REQUESTS,
+                token: token(),
+            },
+        );
         let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
         for id in ids {
             self.resume(&id);
         }
-        if self.stopping == Stopping::No && core::mem::take(&mut self.config.reset_network_at_start) {
+        if self.stopping == Stopping::No && core::mem::take(&mut self.config.reset_network_at_start)
+        {
             let id = RequestId::start_up();
             let command = command::reset_network();
-            self.requests.insert(id.clone(), self.new_request(State::Waiting, command.name));
-            self.start(&id, Job::new(command, Argument::new(serde_json::Value::Null)));
+            self.requests
+                .insert(id.clone(), self.new_request(State::Waiting, command.name));
+            self.start(
+                &id,
+                Job::new(command, Argument::new(serde_json::Value::Null)),
+            );
         }
     }
 
@@ -72,20 +83,31 @@ impl Agent {
         self.listing.refused = false;
         self.turn.waiting.clear();
         // What was submitted in the same breath must not reach the next connection.
-        self.outputs.retain(|output| !matches!(output, Output::Store(..)));
+        self.outputs
+            .retain(|output| !matches!(output, Output::Store(..)));
         let ids: Vec<RequestId> = self.requests.keys().cloned().collect();
         for id in ids {
-            let Some(request) = self.requests.get_mut(&id) else { continue };
+            let Some(request) = self.requests.get_mut(&id) else {
+                continue;
+            };
             match core::mem::replace(&mut request.state, State::Waiting) {
-                State::Answering { response, .. } | State::Checking { response } | State::Held { response, .. } => {
-                    request.state = State::Held { response, until: None };
+                State::Answering { response, .. }
+                | State::Checking { response }
+                | State::Held { response, .. } => {
+                    request.state = State::Held {
+                        response,
+                        until: None,
+                    };
                 }
                 State::Running(job) => request.state = State::Running(job),
                 // Its response may be gone by the time that it is listed again.
                 State::Removing { .. } | State::Stuck { answered: true } => {
                     request.state = State::Stuck { answered: true };
                 }
-                State::Empty { .. } | State::Reading { .. } | State::Stuck { answered: false } | State::Waiting => {
+                State::Empty { .. }
+                | State::Reading { .. }
+                | State::Stuck { answered: false }
+                | State::Waiting => {
                     self.forget(&id);
                 }
             }
@@ -94,7 +116,9 @@ impl Agent {
 
     /// After a new connection: takes up what the old one left.
     fn resume(&mut self, id: &RequestId) {
-        let Some(request) = self.requests.get_mut(id) else { return };
+        let Some(request) = self.requests.get_mut(id) else {
+            return;
+        };
         match request.take_if(|state| matches!(state, State::Held { .. } | State::Running(_))) {
             Some(State::Held { response, .. }) => self.check(id, response),
             Some(state) => {
@@ -149,11 +173,15 @@ impl Agent {
 
     pub(super) fn handle_timer(&mut self, id: &RequestId) {
         let now = self.now;
-        let Some(request) = self.requests.get_mut(id) else { return };
+        let Some(request) = self.requests.get_mut(id) else {
+            return;
+        };
         match &request.state {
             // The event of its value may have been lost.
             State::Empty { until } if *until <= now => self.read(id),
-            State::Held { until: Some(until), .. } if *until <= now => self.resume(id),
+            State::Held {
+                until: Some(until), ..
+            } if *until <= now => self.resume(id),
             State::Running(_) => self.go_on(id),
             State::Answering { .. }
             | State::Checking { .. }
@@ -176,13 +204,25 @@ impl Agent {
         if self.listing.watched {
             self.submit_listings();
         } else {
-            self.submit(Purpose::Watch, Operation::Watch { path: REQUESTS, token: token() });
+            self.submit(
+                Purpose::Watch,
+                Operation::Watch {
+                    path: REQUESTS,
+                    token: token(),
+                },
+            );
         }
     }
 
     fn handle_watch(&mut self, result: Result<Reply, ErrorName>) {
         // A store that knows the watch already has it set.
-        let result = result.map(|_| ()).or_else(|error| if error == ErrorName::Eexist { Ok(()) } else { Err(error) });
+        let result = result.map(|_| ()).or_else(|error| {
+            if error == ErrorName::Eexist {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        });
         self.listing.watched = result.is_ok();
         if let Err(error) = result
             && !core::mem::replace(&mut self.listing.refused, true)
@@ -204,7 +244,10 @@ impl Agent {
 
     fn handle_responses(&mut self, result: Result<Vec<String>, ErrorName>) {
         let found = match result {
-            Ok(names) => names.iter().filter_map(|name| RequestId::from_node(name)).collect_ordered(),
+            Ok(names) => names
+                .iter()
+                .filter_map(|name| RequestId::from_node(name))
+                .collect_ordered(),
             Err(ErrorName::Enoent) => BTreeSet::new(),
             // Each request is looked at by itself then.
             Err(error) => {
@@ -218,7 +261,10 @@ impl Agent {
     fn handle_requests(&mut self, result: Result<Vec<String>, ErrorName>) {
         self.listing.in_flight = false;
         let found = match result {
-            Ok(names) => names.iter().filter_map(|name| RequestId::from_node(name)).collect_ordered(),
+            Ok(names) => names
+                .iter()
+                .filter_map(|name| RequestId::from_node(name))
+                .collect_ordered(),
             Err(ErrorName::Enoent) => BTreeSet::new(),
             Err(error) => {
                 if error == ErrorName::E2Big {
@@ -254,7 +300,10 @@ impl Agent {
         }
         self.remove_old_responses();
         // So many responses are of hosts that gave up long ago, and none of them is of a request that is still there.
-        if core::mem::take(&mut self.listing.too_many_responses) && found.is_empty() && self.responses.is_empty() {
+        if core::mem::take(&mut self.listing.too_many_responses)
+            && found.is_empty()
+            && self.responses.is_empty()
+        {
             self.remove_all_responses();
             self.listing.found_responses = Some(BTreeSet::new());
         }
@@ -263,12 +312,20 @@ impl Agent {
 
     /// `retry` is how soon the next listing has to be, at the latest.
     fn finish_listing(&mut self, retry: Option<Duration>) {
-        let rescan = if self.listing.watched { self.config.rescan } else { Some(UNWATCHED) };
+        let rescan = if self.listing.watched {
+            self.config.rescan
+        } else {
+            Some(UNWATCHED)
+        };
         self.listing.listed = true;
         for id in core::mem::take(&mut self.listing.early) {
             self.notice(id);
         }
-        self.listing.due = rescan.into_iter().chain(retry).min().map(|interval| self.now.after(interval));
+        self.listing.due = rescan
+            .into_iter()
+            .chain(retry)
+            .min()
+            .map(|interval| self.now.after(interval));
         if matches!(self.readiness, Readiness::Unknown { .. }) {
             self.readiness = Readiness::Awaiting(self.requests.keys().cloned().collect_ordered());
         }
@@ -283,7 +340,8 @@ impl Agent {
             .requests
             .iter()
             .filter(|(id, request)| {
-                matches!(request.state, State::Empty { .. } | State::Stuck { .. }) && !found.contains(*id)
+                matches!(request.state, State::Empty { .. } | State::Stuck { .. })
+                    && !found.contains(*id)
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -340,7 +398,9 @@ impl Agent {
 
     /// Asks whether an earlier run has answered a request.
     fn look(&mut self, id: &RequestId) {
-        let Ok(path) = RESPONSES.join(id.as_str()) else { return self.forget(id) };
+        let Ok(path) = RESPONSES.join(id.as_str()) else {
+            return self.forget(id);
+        };
         self.set(id, State::Reading { again: false });
         self.submit(Purpose::Look(id.clone()), Operation::Read(path));
     }
@@ -363,14 +423,20 @@ impl Agent {
     }
 
     fn read(&mut self, id: &RequestId) {
-        let Ok(path) = REQUESTS.join(id.as_str()) else { return self.forget(id) };
+        let Ok(path) = REQUESTS.join(id.as_str()) else {
+            return self.forget(id);
+        };
         self.set(id, State::Reading { again: false });
         self.submit(Purpose::Read(id.clone()), Operation::Read(path));
     }
 
     fn handle_read(&mut self, id: &RequestId, result: Result<Vec<u8>, ErrorName>) {
-        let Some(request) = self.requests.get_mut(id) else { return };
-        let State::Reading { again } = request.state else { return };
+        let Some(request) = self.requests.get_mut(id) else {
+            return;
+        };
+        let State::Reading { again } = request.state else {
+            return;
+        };
         request.read = self.now;
         let until = request.seen.after(EMPTY_TIMEOUT);
         match result {
@@ -399,7 +465,9 @@ impl Agent {
     }
 
     fn handle_content(&mut self, id: &RequestId, content: &[u8]) {
-        let Some(request) = self.requests.get_mut(id) else { return };
+        let Some(request) = self.requests.get_mut(id) else {
+            return;
+        };
         let envelope = match super::request::Envelope::parse(content) {
             Ok(envelope) => envelope,
             Err(refusal) => return self.respond(id, refusal),
@@ -408,11 +476,21 @@ impl Agent {
         request.command.clone_from(&name);
         let Some(command) = command::find(&envelope.name, &self.config) else {
             let message = alloc::format!("No such agent command '{name}'");
-            return self.respond(id, Response { code: ReturnCode::NotFound, message });
+            return self.respond(
+                id,
+                Response {
+                    code: ReturnCode::NotFound,
+                    message,
+                },
+            );
         };
         request.command = command.name.into();
         let job = Job::new(command, Argument::new(envelope.value));
-        let busy = self.turn.in_hand.as_ref().is_some_and(|in_hand| in_hand != id);
+        let busy = self
+            .turn
+            .in_hand
+            .as_ref()
+            .is_some_and(|in_hand| in_hand != id);
         if command.kind == Kind::Change && (busy || self.stopping != Stopping::No) {
             // The content is dropped: it waits in the store, where the host can still take it back.
             self.set(id, State::Waiting);
@@ -426,7 +504,10 @@ impl Agent {
         if job.kind() == Kind::Change {
             self.turn.in_hand = Some(id.clone());
             let command = job.name().into();
-            self.outputs.push_back(Output::Report(Report::Started { request: id.clone(), command }));
+            self.outputs.push_back(Output::Report(Report::Started {
+                request: id.clone(),
+                command,
+            }));
         } else {
             // A change may have turned into a query while it waited.
             self.release(id);
@@ -444,7 +525,10 @@ impl Agent {
             return;
         }
         while let Some(next) = self.turn.waiting.pop_front() {
-            if matches!(self.requests.get(&next).map(|request| &request.state), Some(State::Waiting)) {
+            if matches!(
+                self.requests.get(&next).map(|request| &request.state),
+                Some(State::Waiting)
+            ) {
                 self.turn.in_hand = Some(next.clone());
                 self.read(&next);
                 return;
@@ -454,14 +538,23 @@ impl Agent {
 
     /// The command has come to its answer.
     pub(super) fn respond(&mut self, id: &RequestId, response: Response) {
-        let late = self.requests.get(id).is_some_and(|request| self.now.since(request.read) > CHECK_AFTER);
+        let late = self
+            .requests
+            .get(id)
+            .is_some_and(|request| self.now.since(request.read) > CHECK_AFTER);
         if *id == RequestId::start_up() {
             self.report_answer(id, &response);
             self.release(id);
             return self.forget(id);
         }
         if !self.connected {
-            self.set(id, State::Held { response, until: None });
+            self.set(
+                id,
+                State::Held {
+                    response,
+                    until: None,
+                },
+            );
         } else if late {
             self.check(id, response);
         } else {
@@ -472,19 +565,26 @@ impl Agent {
 
     /// Asks whether the host still waits for the answer.
     fn check(&mut self, id: &RequestId, response: Response) {
-        let Ok(path) = REQUESTS.join(id.as_str()) else { return self.forget(id) };
+        let Ok(path) = REQUESTS.join(id.as_str()) else {
+            return self.forget(id);
+        };
         self.set(id, State::Checking { response });
         self.submit(Purpose::Check(id.clone()), Operation::Read(path));
     }
 
     fn handle_check(&mut self, id: &RequestId, result: Result<Reply, ErrorName>) {
-        let Some(request) = self.requests.get_mut(id) else { return };
-        let Some(State::Checking { response }) = request.take_if(|state| matches!(state, State::Checking { .. }))
+        let Some(request) = self.requests.get_mut(id) else {
+            return;
+        };
+        let Some(State::Checking { response }) =
+            request.take_if(|state| matches!(state, State::Checking { .. }))
         else {
             return;
         };
         if result == Err(ErrorName::Enoent) {
-            self.outputs.push_back(Output::Report(Report::Withdrawn { request: id.clone() }));
+            self.outputs.push_back(Output::Report(Report::Withdrawn {
+                request: id.clone(),
+            }));
             self.forget(id);
         } else {
             self.write_response(id, response, 0);
@@ -492,7 +592,9 @@ impl Agent {
     }
 
     pub(super) fn write_response(&mut self, id: &RequestId, response: Response, attempt: u8) {
-        let Ok(path) = RESPONSES.join(id.as_str()) else { return self.forget(id) };
+        let Ok(path) = RESPONSES.join(id.as_str()) else {
+            return self.forget(id);
+        };
         let value = response.encode();
         self.set(id, State::Answering { response, attempt });
         self.remember_response(id.clone());
@@ -500,9 +602,13 @@ impl Agent {
     }
 
     fn handle_written(&mut self, id: &RequestId, result: Result<Reply, ErrorName>) {
-        let Some(request) = self.requests.get_mut(id) else { return };
+        let Some(request) = self.requests.get_mut(id) else {
+            return;
+        };
         let answering = request.take_if(|state| matches!(state, State::Answering { .. }));
-        let Some(State::Answering { response, attempt }) = answering else { return };
+        let Some(State::Answering { response, attempt }) = answering else {
+            return;
+        };
         match (result, attempt) {
             (Ok(_), _) => {
                 self.report_answer(id, &response);
@@ -513,16 +619,31 @@ impl Agent {
                 self.remove_old_responses();
             }
             (Err(error), 0) if error.is_quota() => {
-                self.set(id, State::Answering { response, attempt: 1 });
+                self.set(
+                    id,
+                    State::Answering {
+                        response,
+                        attempt: 1,
+                    },
+                );
                 self.sweep(id.clone());
             }
             (Err(error), 1) if error.is_quota() && response.message.len() > SHORT => {
                 let code = match response.code {
-                    ReturnCode::Error | ReturnCode::KeyExchanged | ReturnCode::Success => ReturnCode::Error,
+                    ReturnCode::Error | ReturnCode::KeyExchanged | ReturnCode::Success => {
+                        ReturnCode::Error
+                    }
                     // Nova may take 500 for success of this command.
                     code @ (ReturnCode::Failed | ReturnCode::NotFound) => code,
                 };
-                self.write_response(id, Response { code, message: "Response too large".into() }, 2);
+                self.write_response(
+                    id,
+                    Response {
+                        code,
+                        message: "Response too large".into(),
+                    },
+                    2,
+                );
             }
             (Err(error), _) => {
                 if let Ok(path) = RESPONSES.join(id.as_str()) {
@@ -535,24 +656,39 @@ impl Agent {
 
     /// The store does not take the answer: it is tried again, less and less often, as long as the host waits.
     fn hold(&mut self, id: &RequestId, response: Response) {
-        let Some(request) = self.requests.get(id) else { return };
+        let Some(request) = self.requests.get(id) else {
+            return;
+        };
         let waited = self.now.since(request.read);
         let pause = waited.clamp(HELD_MIN, HELD_MAX);
         let until = self.now.after(pause);
-        self.set(id, State::Held { response, until: Some(until) });
+        self.set(
+            id,
+            State::Held {
+                response,
+                until: Some(until),
+            },
+        );
         self.wake(id, until);
     }
 
     fn remove(&mut self, id: &RequestId) {
-        let Ok(path) = REQUESTS.join(id.as_str()) else { return self.forget(id) };
+        let Ok(path) = REQUESTS.join(id.as_str()) else {
+            return self.forget(id);
+        };
         self.submit(Purpose::Remove(id.clone()), Operation::Remove(path));
     }
 
     fn handle_removed(&mut self, id: &RequestId, result: Result<Reply, ErrorName>) {
-        let Some(State::Removing { again }) = self.requests.get(id).map(|request| &request.state) else { return };
+        let Some(State::Removing { again }) = self.requests.get(id).map(|request| &request.state)
+        else {
+            return;
+        };
         let again = *again;
         match result {
-            Ok(_) | Err(ErrorName::Enoent) if again && self.stopping == Stopping::No => self.read_anew(id),
+            Ok(_) | Err(ErrorName::Enoent) if again && self.stopping == Stopping::No => {
+                self.read_anew(id)
+            }
             Ok(_) | Err(ErrorName::Enoent) => self.forget(id),
             Err(error) => {
                 if let Ok(path) = REQUESTS.join(id.as_str()) {
@@ -581,7 +717,12 @@ impl Agent {
     }
 
     fn new_request(&self, state: State, command: &str) -> Request {
-        Request { state, command: command.to_string(), seen: self.now, read: self.now }
+        Request {
+            state,
+            command: command.to_string(),
+            seen: self.now,
+            read: self.now,
+        }
     }
 
     pub(super) fn forget(&mut self, id: &RequestId) {
@@ -599,12 +740,17 @@ impl Agent {
     }
 
     fn report_answer(&mut self, id: &RequestId, response: &Response) {
-        let Some(request) = self.requests.get(id) else { return };
+        let Some(request) = self.requests.get(id) else {
+            return;
+        };
         let message = match response.code {
             ReturnCode::Success | ReturnCode::KeyExchanged => String::new(),
-            ReturnCode::Error | ReturnCode::Failed | ReturnCode::NotFound => {
-                response.message.chars().take(super::MESSAGE_MAX).map(harmless).collect()
-            }
+            ReturnCode::Error | ReturnCode::Failed | ReturnCode::NotFound => response
+                .message
+                .chars()
+                .take(super::MESSAGE_MAX)
+                .map(harmless)
+                .collect(),
         };
         self.outputs.push_back(Output::Report(Report::Answered {
             request: id.clone(),
@@ -617,7 +763,8 @@ impl Agent {
 
     fn report_refusal(&mut self, operation: &str, path: &StorePath, error: ErrorName) {
         let operation = alloc::format!("{operation} {path}");
-        self.outputs.push_back(Output::Report(Report::StoreRefused { operation, error }));
+        self.outputs
+            .push_back(Output::Report(Report::StoreRefused { operation, error }));
     }
 }
 

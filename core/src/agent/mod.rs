@@ -164,7 +164,10 @@ enum State {
     /// The node was empty: its writer may not have come to the value yet.
     Empty { until: Instant },
     /// The store refused the response or is away: it is tried again at `until`, or at the next connection.
-    Held { response: Response, until: Option<Instant> },
+    Held {
+        response: Response,
+        until: Option<Instant>,
+    },
     /// The node is being read; `again` if it changed meanwhile.
     Reading { again: bool },
     /// Answered; the node is being removed; `again` if it changed meanwhile.
@@ -282,7 +285,10 @@ impl Agent {
             return;
         }
         self.advance_clock(now);
-        if let Readiness::Unknown { until: until @ None } = &mut self.readiness {
+        if let Readiness::Unknown {
+            until: until @ None,
+        } = &mut self.readiness
+        {
             *until = Some(self.now.after(READY_TIMEOUT));
         }
         self.end_connection();
@@ -308,7 +314,9 @@ impl Agent {
                     self.handle_answer(purpose, result);
                 }
             }
-            Event::Fired { path, token } if token.as_bytes() == TOKEN.as_bytes() => self.handle_fired(&path),
+            Event::Fired { path, token } if token.as_bytes() == TOKEN.as_bytes() => {
+                self.handle_fired(&path)
+            }
             Event::Fired { .. } => {}
         }
         self.settle();
@@ -319,7 +327,12 @@ impl Agent {
     ///
     /// # Errors
     /// [`Misuse::UnknownEffect`] for an id that was never given out.
-    pub fn handle_completed(&mut self, now: Instant, id: EffectId, outcome: Outcome) -> Result<(), Misuse> {
+    pub fn handle_completed(
+        &mut self,
+        now: Instant,
+        id: EffectId,
+        outcome: Outcome,
+    ) -> Result<(), Misuse> {
         if id.0 == 0 || id.0 > self.last_effect {
             return Err(Misuse::UnknownEffect(id));
         }
@@ -342,11 +355,17 @@ impl Agent {
         self.advance_clock(now);
         let now = self.now;
         self.forgive_pause();
-        let late: alloc::vec::Vec<EffectId> =
-            self.effects.iter().filter(|(_, pending)| pending.deadline <= now).map(|(id, _)| *id).collect();
+        let late: alloc::vec::Vec<EffectId> = self
+            .effects
+            .iter()
+            .filter(|(_, pending)| pending.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
         for id in late {
             if let Some(pending) = self.effects.remove(&id) {
-                let failure = Failure::TimedOut { output: String::new() };
+                let failure = Failure::TimedOut {
+                    output: String::new(),
+                };
                 self.handle_outcome(&pending.request, Outcome::Failed(failure));
             }
         }
@@ -408,7 +427,10 @@ impl Agent {
         let effects = self.effects.values().map(|pending| pending.deadline).min();
         let timers = self.timers.first().map(|(at, _)| *at);
         let store = if self.connected {
-            [self.responses.deadline(), self.listing.due].into_iter().flatten().min()
+            [self.responses.deadline(), self.listing.due]
+                .into_iter()
+                .flatten()
+                .min()
         } else {
             None
         };
@@ -420,7 +442,18 @@ impl Agent {
             Stopping::Until(at) => Some(at),
             Stopping::Gone | Stopping::No => None,
         };
-        [effects, timers, store, ready, stop, self.exchanges.next_expiry(), self.alive_at].into_iter().flatten().min()
+        [
+            effects,
+            timers,
+            store,
+            ready,
+            stop,
+            self.exchanges.next_expiry(),
+            self.alive_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Time that goes backwards is ignored.
@@ -467,24 +500,37 @@ impl Agent {
         self.last_effect = self.last_effect.saturating_add(1);
         let id = EffectId(self.last_effect);
         let deadline = self.now.after(effect.timeout());
-        self.effects.insert(id, PendingEffect { request: request.clone(), deadline, is_forgiven: false });
+        self.effects.insert(
+            id,
+            PendingEffect {
+                request: request.clone(),
+                deadline,
+                is_forgiven: false,
+            },
+        );
         self.outputs.push_back(Output::Perform(id, effect));
     }
 
     fn check_readiness(&mut self) {
-        let Readiness::Awaiting(awaited) = &mut self.readiness else { return };
+        let Readiness::Awaiting(awaited) = &mut self.readiness else {
+            return;
+        };
         // A request that the store or the guest keeps from being answered must not keep the guest from booting.
-        awaited.retain(|id| match self.requests.get(id).map(|request| &request.state) {
-            None | Some(State::Empty { .. } | State::Held { .. } | State::Stuck { .. }) => false,
-            Some(
-                State::Answering { .. }
-                | State::Checking { .. }
-                | State::Reading { .. }
-                | State::Removing { .. }
-                | State::Running(_)
-                | State::Waiting,
-            ) => true,
-        });
+        awaited.retain(
+            |id| match self.requests.get(id).map(|request| &request.state) {
+                None | Some(State::Empty { .. } | State::Held { .. } | State::Stuck { .. }) => {
+                    false
+                }
+                Some(
+                    State::Answering { .. }
+                    | State::Checking { .. }
+                    | State::Reading { .. }
+                    | State::Removing { .. }
+                    | State::Running(_)
+                    | State::Waiting,
+                ) => true,
+            },
+        );
         if awaited.is_empty() {
             self.readiness = Readiness::Ready;
             self.outputs.push_back(Output::Report(Report::Ready));
@@ -492,13 +538,19 @@ impl Agent {
     }
 
     fn leave_when_done(&mut self) {
-        let Stopping::Until(at) = self.stopping else { return };
+        let Stopping::Until(at) = self.stopping else {
+            return;
+        };
         let in_hand = |request: &Request| match &request.state {
             State::Running(_) => true,
-            State::Answering { .. } | State::Checking { .. } | State::Removing { .. } => self.connected,
-            State::Empty { .. } | State::Held { .. } | State::Reading { .. } | State::Stuck { .. } | State::Waiting => {
-                false
+            State::Answering { .. } | State::Checking { .. } | State::Removing { .. } => {
+                self.connected
             }
+            State::Empty { .. }
+            | State::Held { .. }
+            | State::Reading { .. }
+            | State::Stuck { .. }
+            | State::Waiting => false,
         };
         if at <= self.now || !self.requests.values().any(in_hand) {
             self.stopping = Stopping::Gone;

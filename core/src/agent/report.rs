@@ -87,13 +87,18 @@ impl Report {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::Alive => Severity::Debug,
-            Self::Answered { code: ReturnCode::Success | ReturnCode::KeyExchanged, .. }
+            Self::Answered {
+                code: ReturnCode::Success | ReturnCode::KeyExchanged,
+                ..
+            }
             | Self::Connected
             | Self::Ready
             | Self::Started { .. }
             | Self::Stopping
             | Self::Withdrawn { .. } => Severity::Info,
-            Self::Answered { .. } | Self::Disconnected { .. } | Self::StoreRefused { .. } => Severity::Warning,
+            Self::Answered { .. } | Self::Disconnected { .. } | Self::StoreRefused { .. } => {
+                Severity::Warning
+            }
             Self::Notice { severity, .. } => *severity,
         }
     }
@@ -103,18 +108,38 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alive => f.write_str("alive"),
-            Self::Answered { request, command, code, message, took } => {
-                write!(f, "request {request}: {command} answered {code} after {} ms", took.as_millis())?;
-                if message.is_empty() { Ok(()) } else { write!(f, ": {message}") }
+            Self::Answered {
+                request,
+                command,
+                code,
+                message,
+                took,
+            } => {
+                write!(
+                    f,
+                    "request {request}: {command} answered {code} after {} ms",
+                    took.as_millis()
+                )?;
+                if message.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {message}")
+                }
             }
             Self::Connected => f.write_str("connected to Xenstore"),
             Self::Disconnected { reason, retry } => {
-                write!(f, "no Xenstore: {reason}; trying again in {} ms", retry.as_millis())
+                write!(
+                    f,
+                    "no Xenstore: {reason}; trying again in {} ms",
+                    retry.as_millis()
+                )
             }
             Self::Notice { request, text, .. } => write!(f, "request {request}: {text}"),
             Self::Ready => f.write_str("ready"),
             Self::Started { request, command } => write!(f, "request {request}: {command} started"),
-            Self::StoreRefused { operation, error } => write!(f, "Xenstore refused: {operation}: {error}"),
+            Self::StoreRefused { operation, error } => {
+                write!(f, "Xenstore refused: {operation}: {error}")
+            }
             Self::Stopping => f.write_str("stopping"),
             Self::Withdrawn { request } => write!(f, "request {request}: withdrawn by the host"),
         }

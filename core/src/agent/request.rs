@@ -27,7 +27,8 @@ impl RequestId {
     #[must_use]
     pub fn from_node(name: &str) -> Option<Self> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'@');
-        (!name.is_empty() && name.len() <= ID_MAX && name.bytes().all(legal)).then(|| Self(name.into()))
+        (!name.is_empty() && name.len() <= ID_MAX && name.bytes().all(legal))
+            .then(|| Self(name.into()))
     }
 
     /// The id as text.
@@ -69,7 +70,9 @@ impl Envelope {
             Some(_) => return Err(malformed("'name' is not a string")),
             None => return Err(Response::error("Request is missing 'name' key")),
         };
-        let value = fields.remove("value").unwrap_or_else(|| Value::String(String::new()));
+        let value = fields
+            .remove("value")
+            .unwrap_or_else(|| Value::String(String::new()));
         Ok(Self { name, value })
     }
 }
@@ -83,7 +86,10 @@ mod tests {
     use super::*;
 
     fn refusal(bytes: &[u8]) -> String {
-        Envelope::parse(bytes).err().map(|response| response.message).unwrap_or_default()
+        Envelope::parse(bytes)
+            .err()
+            .map(|response| response.message)
+            .unwrap_or_default()
     }
 
     #[test]
@@ -95,7 +101,10 @@ mod tests {
 
     #[test]
     fn a_missing_value_is_an_empty_string() {
-        assert_eq!(Envelope::parse(br#"{"name": "ready"}"#).unwrap().value, Value::String(String::new()));
+        assert_eq!(
+            Envelope::parse(br#"{"name": "ready"}"#).unwrap().value,
+            Value::String(String::new())
+        );
     }
 
     #[test]
@@ -104,7 +113,10 @@ mod tests {
         assert!(refusal(b"\xff").starts_with("Request is malformed: "));
         assert_eq!(refusal(b"[]"), "Request is malformed: not an object");
         assert_eq!(refusal(b"{}"), "Request is missing 'name' key");
-        assert_eq!(refusal(br#"{"name": 5}"#), "Request is malformed: 'name' is not a string");
+        assert_eq!(
+            refusal(br#"{"name": 5}"#),
+            "Request is malformed: 'name' is not a string"
+        );
     }
 
     #[test]

@@ -35,17 +35,26 @@ pub enum ReturnCode {
 impl Response {
     /// Success with a message.
     pub fn success(message: impl Into<String>) -> Self {
-        Self { code: ReturnCode::Success, message: message.into() }
+        Self {
+            code: ReturnCode::Success,
+            message: message.into(),
+        }
     }
 
     /// An error with an explanation.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { code: ReturnCode::Error, message: message.into() }
+        Self {
+            code: ReturnCode::Error,
+            message: message.into(),
+        }
     }
 
     /// A failure of a command for which Nova takes code 500 for success.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { code: ReturnCode::Failed, message: message.into() }
+        Self {
+            code: ReturnCode::Failed,
+            message: message.into(),
+        }
     }
 
     /// The bytes for the store: one line of JSON that survives Nova's reader.
@@ -55,8 +64,18 @@ impl Response {
     /// a message. This is the last function before the write, whatever the message came from.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let message: String = self.message.chars().take(MESSAGE_MAX).map(harmless).collect();
-        format!(r#"{{"returncode": "{}", "message": "{}"}}"#, self.code, message.trim()).into_bytes()
+        let message: String = self
+            .message
+            .chars()
+            .take(MESSAGE_MAX)
+            .map(harmless)
+            .collect();
+        format!(
+            r#"{{"returncode": "{}", "message": "{}"}}"#,
+            self.code,
+            message.trim()
+        )
+        .into_bytes()
     }
 }
 
@@ -93,7 +112,10 @@ mod tests {
 
     #[test]
     fn a_response_is_the_line_that_nova_expects() {
-        assert_eq!(Response::success("3.0.0").encode(), br#"{"returncode": "0", "message": "3.0.0"}"#);
+        assert_eq!(
+            Response::success("3.0.0").encode(),
+            br#"{"returncode": "0", "message": "3.0.0"}"#
+        );
     }
 
     #[test]
@@ -116,7 +138,10 @@ mod tests {
     fn every_message_stays_json_with_the_same_code() {
         for c in '\0'..='\u{2ff}' {
             let line = encoded(&format!("x{c}y"));
-            assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{c:?}");
+            assert!(
+                line.bytes().all(|byte| (0x20..0x7f).contains(&byte)),
+                "{c:?}"
+            );
             assert!(!line.contains('\\'));
             let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
             assert_eq!(parsed["returncode"], "500");

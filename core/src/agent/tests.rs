@@ -47,7 +47,13 @@ impl Bench {
     fn connect(&mut self, requests: &[&str], responses: &[&str]) {
         self.agent.handle_connected(self.now);
         self.collect();
-        self.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+        self.expect(
+            &Operation::Watch {
+                path: REQUESTS,
+                token: token(),
+            },
+            Ok(Reply::Done),
+        );
         self.expect(&Operation::List(RESPONSES), Ok(names(responses)));
         self.expect(&Operation::List(REQUESTS), Ok(names(requests)));
     }
@@ -67,7 +73,9 @@ impl Bench {
     fn expect(&mut self, operation: &Operation, result: Result<Reply, ErrorName>) {
         let (id, next) = self.operations.pop_front().expect("no operation");
         assert_eq!(&next, operation);
-        self.agent.handle_event(self.now, Event::Answered(id, result)).unwrap();
+        self.agent
+            .handle_event(self.now, Event::Answered(id, result))
+            .unwrap();
         self.collect();
     }
 
@@ -77,9 +85,21 @@ impl Bench {
     }
 
     /// The next operation writes this response; it is answered.
-    fn expect_response(&mut self, id: &str, code: &str, message: &str, result: Result<Reply, ErrorName>) {
+    fn expect_response(
+        &mut self,
+        id: &str,
+        code: &str,
+        message: &str,
+        result: Result<Reply, ErrorName>,
+    ) {
         let value = format!(r#"{{"returncode": "{code}", "message": "{message}"}}"#).into_bytes();
-        self.expect(&Operation::Write { path: response(id), value }, result);
+        self.expect(
+            &Operation::Write {
+                path: response(id),
+                value,
+            },
+            result,
+        );
     }
 
     fn expect_removal(&mut self, id: &str) {
@@ -93,7 +113,15 @@ impl Bench {
 
     fn fire(&mut self, path: &str) {
         let path = StorePath::try_from(path).unwrap();
-        self.agent.handle_event(self.now, Event::Fired { path, token: token() }).unwrap();
+        self.agent
+            .handle_event(
+                self.now,
+                Event::Fired {
+                    path,
+                    token: token(),
+                },
+            )
+            .unwrap();
         self.collect();
     }
 
@@ -119,7 +147,9 @@ impl Bench {
         self.reports
             .iter()
             .filter_map(|report| match report {
-                Report::Answered { request, code, .. } => Some((request.to_string(), code.to_string())),
+                Report::Answered { request, code, .. } => {
+                    Some((request.to_string(), code.to_string()))
+                }
                 Report::Alive
                 | Report::Connected
                 | Report::Disconnected { .. }
@@ -199,7 +229,14 @@ fn requests_that_waited_at_the_start_are_answered_before_the_agent_is_ready() {
     bench.complete(done());
     bench.expect_response("b", "0", "", Ok(Reply::Done));
     bench.expect_removal("b");
-    assert_eq!(bench.reports.iter().filter(|report| **report == Report::Ready).count(), 1);
+    assert_eq!(
+        bench
+            .reports
+            .iter()
+            .filter(|report| **report == Report::Ready)
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -222,7 +259,13 @@ fn an_event_before_the_first_listing_does_not_run_an_answered_request_again() {
     bench.collect();
     bench.fire("data/host/old");
     bench.fire("data/host/new");
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect(&Operation::List(RESPONSES), Ok(names(&["old"])));
     // The new one came after the listing, as far as the store is concerned.
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["old"])));
@@ -275,7 +318,9 @@ fn a_late_answer_is_written_only_if_the_host_still_waits() {
             bench.expect_response("1", "0", "", Ok(Reply::Done));
             bench.expect_removal("1");
         } else {
-            let withdrawn = Report::Withdrawn { request: RequestId::from_node("1").unwrap() };
+            let withdrawn = Report::Withdrawn {
+                request: RequestId::from_node("1").unwrap(),
+            };
             assert!(bench.reports.contains(&withdrawn));
         }
         bench.expect_nothing();
@@ -295,10 +340,22 @@ fn a_request_that_vanished_is_dropped_without_noise() {
 #[test]
 fn every_bad_request_gets_an_answer() {
     for (content, code, message) in [
-        (r#"{"name": "reboot"}"#, "404", "No such agent command 'reboot'"),
-        (r#"{"name": "a\"b\\c\u00e9"}"#, "404", "No such agent command 'a'b/c?'"),
+        (
+            r#"{"name": "reboot"}"#,
+            "404",
+            "No such agent command 'reboot'",
+        ),
+        (
+            r#"{"name": "a\"b\\c\u00e9"}"#,
+            "404",
+            "No such agent command 'a'b/c?'",
+        ),
         (r#"{"value": 1}"#, "500", "Request is missing 'name' key"),
-        (r#"{"name": ["version"]}"#, "500", "Request is malformed: 'name' is not a string"),
+        (
+            r#"{"name": ["version"]}"#,
+            "500",
+            "Request is malformed: 'name' is not a string",
+        ),
         ("[]", "500", "Request is malformed: not an object"),
         ("7", "500", "Request is malformed: not an object"),
     ] {
@@ -317,7 +374,14 @@ fn no_more_of_an_unknown_command_is_repeated_than_helps() {
         let message = format!("No such agent command '{}'", "x".repeat(64));
         bench.expect_response("1", "404", &message, Ok(Reply::Done));
         bench.expect_removal("1");
-        assert!(bench.reports.iter().all(|report| report.to_string().len() < 250), "{:?}", bench.reports);
+        assert!(
+            bench
+                .reports
+                .iter()
+                .all(|report| report.to_string().len() < 250),
+            "{:?}",
+            bench.reports
+        );
     }
 }
 
@@ -332,7 +396,12 @@ fn a_guest_whose_answers_never_suffice_is_given_up() {
         bench.complete(Outcome::Probed(Snapshot::default()));
     }
     assert_eq!(rounds, 16);
-    bench.expect_response("1", "1", "The guest did not answer what had to be known", Ok(Reply::Done));
+    bench.expect_response(
+        "1",
+        "1",
+        "The guest did not answer what had to be known",
+        Ok(Reply::Done),
+    );
     bench.expect_removal("1");
     bench.expect_nothing();
 }
@@ -343,13 +412,30 @@ fn of_many_warnings_the_first_are_logged() {
         let mut bench = Bench::started(&[], &[]);
         bench.post("1", r#"{"name": "sethostname", "value": "web"}"#);
         let id = RequestId::from_node("1").unwrap();
-        bench.agent.report_notices(&id, (0..count).map(|_| (Severity::Warning, "x".repeat(5000))).collect());
+        bench.agent.report_notices(
+            &id,
+            (0..count)
+                .map(|_| (Severity::Warning, "x".repeat(5000)))
+                .collect(),
+        );
         bench.collect();
-        let notices: Vec<&Report> = bench.reports.iter().filter(|it| matches!(it, Report::Notice { .. })).collect();
+        let notices: Vec<&Report> = bench
+            .reports
+            .iter()
+            .filter(|it| matches!(it, Report::Notice { .. }))
+            .collect();
         assert_eq!(notices.len(), lines);
-        assert!(notices.iter().all(|notice| notice.to_string().len() < MESSAGE_MAX + 20));
+        assert!(
+            notices
+                .iter()
+                .all(|notice| notice.to_string().len() < MESSAGE_MAX + 20)
+        );
         if count > 64 {
-            assert!(notices[64].to_string().ends_with(&format!("{} more warnings", count - 64)));
+            assert!(
+                notices[64]
+                    .to_string()
+                    .ends_with(&format!("{} more warnings", count - 64))
+            );
         }
     }
 }
@@ -386,7 +472,12 @@ fn an_empty_request_is_given_time() {
     bench.post("2", "");
     bench.pass(Duration::from_secs(10));
     bench.expect_read("2", Ok(""));
-    bench.expect_response("2", "500", "Request is malformed: it is empty", Ok(Reply::Done));
+    bench.expect_response(
+        "2",
+        "500",
+        "Request is malformed: it is empty",
+        Ok(Reply::Done),
+    );
     bench.expect_removal("2");
 }
 
@@ -407,12 +498,18 @@ fn an_event_above_the_requests_lists_them() {
 #[test]
 fn requests_are_listed_now_and_then_although_nothing_fires() {
     let mut bench = Bench::started(&[], &[]);
-    assert_eq!(bench.agent.deadline(), Some(bench.now.after(Duration::from_secs(300))));
+    assert_eq!(
+        bench.agent.deadline(),
+        Some(bench.now.after(Duration::from_secs(300)))
+    );
     bench.pass(Duration::from_secs(300));
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
     bench.expect_read("1", Ok(VERSION));
 
-    let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
+    let mut bench = Bench::new(Config {
+        rescan: None,
+        ..Config::default()
+    });
     bench.connect(&[], &[]);
     assert_eq!(bench.agent.deadline(), None);
 }
@@ -434,10 +531,18 @@ fn only_one_pause_is_forgiven() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", INJECT);
     bench.pass(Duration::from_secs(100));
-    assert_eq!(bench.agent.deadline(), Some(bench.now.after(Duration::from_secs(5))));
+    assert_eq!(
+        bench.agent.deadline(),
+        Some(bench.now.after(Duration::from_secs(5)))
+    );
     bench.pass(Duration::from_secs(100));
     bench.expect_read("1", Ok(INJECT));
-    bench.expect_response("1", "500", "File injection failed: write /a: timed out", Ok(Reply::Done));
+    bench.expect_response(
+        "1",
+        "500",
+        "File injection failed: write /a: timed out",
+        Ok(Reply::Done),
+    );
 }
 
 #[test]
@@ -448,7 +553,12 @@ fn an_effect_that_never_ends_is_given_up_and_its_late_outcome_ignored() {
     assert!(matches!(effect, Effect::Step(Step::WriteFile(_))));
     bench.pass(effect.timeout());
     bench.expect_read("1", Ok(INJECT));
-    bench.expect_response("1", "500", "File injection failed: write /a: timed out", Ok(Reply::Done));
+    bench.expect_response(
+        "1",
+        "500",
+        "File injection failed: write /a: timed out",
+        Ok(Reply::Done),
+    );
     bench.expect_removal("1");
     bench.agent.handle_completed(bench.now, id, done()).unwrap();
     bench.collect();
@@ -460,34 +570,61 @@ fn an_outcome_for_an_effect_that_was_never_given_out_is_misuse() {
     let mut bench = Bench::started(&[], &[]);
     for id in [0, 1, u64::MAX] {
         let id = EffectId(id);
-        assert_eq!(bench.agent.handle_completed(bench.now, id, done()), Err(Misuse::UnknownEffect(id)));
+        assert_eq!(
+            bench.agent.handle_completed(bench.now, id, done()),
+            Err(Misuse::UnknownEffect(id))
+        );
     }
-    let fired = Event::Fired { path: REQUESTS, token: token() };
-    assert_eq!(Agent::new(Config::default()).handle_event(bench.now, fired), Err(Misuse::NotConnected));
+    let fired = Event::Fired {
+        path: REQUESTS,
+        token: token(),
+    };
+    assert_eq!(
+        Agent::new(Config::default()).handle_event(bench.now, fired),
+        Err(Misuse::NotConnected)
+    );
 }
 
 #[test]
 fn a_key_exchange_gets_its_random_bytes_and_its_answer() {
     let mut bench = Bench::started(&[], &[]);
-    bench.post("1", r#"{"name": "keyinit", "value": "118651915984640172265778366366426"}"#);
+    bench.post(
+        "1",
+        r#"{"name": "keyinit", "value": "118651915984640172265778366366426"}"#,
+    );
     bench.expect_nothing_but_effects();
     bench.complete(Outcome::Entropy(Secret::new(vec![1; 64])));
     let (_, operation) = bench.operations.front().unwrap();
-    let Operation::Write { value, .. } = operation else { panic!("{operation:?}") };
+    let Operation::Write { value, .. } = operation else {
+        panic!("{operation:?}")
+    };
     assert!(value.starts_with(br#"{"returncode": "D0", "message": ""#));
 }
 
 #[test]
 fn the_network_is_configured_at_start_if_the_command_line_says_so() {
-    let mut bench = Bench::new(Config { reset_network_at_start: true, ..Config::default() });
+    let mut bench = Bench::new(Config {
+        reset_network_at_start: true,
+        ..Config::default()
+    });
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    let asked: Vec<Operation> = bench.operations.iter().map(|(_, operation)| operation.clone()).collect();
-    assert!(asked.contains(&Operation::List(StorePath::constant("vm-data/networking"))), "{asked:?}");
+    let asked: Vec<Operation> = bench
+        .operations
+        .iter()
+        .map(|(_, operation)| operation.clone())
+        .collect();
+    assert!(
+        asked.contains(&Operation::List(StorePath::constant("vm-data/networking"))),
+        "{asked:?}"
+    );
     while let Some((_, operation)) = bench.operations.front().cloned() {
         bench.expect(&operation, Err(ErrorName::Enoent));
     }
-    assert!(!bench.reports.contains(&Report::Ready), "not before the network is configured");
+    assert!(
+        !bench.reports.contains(&Report::Ready),
+        "not before the network is configured"
+    );
     while !bench.effects.is_empty() {
         bench.complete(Outcome::Probed(Snapshot::default()));
         if bench.reports.contains(&Report::Ready) {
@@ -511,11 +648,21 @@ fn an_empty_request_whose_event_was_lost_is_carried_out_after_all() {
 
 #[test]
 fn the_reset_at_start_asks_once() {
-    let mut bench = Bench::new(Config { reset_network_at_start: true, ..Config::default() });
+    let mut bench = Bench::new(Config {
+        reset_network_at_start: true,
+        ..Config::default()
+    });
     bench.agent.handle_connected(bench.now);
     bench.collect();
     let networking = Operation::List(StorePath::constant("vm-data/networking"));
-    assert_eq!(bench.operations.iter().filter(|(_, operation)| *operation == networking).count(), 1);
+    assert_eq!(
+        bench
+            .operations
+            .iter()
+            .filter(|(_, operation)| *operation == networking)
+            .count(),
+        1
+    );
 }
 
 impl Bench {

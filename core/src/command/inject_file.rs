@@ -16,11 +16,19 @@ use crate::effect::{ExistingMode, FileMode, GuestPath, Step, WriteFile};
 use crate::plan::{Plan, PlanFailure};
 use crate::secret::Secret;
 
-pub(super) const INJECTFILE: Command =
-    Command { name: "injectfile", kind: Kind::Change, enabled, advance: |argument, _, _| inject(one_text(argument)) };
+pub(super) const INJECTFILE: Command = Command {
+    name: "injectfile",
+    kind: Kind::Change,
+    enabled,
+    advance: |argument, _, _| inject(one_text(argument)),
+};
 
-pub(super) const FILE_INJECT: Command =
-    Command { name: "file_inject", kind: Kind::Change, enabled, advance: |argument, _, _| inject(two_texts(argument)) };
+pub(super) const FILE_INJECT: Command = Command {
+    name: "file_inject",
+    kind: Kind::Change,
+    enabled,
+    advance: |argument, _, _| inject(two_texts(argument)),
+};
 
 /// A host that sees neither name in `features` does not try.
 const fn enabled(config: &Config) -> bool {
@@ -34,12 +42,21 @@ fn inject(file: Result<(Vec<u8>, Secret), &'static str>) -> Progress {
     };
     let path = match core::str::from_utf8(&path).map(GuestPath::try_from) {
         Ok(Ok(path)) if path != GuestPath::ROOT => path,
-        Ok(Ok(_)) => return Progress::Reply(Response::error("Invalid file path: path is a directory")),
-        Ok(Err(why)) => return Progress::Reply(Response::error(format!("Invalid file path: {why}"))),
+        Ok(Ok(_)) => {
+            return Progress::Reply(Response::error("Invalid file path: path is a directory"));
+        }
+        Ok(Err(why)) => {
+            return Progress::Reply(Response::error(format!("Invalid file path: {why}")));
+        }
         Err(_) => return Progress::Reply(Response::error("Invalid file path: path is not UTF-8")),
     };
     let success = Response::success(String::new());
-    Progress::Run(Work { plan: plan(path, content), notices: Vec::new(), success, failure })
+    Progress::Run(Work {
+        plan: plan(path, content),
+        notices: Vec::new(),
+        success,
+        failure,
+    })
 }
 
 /// Everything from the first directory below the root down to the file.
@@ -53,11 +70,24 @@ fn plan(path: GuestPath, content: Secret) -> Plan {
     let mut plan = Plan::default();
     for path in directories.into_iter().rev() {
         // sshd ignores keys in a directory that others may change; 0700 is what ssh itself makes.
-        let mode = if path.name() == ".ssh" { FileMode::PRIVATE_DIRECTORY } else { FileMode::PUBLIC_DIRECTORY };
+        let mode = if path.name() == ".ssh" {
+            FileMode::PRIVATE_DIRECTORY
+        } else {
+            FileMode::PUBLIC_DIRECTORY
+        };
         plan.push(Step::MakeDirectory { path, mode });
     }
-    let mode = if path.name() == "authorized_keys" { FileMode::PRIVATE } else { FileMode::PUBLIC };
-    plan.push(Step::WriteFile(WriteFile { path, content, mode, existing: ExistingMode::Keep }));
+    let mode = if path.name() == "authorized_keys" {
+        FileMode::PRIVATE
+    } else {
+        FileMode::PUBLIC
+    };
+    plan.push(Step::WriteFile(WriteFile {
+        path,
+        content,
+        mode,
+        existing: ExistingMode::Keep,
+    }));
     plan
 }
 
@@ -69,7 +99,9 @@ fn failure(failure: &PlanFailure) -> Response {
 fn one_text(argument: &Argument) -> Result<(Vec<u8>, Secret), &'static str> {
     const NOT_BASE64: &str = "Error doing base64 decoding of data";
 
-    let Value::String(text) = argument.value() else { return Err(NOT_BASE64) };
+    let Value::String(text) = argument.value() else {
+        return Err(NOT_BASE64);
+    };
     let both = base64::decode(text).map_err(|_| NOT_BASE64)?;
     let mut halves = both.expose().splitn(2, |byte| *byte == b',');
     match (halves.next(), halves.next()) {
@@ -80,7 +112,9 @@ fn one_text(argument: &Argument) -> Result<(Vec<u8>, Secret), &'static str> {
 
 /// `file_inject`: an object of two base64 texts.
 fn two_texts(argument: &Argument) -> Result<(Vec<u8>, Secret), &'static str> {
-    let Value::Object(fields) = argument.value() else { return Err("The argument is not an object") };
+    let Value::Object(fields) = argument.value() else {
+        return Err("The argument is not an object");
+    };
     let field = |name: &str| match fields.get(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -88,6 +122,7 @@ fn two_texts(argument: &Argument) -> Result<(Vec<u8>, Secret), &'static str> {
     let path = field("b64_path").ok_or("'b64_path' is missing or not a string")?;
     let content = field("b64_file").ok_or("'b64_file' is missing or not a string")?;
     let path = base64::decode(path).map_err(|_| "Error doing base64 decoding of 'b64_path'")?;
-    let content = base64::decode(content).map_err(|_| "Error doing base64 decoding of 'b64_file'")?;
+    let content =
+        base64::decode(content).map_err(|_| "Error doing base64 decoding of 'b64_file'")?;
     Ok((path.expose().into(), content))
 }

@@ -171,7 +171,9 @@ static COMMANDS: [Command; 9] = [
 
 /// The command with a name, unless there is none or the configuration leaves it out.
 pub(crate) fn find(name: &str, config: &Config) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(name) && (command.enabled)(config))
+    COMMANDS
+        .iter()
+        .find(|command| command.name.eq_ignore_ascii_case(name) && (command.enabled)(config))
 }
 
 /// The command that configures the network.
@@ -182,7 +184,10 @@ pub(crate) const fn reset_network() -> &'static Command {
 
 /// The names of the commands that are not left out.
 fn names(config: &Config) -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().filter(|command| (command.enabled)(config)).map(|command| command.name)
+    COMMANDS
+        .iter()
+        .filter(|command| (command.enabled)(config))
+        .map(|command| command.name)
 }
 
 /// For commands that cannot be left out.

@@ -10,7 +10,12 @@ use crate::crypto::exchanges::PasswordError;
 use crate::effect::Step;
 use crate::plan::{Plan, PlanFailure};
 
-pub(super) const COMMAND: Command = Command { name: "password", kind: Kind::Change, enabled: always, advance };
+pub(super) const COMMAND: Command = Command {
+    name: "password",
+    kind: Kind::Change,
+    enabled: always,
+    advance,
+};
 
 fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Progress {
     context.exchanges.expire(context.now);
@@ -26,10 +31,21 @@ fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Pro
         return Progress::Reply(Response::error("An empty password is not allowed"));
     }
     let mut plan = Plan::default();
-    plan.push(Step::SetPassword { user: "root".into(), password });
-    Progress::Run(Work { plan, notices: Vec::new(), success: Response::success(String::new()), failure })
+    plan.push(Step::SetPassword {
+        user: "root".into(),
+        password,
+    });
+    Progress::Run(Work {
+        plan,
+        notices: Vec::new(),
+        success: Response::success(String::new()),
+        failure,
+    })
 }
 
 fn failure(failure: &PlanFailure) -> Response {
-    Response::error(format!("Failed to change password for root: {}", failure.failure))
+    Response::error(format!(
+        "Failed to change password for root: {}",
+        failure.failure
+    ))
 }

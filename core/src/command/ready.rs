@@ -5,7 +5,12 @@ use alloc::string::String;
 use super::{Argument, Command, Context, Facts, Kind, Progress, always};
 use crate::agent::Response;
 
-pub(super) const COMMAND: Command = Command { name: "ready", kind: Kind::Query, enabled: always, advance };
+pub(super) const COMMAND: Command = Command {
+    name: "ready",
+    kind: Kind::Query,
+    enabled: always,
+    advance,
+};
 
 fn advance(_: &Argument, _: &mut Facts, _: &mut Context<'_>) -> Progress {
     Progress::Reply(Response::success(String::new()))

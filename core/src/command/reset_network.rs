@@ -11,25 +11,52 @@ use crate::agent::{Response, Severity};
 use crate::plan::PlanFailure;
 use crate::render::{self, HostData, Prepared, Unread};
 
-pub(super) const COMMAND: Command = Command { name: "resetnetwork", kind: Kind::Change, enabled: always, advance };
+pub(super) const COMMAND: Command = Command {
+    name: "resetnetwork",
+    kind: Kind::Change,
+    enabled: always,
+    advance,
+};
 
 fn advance(_: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
     let data = match HostData::collect(&facts.lists, &facts.values) {
         Ok(data) => data,
-        Err(Unread { lists, values }) => return Progress::Ask(Questions { lists, values, ..Questions::default() }),
+        Err(Unread { lists, values }) => {
+            return Progress::Ask(Questions {
+                lists,
+                values,
+                ..Questions::default()
+            });
+        }
     };
     match render::reset_network(&data, &facts.snapshot) {
-        Prepared::Missing(probes) => Progress::Ask(Questions { probes, ..Questions::default() }),
+        Prepared::Missing(probes) => Progress::Ask(Questions {
+            probes,
+            ..Questions::default()
+        }),
         Prepared::Refused(why) => Progress::Reply(Response::failed(why)),
         Prepared::Ready(configuration) => {
-            let found = format!("{}, because {}", configuration.target, configuration.because);
+            let found = format!(
+                "{}, because {}",
+                configuration.target, configuration.because
+            );
             let mut notices = Vec::from([(Severity::Info, found)]);
-            notices.extend(configuration.warnings.into_iter().map(|text| (Severity::Warning, text)));
+            notices.extend(
+                configuration
+                    .warnings
+                    .into_iter()
+                    .map(|text| (Severity::Warning, text)),
+            );
             let success = match configuration.errors.as_slice() {
                 [] => Response::success(String::new()),
                 errors => Response::failed(errors.join("; ")),
             };
-            Progress::Run(Work { plan: configuration.plan, notices, success, failure })
+            Progress::Run(Work {
+                plan: configuration.plan,
+                notices,
+                success,
+                failure,
+            })
         }
     }
 }

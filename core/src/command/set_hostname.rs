@@ -8,18 +8,30 @@ use crate::agent::{Response, Severity};
 use crate::plan::PlanFailure;
 use crate::render::{self, Prepared};
 
-pub(super) const COMMAND: Command = Command { name: "sethostname", kind: Kind::Change, enabled: always, advance };
+pub(super) const COMMAND: Command = Command {
+    name: "sethostname",
+    kind: Kind::Change,
+    enabled: always,
+    advance,
+};
 
 fn advance(argument: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
     let Some(name) = argument.text() else {
         return Progress::Reply(Response::failed("The hostname is not a string"));
     };
     match render::set_hostname(name.trim(), &facts.snapshot) {
-        Prepared::Missing(probes) => Progress::Ask(Questions { probes, ..Questions::default() }),
+        Prepared::Missing(probes) => Progress::Ask(Questions {
+            probes,
+            ..Questions::default()
+        }),
         Prepared::Refused(why) => Progress::Reply(Response::failed(why)),
         Prepared::Ready(configuration) => Progress::Run(Work {
             plan: configuration.plan,
-            notices: configuration.warnings.into_iter().map(|text| (Severity::Warning, text)).collect(),
+            notices: configuration
+                .warnings
+                .into_iter()
+                .map(|text| (Severity::Warning, text))
+                .collect(),
             success: match configuration.errors.as_slice() {
                 [] => Response::success(String::new()),
                 errors => Response::failed(errors.join("; ")),

@@ -17,12 +17,20 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { config: Config::default(), exchanges: Exchanges::new(), facts: Facts::default() }
+        Self {
+            config: Config::default(),
+            exchanges: Exchanges::new(),
+            facts: Facts::default(),
+        }
     }
 
     fn advance(&mut self, name: &str, value: Value) -> Progress {
         let command = find(name, &self.config).expect("no such command");
-        let mut context = Context { now: Instant::default(), config: &self.config, exchanges: &mut self.exchanges };
+        let mut context = Context {
+            now: Instant::default(),
+            config: &self.config,
+            exchanges: &mut self.exchanges,
+        };
         (command.advance)(&Argument::new(value), &mut self.facts, &mut context)
     }
 
@@ -60,7 +68,11 @@ fn base64(text: &[u8]) -> String {
 fn the_version_is_digits_and_dots_above_the_predecessors() {
     let (code, message) = Bench::new().reply("version", json!("agent"));
     assert_eq!((code.as_str(), message.as_str()), ("0", "3.0.0"));
-    assert!(message.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+    assert!(
+        message
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    );
 }
 
 #[test]
@@ -87,7 +99,10 @@ fn features_are_exactly_the_commands_that_are_enabled() {
 #[test]
 fn the_case_of_a_name_does_not_matter_and_unknown_names_are_unknown() {
     let config = Config::default();
-    assert_eq!(find("KeyInit", &config).map(|command| command.name), Some("keyinit"));
+    assert_eq!(
+        find("KeyInit", &config).map(|command| command.name),
+        Some("keyinit")
+    );
     for unknown in ["", "__init__", "versio", "version "] {
         assert!(find(unknown, &config).is_none(), "{unknown:?}");
     }
@@ -97,7 +112,9 @@ fn the_case_of_a_name_does_not_matter_and_unknown_names_are_unknown() {
 fn a_key_exchange_asks_for_fresh_random_bytes_and_opens_an_exchange() {
     let mut bench = Bench::new();
     let host = json!("118651915984640172265778366366426");
-    let Progress::Ask(questions) = bench.advance("keyinit", host.clone()) else { panic!("no question") };
+    let Progress::Ask(questions) = bench.advance("keyinit", host.clone()) else {
+        panic!("no question")
+    };
     bench.facts.entropy = Some(Secret::new(vec![7; questions.entropy.unwrap()]));
     let (code, message) = bench.reply("keyinit", host);
     assert_eq!(code, "D0");
@@ -108,9 +125,15 @@ fn a_key_exchange_asks_for_fresh_random_bytes_and_opens_an_exchange() {
 
 #[test]
 fn a_public_key_may_be_a_number_of_any_length_or_a_string_with_blanks() {
-    for value in ["118651915984640172265778366366426", "\" 118651915984640172265778366366426\\n\""] {
+    for value in [
+        "118651915984640172265778366366426",
+        "\" 118651915984640172265778366366426\\n\"",
+    ] {
         let value: Value = serde_json::from_str(value).unwrap();
-        assert!(matches!(Bench::new().advance("keyinit", value), Progress::Ask(_)));
+        assert!(matches!(
+            Bench::new().advance("keyinit", value),
+            Progress::Ask(_)
+        ));
     }
 }
 
@@ -132,7 +155,11 @@ fn a_public_key_that_gives_no_secret_is_refused() {
         json!("9".repeat(4000)),
     ] {
         let mut bench = Bench::new();
-        assert_eq!(bench.reply("keyinit", value.clone()), ("500".into(), "Invalid public key".into()), "{value}");
+        assert_eq!(
+            bench.reply("keyinit", value.clone()),
+            ("500".into(), "Invalid public key".into()),
+            "{value}"
+        );
         assert!(bench.exchanges.is_empty());
     }
 }
@@ -140,9 +167,18 @@ fn a_public_key_that_gives_no_secret_is_refused() {
 #[test]
 fn a_password_needs_an_exchange() {
     let mut bench = Bench::new();
-    assert_eq!(bench.reply("password", json!("hWP5OP7ypes7fweTnznY6A==")).1, "Password without key exchange");
-    assert_eq!(bench.reply("password", json!("%%%")).1, "Couldn't decode base64 data");
-    assert_eq!(bench.reply("password", json!(null)).1, "Couldn't decode base64 data");
+    assert_eq!(
+        bench.reply("password", json!("hWP5OP7ypes7fweTnznY6A==")).1,
+        "Password without key exchange"
+    );
+    assert_eq!(
+        bench.reply("password", json!("%%%")).1,
+        "Couldn't decode base64 data"
+    );
+    assert_eq!(
+        bench.reply("password", json!(null)).1,
+        "Couldn't decode base64 data"
+    );
 }
 
 #[test]
@@ -152,8 +188,14 @@ fn a_file_is_injected_with_its_directories() {
     assert_eq!(
         steps,
         [
-            Step::MakeDirectory { path: GuestPath::constant("/root"), mode: FileMode::PUBLIC_DIRECTORY },
-            Step::MakeDirectory { path: GuestPath::constant("/root/.ssh"), mode: FileMode::PRIVATE_DIRECTORY },
+            Step::MakeDirectory {
+                path: GuestPath::constant("/root"),
+                mode: FileMode::PUBLIC_DIRECTORY
+            },
+            Step::MakeDirectory {
+                path: GuestPath::constant("/root/.ssh"),
+                mode: FileMode::PRIVATE_DIRECTORY
+            },
             Step::WriteFile(WriteFile {
                 path: GuestPath::constant("/root/.ssh/authorized_keys"),
                 content: Secret::new(b"key with, comma\n".into()),
@@ -167,8 +209,10 @@ fn a_file_is_injected_with_its_directories() {
 #[test]
 fn both_ways_to_inject_a_file_give_the_same_plan() {
     let one = Bench::new().plan("injectfile", json!(base64(b"/etc/motd,hello \xff\0")));
-    let two = Bench::new()
-        .plan("file_inject", json!({"b64_path": base64(b"/etc/motd"), "b64_file": base64(b"hello \xff\0")}));
+    let two = Bench::new().plan(
+        "file_inject",
+        json!({"b64_path": base64(b"/etc/motd"), "b64_file": base64(b"hello \xff\0")}),
+    );
     assert_eq!(one, two);
 }
 
@@ -179,19 +223,42 @@ fn a_file_that_cannot_be_injected_is_refused_with_the_reason() {
         ("/etc/../motd", "Invalid file path: path is not normalized"),
         ("/etc/", "Invalid file path: path is not normalized"),
         ("/", "Invalid file path: path is a directory"),
-        ("/etc/\0", "Invalid file path: path holds a control character"),
+        (
+            "/etc/\0",
+            "Invalid file path: path holds a control character",
+        ),
     ] {
-        let reply = Bench::new().reply("injectfile", json!(base64(alloc::format!("{path},x").as_bytes())));
+        let reply = Bench::new().reply(
+            "injectfile",
+            json!(base64(alloc::format!("{path},x").as_bytes())),
+        );
         assert_eq!(reply, ("500".into(), why.into()));
     }
     let mut bench = Bench::new();
-    assert_eq!(bench.reply("injectfile", json!("!")).1, "Error doing base64 decoding of data");
-    assert_eq!(bench.reply("injectfile", json!(5)).1, "Error doing base64 decoding of data");
-    assert_eq!(bench.reply("injectfile", json!(base64(b"/etc/motd"))).1, "No comma between path and content");
-    assert_eq!(bench.reply("file_inject", json!("x")).1, "The argument is not an object");
-    assert_eq!(bench.reply("file_inject", json!({"b64_path": "Lw=="})).1, "'b64_file' is missing or not a string");
     assert_eq!(
-        bench.reply("file_inject", json!({"b64_path": "!", "b64_file": ""})).1,
+        bench.reply("injectfile", json!("!")).1,
+        "Error doing base64 decoding of data"
+    );
+    assert_eq!(
+        bench.reply("injectfile", json!(5)).1,
+        "Error doing base64 decoding of data"
+    );
+    assert_eq!(
+        bench.reply("injectfile", json!(base64(b"/etc/motd"))).1,
+        "No comma between path and content"
+    );
+    assert_eq!(
+        bench.reply("file_inject", json!("x")).1,
+        "The argument is not an object"
+    );
+    assert_eq!(
+        bench.reply("file_inject", json!({"b64_path": "Lw=="})).1,
+        "'b64_file' is missing or not a string"
+    );
+    assert_eq!(
+        bench
+            .reply("file_inject", json!({"b64_path": "!", "b64_file": ""}))
+            .1,
         "Error doing base64 decoding of 'b64_path'"
     );
 }
@@ -199,17 +266,30 @@ fn a_file_that_cannot_be_injected_is_refused_with_the_reason() {
 #[test]
 fn resetting_the_network_reads_what_the_host_says_first() {
     let mut bench = Bench::new();
-    let Progress::Ask(questions) = bench.advance("resetnetwork", json!("")) else { panic!("no question") };
+    let Progress::Ask(questions) = bench.advance("resetnetwork", json!("")) else {
+        panic!("no question")
+    };
     assert_eq!(questions.lists.len(), 2);
     assert_eq!(questions.values, [StorePath::constant("vm-data/hostname")]);
     for path in questions.lists {
-        bench.facts.lists.insert(path, vec!["0".into(), "bad name".into()]);
+        bench
+            .facts
+            .lists
+            .insert(path, vec!["0".into(), "bad name".into()]);
     }
-    bench.facts.values.insert(StorePath::constant("vm-data/hostname"), None);
-    let Progress::Ask(questions) = bench.advance("resetnetwork", json!("")) else { panic!("no question") };
+    bench
+        .facts
+        .values
+        .insert(StorePath::constant("vm-data/hostname"), None);
+    let Progress::Ask(questions) = bench.advance("resetnetwork", json!("")) else {
+        panic!("no question")
+    };
     assert_eq!(
         questions.values,
-        [StorePath::constant("vm-data/networking/0"), StorePath::constant("device/vif/0/mac")]
+        [
+            StorePath::constant("vm-data/networking/0"),
+            StorePath::constant("device/vif/0/mac")
+        ]
     );
 }
 
@@ -224,7 +304,10 @@ fn a_failed_network_reset_is_never_the_code_that_nova_takes_for_success() {
     assert_eq!(work.name, "resetnetwork");
     let response = reset_network::failure(&failure);
     assert_eq!(response.code, ReturnCode::Failed);
-    assert_eq!(response.message, "network not changed: ifup eth0: program not found; previous state restored");
+    assert_eq!(
+        response.message,
+        "network not changed: ifup eth0: program not found; previous state restored"
+    );
 }
 
 #[test]

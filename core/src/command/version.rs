@@ -3,7 +3,12 @@
 use super::{Argument, Command, Context, Facts, Kind, Progress, always};
 use crate::agent::Response;
 
-pub(super) const COMMAND: Command = Command { name: "version", kind: Kind::Query, enabled: always, advance };
+pub(super) const COMMAND: Command = Command {
+    name: "version",
+    kind: Kind::Query,
+    enabled: always,
+    advance,
+};
 
 /// Hosts may ask for the version of other programs by an argument; the answer is always the agent's own, because a text
 /// that is not a version breaks their comparison.

@@ -31,7 +31,10 @@ impl Exchanges {
     /// Adds an exchange that was completed at `now`, and drops the oldest if there are too many.
     pub fn insert(&mut self, now: Instant, secret: SharedSecret) {
         self.0.truncate(EXCHANGES_MAX.saturating_sub(1));
-        self.0.push_front(Exchange { deadline: now.after(EXCHANGE_TIMEOUT), secret });
+        self.0.push_front(Exchange {
+            deadline: now.after(EXCHANGE_TIMEOUT),
+            secret,
+        });
     }
 
     /// Drops the exchanges whose time is over at `now`.
@@ -55,7 +58,8 @@ impl Exchanges {
     /// - [`PasswordError::NoExchange`] if there is no exchange;
     /// - [`PasswordError::Invalid`] if no secret fits.
     pub fn decrypt(&mut self, text: &str) -> Result<Secret, PasswordError> {
-        let ciphertext = base64::decode(text).map_err(|base64::InvalidBase64| PasswordError::Encoding)?;
+        let ciphertext =
+            base64::decode(text).map_err(|base64::InvalidBase64| PasswordError::Encoding)?;
         if self.0.is_empty() {
             return Err(PasswordError::NoExchange);
         }
@@ -130,14 +134,23 @@ mod tests {
 
     use super::*;
     use crate::crypto::compat::{BLOCK_LEN, Digest, PublicKey};
-    use crate::crypto::vectors::{CIPHERTEXTS, EXCHANGES, encrypt, encrypt_unpadded, private_key, shared_secret};
+    use crate::crypto::vectors::{
+        CIPHERTEXTS, EXCHANGES, encrypt, encrypt_unpadded, private_key, shared_secret,
+    };
 
     #[test]
     fn a_password_closes_its_exchange_and_no_other() {
         let mut exchanges = open(0..5);
         for known in [&CIPHERTEXTS[3], &CIPHERTEXTS[0], &CIPHERTEXTS[8]] {
-            assert_eq!(exchanges.decrypt(known.base64).unwrap().expose(), line(known.plaintext));
-            assert_eq!(exchanges.decrypt(known.base64), Err(PasswordError::Invalid), "the same password again");
+            assert_eq!(
+                exchanges.decrypt(known.base64).unwrap().expose(),
+                line(known.plaintext)
+            );
+            assert_eq!(
+                exchanges.decrypt(known.base64),
+                Err(PasswordError::Invalid),
+                "the same password again"
+            );
         }
         assert_eq!(exchanges.len(), 2);
     }
@@ -146,7 +159,11 @@ mod tests {
     fn every_known_ciphertext_is_decrypted_among_other_exchanges() {
         for known in &CIPHERTEXTS {
             let mut exchanges = open(0..5);
-            assert_eq!(exchanges.decrypt(known.base64).unwrap().expose(), line(known.plaintext), "{known:?}");
+            assert_eq!(
+                exchanges.decrypt(known.base64).unwrap().expose(),
+                line(known.plaintext),
+                "{known:?}"
+            );
             assert_eq!(exchanges.len(), 4);
         }
     }
@@ -157,20 +174,35 @@ mod tests {
         let host = PublicKey::try_from(known.host_public).unwrap();
         let mut exchanges = Exchanges::new();
         exchanges.insert(at(0), private_key(known.guest_private).agree(&host));
-        let wrapped = CIPHERTEXTS[9].base64.as_bytes().chunks(64).map(|line| core::str::from_utf8(line).unwrap());
-        let wrapped = wrapped.map(|line| format!("{line}\r\n")).collect::<alloc::string::String>();
-        assert_eq!(exchanges.decrypt(&wrapped).unwrap().expose(), line(CIPHERTEXTS[9].plaintext));
+        let wrapped = CIPHERTEXTS[9]
+            .base64
+            .as_bytes()
+            .chunks(64)
+            .map(|line| core::str::from_utf8(line).unwrap());
+        let wrapped = wrapped
+            .map(|line| format!("{line}\r\n"))
+            .collect::<alloc::string::String>();
+        assert_eq!(
+            exchanges.decrypt(&wrapped).unwrap().expose(),
+            line(CIPHERTEXTS[9].plaintext)
+        );
         assert!(exchanges.is_empty());
     }
 
     #[test]
     fn a_password_without_an_exchange_is_told_apart_from_a_wrong_one() {
         let mut exchanges = Exchanges::new();
-        assert_eq!(exchanges.decrypt(CIPHERTEXTS[0].base64), Err(PasswordError::NoExchange));
+        assert_eq!(
+            exchanges.decrypt(CIPHERTEXTS[0].base64),
+            Err(PasswordError::NoExchange)
+        );
         assert_eq!(exchanges.decrypt("%"), Err(PasswordError::Encoding));
 
         let mut exchanges = open(1..5);
-        assert_eq!(exchanges.decrypt(CIPHERTEXTS[0].base64), Err(PasswordError::Invalid));
+        assert_eq!(
+            exchanges.decrypt(CIPHERTEXTS[0].base64),
+            Err(PasswordError::Invalid)
+        );
         assert_eq!(exchanges.decrypt("%"), Err(PasswordError::Encoding));
         assert_eq!(exchanges.decrypt(""), Err(PasswordError::Invalid));
         assert_eq!(exchanges.decrypt("YWJj"), Err(PasswordError::Invalid));
@@ -185,7 +217,11 @@ mod tests {
             padded[bit / 8] ^= 1 << (bit % 8);
             let mut data = padded;
             encrypt_unpadded(&mut data, &secret, Digest::Md5);
-            assert_eq!(open(0..1).decrypt(&STANDARD.encode(data)), Err(PasswordError::Invalid), "bit {bit}");
+            assert_eq!(
+                open(0..1).decrypt(&STANDARD.encode(data)),
+                Err(PasswordError::Invalid),
+                "bit {bit}"
+            );
             padded[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -197,7 +233,11 @@ mod tests {
         for bit in (0..BLOCK_LEN * 8).step_by(7) {
             let mut data = data.clone();
             data[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open(4..5).decrypt(&STANDARD.encode(data)), Err(PasswordError::Invalid), "bit {bit}");
+            assert_eq!(
+                open(4..5).decrypt(&STANDARD.encode(data)),
+                Err(PasswordError::Invalid),
+                "bit {bit}"
+            );
         }
     }
 
@@ -209,7 +249,10 @@ mod tests {
 
     #[test]
     fn an_empty_password_is_a_password() {
-        assert_eq!(open(0..5).decrypt(CIPHERTEXTS[5].base64).unwrap().expose(), b"");
+        assert_eq!(
+            open(0..5).decrypt(CIPHERTEXTS[5].base64).unwrap().expose(),
+            b""
+        );
     }
 
     #[test]
@@ -221,8 +264,15 @@ mod tests {
             exchanges.insert(at(second), SharedSecret::known(&second.to_string()));
         }
         assert_eq!(exchanges.len(), EXCHANGES_MAX);
-        assert_eq!(exchanges.decrypt(CIPHERTEXTS[0].base64), Err(PasswordError::Invalid), "the oldest is gone");
-        assert!(exchanges.decrypt(CIPHERTEXTS[3].base64).is_ok(), "the second oldest is not");
+        assert_eq!(
+            exchanges.decrypt(CIPHERTEXTS[0].base64),
+            Err(PasswordError::Invalid),
+            "the oldest is gone"
+        );
+        assert!(
+            exchanges.decrypt(CIPHERTEXTS[3].base64).is_ok(),
+            "the second oldest is not"
+        );
     }
 
     #[test]
@@ -237,16 +287,25 @@ mod tests {
         assert_eq!(exchanges.len(), 2);
         exchanges.expire(at(310));
         assert_eq!(exchanges.next_expiry(), Some(at(320)));
-        assert_eq!(exchanges.decrypt(CIPHERTEXTS[0].base64), Err(PasswordError::Invalid));
+        assert_eq!(
+            exchanges.decrypt(CIPHERTEXTS[0].base64),
+            Err(PasswordError::Invalid)
+        );
         exchanges.expire(at(320));
         assert_eq!(exchanges.next_expiry(), None);
-        assert_eq!(exchanges.decrypt(CIPHERTEXTS[3].base64), Err(PasswordError::NoExchange));
+        assert_eq!(
+            exchanges.decrypt(CIPHERTEXTS[3].base64),
+            Err(PasswordError::NoExchange)
+        );
     }
 
     #[test]
     fn debug_prints_nothing_of_a_secret() {
         let printed = format!("{:?}", open(0..1));
-        assert!(printed.contains("[redacted]") && !printed.contains(EXCHANGES[0].shared), "{printed}");
+        assert!(
+            printed.contains("[redacted]") && !printed.contains(EXCHANGES[0].shared),
+            "{printed}"
+        );
     }
 
     fn open(known: core::ops::Range<usize>) -> Exchanges {

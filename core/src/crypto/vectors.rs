@@ -35,7 +35,9 @@ pub(super) struct KnownCiphertext {
 
 /// A private key with a known exponent.
 pub(super) fn private_key(decimal: &str) -> PrivateKey {
-    let exponent = BigUint::parse_bytes(decimal.as_bytes(), 10).unwrap().to_bytes_be();
+    let exponent = BigUint::parse_bytes(decimal.as_bytes(), 10)
+        .unwrap()
+        .to_bytes_be();
     let mut entropy = vec![0; ENTROPY_MIN.saturating_sub(exponent.len())];
     entropy.extend(exponent);
     PrivateKey::from_entropy(Secret::new(entropy)).unwrap()
@@ -67,8 +69,13 @@ pub(super) fn encrypt_unpadded(data: &mut [u8], secret: &SharedSecret, digest: D
 
 /// Bytes from hexadecimal.
 pub(super) fn hex(text: &str) -> Vec<u8> {
-    let digits = text.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
-    digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    let digits = text
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| str::from_utf8(pair).unwrap());
+    digits
+        .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+        .collect()
 }
 
 pub(super) const EXCHANGES: [KnownExchange; 5] = [

@@ -47,42 +47,75 @@ impl Expectation {
         let without_ipv6 = tells_addresses && addresses().all(|(address, _)| address.is_ipv4());
         let is_possible = |address: IpAddr| address.is_ipv4() || !without_ipv6;
         self.interfaces.iter().find_map(|expected| {
-            let state = interfaces.iter().find(|interface| interface.name == expected.name);
+            let state = interfaces
+                .iter()
+                .find(|interface| interface.name == expected.name);
             let wrong_address = || expected.wrong_address(state, is_possible);
             let missing_route = || expected.missing_route(routes, is_possible);
-            tells_addresses.then(wrong_address).flatten().or_else(|| (!routes.is_empty()).then(missing_route).flatten())
+            tells_addresses
+                .then(wrong_address)
+                .flatten()
+                .or_else(|| (!routes.is_empty()).then(missing_route).flatten())
         })
     }
 }
 
 impl ExpectedInterface {
-    fn wrong_address(&self, state: Option<&InterfaceState>, is_possible: impl Fn(IpAddr) -> bool) -> Option<String> {
+    fn wrong_address(
+        &self,
+        state: Option<&InterfaceState>,
+        is_possible: impl Fn(IpAddr) -> bool,
+    ) -> Option<String> {
         let name = &self.name;
-        let Some(state) = state else { return Some(format!("{name} does not exist")) };
-        let mut wanted = self.addresses.iter().filter(|(address, _)| is_possible(*address));
+        let Some(state) = state else {
+            return Some(format!("{name} does not exist"));
+        };
+        let mut wanted = self
+            .addresses
+            .iter()
+            .filter(|(address, _)| is_possible(*address));
         let missing = wanted.find(|wanted| !state.addresses.contains(wanted));
         if let Some((address, prefix_len)) = missing {
             return Some(format!("{name} has no address {address}/{prefix_len}"));
         }
         let foreign = state.addresses.iter().find(|(address, prefix_len)| {
-            self.exclusive && is_configured(*address, *prefix_len) && !self.addresses.contains(&(*address, *prefix_len))
+            self.exclusive
+                && is_configured(*address, *prefix_len)
+                && !self.addresses.contains(&(*address, *prefix_len))
         });
-        foreign.map(|(address, prefix_len)| format!("{name} still has the address {address}/{prefix_len}"))
+        foreign.map(|(address, prefix_len)| {
+            format!("{name} still has the address {address}/{prefix_len}")
+        })
     }
 
-    fn missing_route(&self, routes: &[RouteState], is_possible: impl Fn(IpAddr) -> bool) -> Option<String> {
+    fn missing_route(
+        &self,
+        routes: &[RouteState],
+        is_possible: impl Fn(IpAddr) -> bool,
+    ) -> Option<String> {
         let is_missing = |wanted: &&(IpAddr, u8, Option<IpAddr>)| {
             let (destination, prefix_len, gateway) = **wanted;
             !routes.iter().any(|route| {
                 route.interface == self.name
-                    && (route.destination, route.prefix_len, route.gateway) == (destination, prefix_len, gateway)
+                    && (route.destination, route.prefix_len, route.gateway)
+                        == (destination, prefix_len, gateway)
             })
         };
-        let mut wanted = self.routes.iter().filter(|(destination, ..)| is_possible(*destination));
-        wanted.find(is_missing).map(|(destination, prefix_len, gateway)| {
-            let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
-            format!("{} has no route to {destination}/{prefix_len}{via}", self.name)
-        })
+        let mut wanted = self
+            .routes
+            .iter()
+            .filter(|(destination, ..)| is_possible(*destination));
+        wanted
+            .find(is_missing)
+            .map(|(destination, prefix_len, gateway)| {
+                let via = gateway
+                    .map(|gateway| format!(" via {gateway}"))
+                    .unwrap_or_default();
+                format!(
+                    "{} has no route to {destination}/{prefix_len}{via}",
+                    self.name
+                )
+            })
     }
 }
 
@@ -117,7 +150,10 @@ mod tests {
             master: None,
             driver: None,
             up: true,
-            addresses: addresses.iter().map(|(address, prefix_len)| (ip(address), *prefix_len)).collect(),
+            addresses: addresses
+                .iter()
+                .map(|(address, prefix_len)| (ip(address), *prefix_len))
+                .collect(),
         };
         let route = |(destination, prefix_len, gateway): &(&str, u8, Option<&str>)| RouteState {
             interface: "eth0".into(),
@@ -136,14 +172,20 @@ mod tests {
         let interface = ExpectedInterface {
             name: "eth0".into(),
             addresses: Vec::from([(ip("192.0.2.2"), 24), (ip("2001:db8::2"), 64)]),
-            routes: Vec::from([(ip("0.0.0.0"), 0, Some(ip("192.0.2.1"))), (ip("10.0.0.0"), 8, None)]),
+            routes: Vec::from([
+                (ip("0.0.0.0"), 0, Some(ip("192.0.2.1"))),
+                (ip("10.0.0.0"), 8, None),
+            ]),
             exclusive: true,
         };
-        Expectation { interfaces: Vec::from([interface]) }
+        Expectation {
+            interfaces: Vec::from([interface]),
+        }
     }
 
     const ADDRESSES: [(&str, u8); 3] = [("192.0.2.2", 24), ("2001:db8::2", 64), ("fe80::2", 64)];
-    const ROUTES: [(&str, u8, Option<&str>); 2] = [("0.0.0.0", 0, Some("192.0.2.1")), ("10.0.0.0", 8, None)];
+    const ROUTES: [(&str, u8, Option<&str>); 2] =
+        [("0.0.0.0", 0, Some("192.0.2.1")), ("10.0.0.0", 8, None)];
 
     #[test]
     fn a_kernel_that_shows_everything_meets_it() {
@@ -152,25 +194,60 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let unmet = |addresses: &[_], routes: &[_]| expectation().unmet(&snapshot(addresses, routes)).unwrap();
-        assert_eq!(unmet(&ADDRESSES[1..], &ROUTES), "eth0 has no address 192.0.2.2/24");
-        assert_eq!(unmet(&[("192.0.2.2", 25), ADDRESSES[1]], &ROUTES), "eth0 has no address 192.0.2.2/24");
-        assert_eq!(unmet(&ADDRESSES, &ROUTES[1..]), "eth0 has no route to 0.0.0.0/0 via 192.0.2.1");
+        let unmet = |addresses: &[_], routes: &[_]| {
+            expectation().unmet(&snapshot(addresses, routes)).unwrap()
+        };
+        assert_eq!(
+            unmet(&ADDRESSES[1..], &ROUTES),
+            "eth0 has no address 192.0.2.2/24"
+        );
+        assert_eq!(
+            unmet(&[("192.0.2.2", 25), ADDRESSES[1]], &ROUTES),
+            "eth0 has no address 192.0.2.2/24"
+        );
+        assert_eq!(
+            unmet(&ADDRESSES, &ROUTES[1..]),
+            "eth0 has no route to 0.0.0.0/0 via 192.0.2.1"
+        );
         let other = ("0.0.0.0", 0, Some("192.0.2.3"));
-        assert_eq!(unmet(&ADDRESSES, &[other, ROUTES[1]]), "eth0 has no route to 0.0.0.0/0 via 192.0.2.1");
-        assert_eq!(unmet(&ADDRESSES, &ROUTES[..1]), "eth0 has no route to 10.0.0.0/8");
+        assert_eq!(
+            unmet(&ADDRESSES, &[other, ROUTES[1]]),
+            "eth0 has no route to 0.0.0.0/0 via 192.0.2.1"
+        );
+        assert_eq!(
+            unmet(&ADDRESSES, &ROUTES[..1]),
+            "eth0 has no route to 10.0.0.0/8"
+        );
         let mut elsewhere = snapshot(&ADDRESSES, &ROUTES);
-        elsewhere.interfaces.iter_mut().flatten().for_each(|interface| interface.name = "eth1".into());
-        assert_eq!(expectation().unmet(&elsewhere).unwrap(), "eth0 does not exist");
+        elsewhere
+            .interfaces
+            .iter_mut()
+            .flatten()
+            .for_each(|interface| interface.name = "eth1".into());
+        assert_eq!(
+            expectation().unmet(&elsewhere).unwrap(),
+            "eth0 does not exist"
+        );
     }
 
     #[test]
     fn an_address_that_is_left_over_is_named_but_not_that_of_a_moving_service() {
         let with = |address| [&ADDRESSES[..], &[address]].concat();
         let unmet = |address| expectation().unmet(&snapshot(&with(address), &ROUTES));
-        assert_eq!(unmet(("198.51.100.9", 24)).unwrap(), "eth0 still has the address 198.51.100.9/24");
-        assert_eq!(unmet(("2001:db8::9", 64)).unwrap(), "eth0 still has the address 2001:db8::9/64");
-        for harmless in [("192.0.2.200", 32), ("169.254.1.1", 16), ("fe80::9", 64), ("2001:db8::9", 128)] {
+        assert_eq!(
+            unmet(("198.51.100.9", 24)).unwrap(),
+            "eth0 still has the address 198.51.100.9/24"
+        );
+        assert_eq!(
+            unmet(("2001:db8::9", 64)).unwrap(),
+            "eth0 still has the address 2001:db8::9/64"
+        );
+        for harmless in [
+            ("192.0.2.200", 32),
+            ("169.254.1.1", 16),
+            ("fe80::9", 64),
+            ("2001:db8::9", 128),
+        ] {
             assert_eq!(unmet(harmless), None, "{harmless:?}");
         }
     }
@@ -178,14 +255,25 @@ mod tests {
     #[test]
     fn ipv6_is_not_missed_where_it_is_switched_off() {
         let mut expectation = expectation();
-        expectation.interfaces[0].routes.push((ip("::"), 0, Some(ip("fe80::1"))));
+        expectation.interfaces[0]
+            .routes
+            .push((ip("::"), 0, Some(ip("fe80::1"))));
         let unmet = |addresses: &[_]| expectation.unmet(&snapshot(addresses, &ROUTES));
         assert_eq!(unmet(&ADDRESSES[..1]), None);
         // With IPv6, there is at least an address that the kernel made up.
         let with_ipv6 = [ADDRESSES[0], ADDRESSES[2]];
-        assert_eq!(unmet(&with_ipv6).unwrap(), "eth0 has no address 2001:db8::2/64");
-        assert_eq!(unmet(&ADDRESSES).unwrap(), "eth0 has no route to ::/0 via fe80::1");
-        assert_eq!(unmet(&[("192.0.2.3", 24)]).unwrap(), "eth0 has no address 192.0.2.2/24");
+        assert_eq!(
+            unmet(&with_ipv6).unwrap(),
+            "eth0 has no address 2001:db8::2/64"
+        );
+        assert_eq!(
+            unmet(&ADDRESSES).unwrap(),
+            "eth0 has no route to ::/0 via fe80::1"
+        );
+        assert_eq!(
+            unmet(&[("192.0.2.3", 24)]).unwrap(),
+            "eth0 has no address 192.0.2.2/24"
+        );
     }
 
     #[test]

@@ -15,7 +15,9 @@ use core::time::Duration;
 pub use self::expectation::{Expectation, ExpectedInterface};
 pub(crate) use self::expectation::{is_configured, is_global};
 pub use self::path::{FileMode, GuestPath, InvalidGuestPath, NAME_MAX, PATH_MAX};
-pub use self::probe::{DirectoryEntry, EntryKind, FileState, InterfaceState, Kernel, Probe, RouteState, Snapshot};
+pub use self::probe::{
+    DirectoryEntry, EntryKind, FileState, InterfaceState, Kernel, Probe, RouteState, Snapshot,
+};
 pub use self::step::{ExistingMode, Program, Step, WriteFile};
 use crate::secret::Secret;
 
@@ -144,8 +146,17 @@ impl fmt::Display for Tail<'_> {
         /// As much as helps in a reply of at most 1,000 bytes.
         const LINES: usize = 3;
 
-        let lines: Vec<&str> = self.0.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        for (nth, line) in lines.iter().skip(lines.len().saturating_sub(LINES)).enumerate() {
+        let lines: Vec<&str> = self
+            .0
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        for (nth, line) in lines
+            .iter()
+            .skip(lines.len().saturating_sub(LINES))
+            .enumerate()
+        {
             f.write_str(if nth == 0 { ": " } else { "; " })?;
             f.write_str(line)?;
         }
@@ -162,7 +173,10 @@ mod tests {
     #[test]
     fn a_program_is_given_its_own_time_and_that_for_killing_it() {
         let program = Program::new(["true"], Duration::from_secs(20));
-        assert_eq!(Effect::Step(Step::Run(program)).timeout(), Duration::from_secs(25));
+        assert_eq!(
+            Effect::Step(Step::Run(program)).timeout(),
+            Duration::from_secs(25)
+        );
         let program = Program::new(["true"], Duration::MAX);
         assert_eq!(Effect::Step(Step::Run(program)).timeout(), Duration::MAX);
         assert_eq!(Effect::Probe(Vec::new()).timeout(), Duration::from_secs(30));
@@ -170,8 +184,17 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_last_lines_of_the_output() {
-        let failure = Failure::Exit { code: 1, output: "one\n\ntwo\nthree\n  four\n".into() };
+        let failure = Failure::Exit {
+            code: 1,
+            output: "one\n\ntwo\nthree\n  four\n".into(),
+        };
         assert_eq!(failure.to_string(), "exit code 1: two; three; four");
-        assert_eq!(Failure::TimedOut { output: String::new() }.to_string(), "timed out");
+        assert_eq!(
+            Failure::TimedOut {
+                output: String::new()
+            }
+            .to_string(),
+            "timed out"
+        );
     }
 }

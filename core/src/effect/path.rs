@@ -25,7 +25,10 @@ impl GuestPath {
     /// # Panics
     /// If the path is not absolute and normalized. Use it in a `const` only: then the compiler refuses a bad path.
     #[must_use]
-    #[allow(clippy::panic, reason = "evaluated in constants, where a panic is a compile error")]
+    #[allow(
+        clippy::panic,
+        reason = "evaluated in constants, where a panic is a compile error"
+    )]
     pub const fn constant(path: &'static str) -> Self {
         match check(path.as_bytes()) {
             Ok(()) => Self(Cow::Borrowed(path)),
@@ -61,7 +64,11 @@ impl GuestPath {
     /// # Errors
     /// [`InvalidGuestPath`] if the result would not be normalized.
     pub fn join(&self, name: &str) -> Result<Self, InvalidGuestPath> {
-        let mut joined = String::from(if *self == Self::ROOT { "" } else { self.as_str() });
+        let mut joined = String::from(if *self == Self::ROOT {
+            ""
+        } else {
+            self.as_str()
+        });
         joined.push('/');
         joined.push_str(name);
         Self::try_from(joined)
@@ -216,9 +223,15 @@ mod tests {
             assert_eq!(GuestPath::try_from(bad), Err(why), "{bad:?}");
         }
         let long_name = alloc::format!("/{}", "x".repeat(NAME_MAX + 1));
-        assert_eq!(GuestPath::try_from(long_name), Err(InvalidGuestPath::TooLong));
+        assert_eq!(
+            GuestPath::try_from(long_name),
+            Err(InvalidGuestPath::TooLong)
+        );
         let long_path = "/x".repeat(2048);
-        assert_eq!(GuestPath::try_from(long_path), Err(InvalidGuestPath::TooLong));
+        assert_eq!(
+            GuestPath::try_from(long_path),
+            Err(InvalidGuestPath::TooLong)
+        );
     }
 
     #[test]
@@ -235,7 +248,10 @@ mod tests {
     fn joining_checks_the_name() {
         assert_eq!(GuestPath::ROOT.join("etc").unwrap().as_str(), "/etc");
         let etc = GuestPath::constant("/etc");
-        assert_eq!(etc.join("network/interfaces").unwrap().as_str(), "/etc/network/interfaces");
+        assert_eq!(
+            etc.join("network/interfaces").unwrap().as_str(),
+            "/etc/network/interfaces"
+        );
         assert_eq!(etc.join("../root"), Err(InvalidGuestPath::NotNormalized));
     }
 }

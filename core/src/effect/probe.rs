@@ -46,7 +46,14 @@ pub struct Snapshot {
 impl Snapshot {
     /// Adds the answers of `later`, which win over earlier ones to the same question.
     pub fn merge(&mut self, later: Self) {
-        let Self { directories, files, kernel, interfaces, routes, programs } = later;
+        let Self {
+            directories,
+            files,
+            kernel,
+            interfaces,
+            routes,
+            programs,
+        } = later;
         self.directories.extend(directories);
         self.files.extend(files);
         self.kernel = kernel.or_else(|| self.kernel.take());

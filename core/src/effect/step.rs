@@ -62,7 +62,13 @@ impl Step {
     #[must_use]
     pub fn again(&self) -> Option<Self> {
         match self {
-            Self::Run(Program { argv, environment, stdin: None, timeout, accept }) => Some(Self::Run(Program {
+            Self::Run(Program {
+                argv,
+                environment,
+                stdin: None,
+                timeout,
+                accept,
+            }) => Some(Self::Run(Program {
                 argv: argv.clone(),
                 environment: environment.clone(),
                 stdin: None,

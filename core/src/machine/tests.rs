@@ -35,7 +35,12 @@ fn transmitted(outputs: &[Output]) -> Vec<Message> {
     for output in outputs {
         if let Output::Transmit(bytes) = output {
             let mut bytes = bytes.as_slice();
-            messages.push(Decoder::new(DEVICE_PAYLOAD_MAX).decode(&mut bytes).unwrap().unwrap());
+            messages.push(
+                Decoder::new(DEVICE_PAYLOAD_MAX)
+                    .decode(&mut bytes)
+                    .unwrap()
+                    .unwrap(),
+            );
             assert!(bytes.is_empty());
         }
     }
@@ -43,7 +48,12 @@ fn transmitted(outputs: &[Output]) -> Vec<Message> {
 }
 
 fn reply_to(request: &Message, payload: &[u8]) -> Vec<u8> {
-    Message { payload: payload.into(), ..request.clone() }.encode().unwrap()
+    Message {
+        payload: payload.into(),
+        ..request.clone()
+    }
+    .encode()
+    .unwrap()
 }
 
 fn connected() -> (Machine, Message) {
@@ -57,13 +67,18 @@ fn connected() -> (Machine, Message) {
 #[test]
 fn a_connection_begins_with_the_watch() {
     let (_, watch) = connected();
-    assert_eq!((watch.op(), watch.payload.as_slice()), (Some(Op::Watch), b"data/host\0nova-agent\0".as_slice()));
+    assert_eq!(
+        (watch.op(), watch.payload.as_slice()),
+        (Some(Op::Watch), b"data/host\0nova-agent\0".as_slice())
+    );
 }
 
 #[test]
 fn polling_again_returns_the_same_wait() {
     let (mut machine, _) = connected();
-    let Output::Wait(first) = machine.poll_output() else { panic!("not at rest") };
+    let Output::Wait(first) = machine.poll_output() else {
+        panic!("not at rest")
+    };
     assert_eq!(machine.poll_output(), Output::Wait(first));
 }
 
@@ -93,7 +108,9 @@ fn the_pause_between_tries_grows_to_its_limit_and_ends_with_success() {
     machine.handle_connected(now);
     for reply in [b"OK\0".as_slice(), b"", b""] {
         let request = transmitted(&drain(&mut machine)).remove(0);
-        machine.handle_bytes(now, &reply_to(&request, reply)).unwrap();
+        machine
+            .handle_bytes(now, &reply_to(&request, reply))
+            .unwrap();
     }
     drain(&mut machine);
     machine.handle_closed(now, "end of file");
@@ -102,11 +119,20 @@ fn the_pause_between_tries_grows_to_its_limit_and_ends_with_success() {
 
 #[test]
 fn the_same_reason_is_reported_once_until_the_store_has_answered() {
-    let reports = |outputs: &[Output]| outputs.iter().filter(|output| matches!(output, Output::Report(_))).count();
+    let reports = |outputs: &[Output]| {
+        outputs
+            .iter()
+            .filter(|output| matches!(output, Output::Report(_)))
+            .count()
+    };
     let mut machine = Machine::new(Config::default());
     let mut now = START;
-    for (reason, expected) in [("no such file", 1), ("no such file", 0), ("permission denied", 1), ("no such file", 1)]
-    {
+    for (reason, expected) in [
+        ("no such file", 1),
+        ("no such file", 0),
+        ("permission denied", 1),
+        ("no such file", 1),
+    ] {
         drain(&mut machine);
         machine.handle_closed(now, reason);
         let outputs = drain(&mut machine);
@@ -117,7 +143,9 @@ fn the_same_reason_is_reported_once_until_the_store_has_answered() {
     drain(&mut machine);
     machine.handle_connected(now);
     let watch = transmitted(&drain(&mut machine)).remove(0);
-    machine.handle_bytes(now, &reply_to(&watch, b"OK\0")).unwrap();
+    machine
+        .handle_bytes(now, &reply_to(&watch, b"OK\0"))
+        .unwrap();
     assert!(drain(&mut machine).contains(&Output::Report(Report::Connected)));
     machine.handle_closed(now, "no such file");
     assert_eq!(reports(&drain(&mut machine)), 1);
@@ -145,7 +173,9 @@ fn a_store_that_does_not_answer_is_given_up() {
 #[test]
 fn time_that_goes_backwards_does_not_shorten_the_time_for_an_answer() {
     let (mut machine, watch) = connected();
-    machine.handle_bytes(Instant::default(), &reply_to(&watch, b"OK\0")).unwrap();
+    machine
+        .handle_bytes(Instant::default(), &reply_to(&watch, b"OK\0"))
+        .unwrap();
     assert_eq!(transmitted(&drain(&mut machine)).len(), 1);
     machine.handle_timeout(START.after(Duration::from_secs(1)));
     assert_eq!(deadline(&drain(&mut machine)), START.after(REPLY_TIMEOUT));
@@ -160,7 +190,10 @@ fn a_closed_connection_takes_what_was_not_written_with_it() {
     assert_eq!(transmitted(&outputs), []);
     // Told a second time: nothing new.
     machine.handle_closed(START, "end of file");
-    assert!(matches!(drain(&mut machine).as_slice(), [Output::Wait(Some(_))]));
+    assert!(matches!(
+        drain(&mut machine).as_slice(),
+        [Output::Wait(Some(_))]
+    ));
 }
 
 #[test]
@@ -185,7 +218,9 @@ fn a_store_that_breaks_off_after_its_first_answer_is_tried_less_and_less_often()
         assert_eq!(drain(&mut machine).first(), Some(&Output::Connect));
         machine.handle_connected(now);
         let watch = transmitted(&drain(&mut machine)).remove(0);
-        machine.handle_bytes(now, &reply_to(&watch, b"OK\0")).unwrap();
+        machine
+            .handle_bytes(now, &reply_to(&watch, b"OK\0"))
+            .unwrap();
         drain(&mut machine);
         machine.handle_bytes(now, &[0xff; 16]).unwrap();
         let next = deadline(&drain(&mut machine));
@@ -193,5 +228,8 @@ fn a_store_that_breaks_off_after_its_first_answer_is_tried_less_and_less_often()
         now = next;
         machine.handle_timeout(now);
     }
-    assert_eq!(pauses, [RETRY_MIN, RETRY_MIN * 2, RETRY_MIN * 4, RETRY_MIN * 8]);
+    assert_eq!(
+        pauses,
+        [RETRY_MIN, RETRY_MIN * 2, RETRY_MIN * 4, RETRY_MIN * 8]
+    );
 }

@@ -38,21 +38,37 @@ pub struct Validated {
 /// A value that cannot be used is an error for its interface alone: one bad entry must not take the whole network of a
 /// server away.
 #[must_use]
-pub fn validate(networking: &[(String, Vec<u8>)], vifs: &[(u32, String)], interfaces: &[InterfaceState]) -> Validated {
-    let mut vifs: Vec<(u32, MacAddr)> =
-        vifs.iter().filter_map(|(index, mac)| Some((*index, MacAddr::try_from(mac.as_str()).ok()?))).collect();
+pub fn validate(
+    networking: &[(String, Vec<u8>)],
+    vifs: &[(u32, String)],
+    interfaces: &[InterfaceState],
+) -> Validated {
+    let mut vifs: Vec<(u32, MacAddr)> = vifs
+        .iter()
+        .filter_map(|(index, mac)| Some((*index, MacAddr::try_from(mac.as_str()).ok()?)))
+        .collect();
     sort_by(&mut vifs, Ord::cmp);
-    let nics = Nics { vifs: &vifs, interfaces };
+    let nics = Nics {
+        vifs: &vifs,
+        interfaces,
+    };
 
     let mut networking: Vec<&(String, Vec<u8>)> = networking.iter().collect();
     sort_by(&mut networking, Ord::cmp);
 
     let mut assembly = Assembly::default();
     if networking.len() > INTERFACES_MAX {
-        assembly.errors.push(format!("more than {INTERFACES_MAX} interfaces: the others are not configured"));
+        assembly.errors.push(format!(
+            "more than {INTERFACES_MAX} interfaces: the others are not configured"
+        ));
         networking.truncate(INTERFACES_MAX);
     }
-    assembly.take_descriptions(networking.into_iter().map(|(key, value)| decode(key, value)).collect());
+    assembly.take_descriptions(
+        networking
+            .into_iter()
+            .map(|(key, value)| decode(key, value))
+            .collect(),
+    );
     assembly.find_interfaces(nics);
     assembly.refuse_shared_addresses();
     assembly.drop_own_gateways();
@@ -88,13 +104,17 @@ impl Assembly {
             self.refuse(*mac, &format!("duplicate configuration for MAC {mac}"));
         }
         for decoded in decoded {
-            if mac(&decoded).and_then(|mac| count.get(&mac)).is_some_and(|count| *count > 1) {
+            if mac(&decoded)
+                .and_then(|mac| count.get(&mac))
+                .is_some_and(|count| *count > 1)
+            {
                 continue;
             }
             match decoded {
                 Ok(description) => self.descriptions.push(description),
                 Err(refusal) => {
-                    self.errors.push(format!("{}: {}", refusal.who, refusal.text));
+                    self.errors
+                        .push(format!("{}: {}", refusal.who, refusal.text));
                     self.refusals.push(refusal);
                 }
             }
@@ -105,11 +125,29 @@ impl Assembly {
     fn find_interfaces(&mut self, nics: Nics<'_>) {
         let mut stale = Vec::new();
         for description in core::mem::take(&mut self.descriptions) {
-            let Description { mac, label, v4, v6, routes, nameservers, warnings } = description;
-            self.warnings.extend(warnings.into_iter().map(|text| format!("{mac}: {text}")));
+            let Description {
+                mac,
+                label,
+                v4,
+                v6,
+                routes,
+                nameservers,
+                warnings,
+            } = description;
+            self.warnings
+                .extend(warnings.into_iter().map(|text| format!("{mac}: {text}")));
             match nics.find(mac) {
                 Match::Found(name, vif) => {
-                    self.interfaces.push(Interface { name, mac, vif, label, v4, v6, routes, nameservers });
+                    self.interfaces.push(Interface {
+                        name,
+                        mac,
+                        vif,
+                        label,
+                        v4,
+                        v6,
+                        routes,
+                        nameservers,
+                    });
                 }
                 Match::Stale => stale.push(mac),
                 Match::Refused(text) => {
@@ -126,16 +164,23 @@ impl Assembly {
             if alone {
                 self.refuse(mac, &no_interface(mac));
             } else {
-                self.warnings.push(format!("{mac}: ignored, no such interface"));
+                self.warnings
+                    .push(format!("{mac}: ignored, no such interface"));
             }
         }
         let vif = |interface: &Interface| interface.vif.unwrap_or(u32::MAX);
-        sort_by(&mut self.interfaces, |a, b| vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name)));
+        sort_by(&mut self.interfaces, |a, b| {
+            vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name))
+        });
 
         // A NIC whose address was changed by hand can be meant by its VIF number and by its present address.
         let mut repeated: Vec<MacAddr> = Vec::new();
         for interface in &self.interfaces {
-            if self.interfaces.iter().any(|other| other.mac != interface.mac && other.name == interface.name) {
+            if self
+                .interfaces
+                .iter()
+                .any(|other| other.mac != interface.mac && other.name == interface.name)
+            {
                 repeated.push(interface.mac);
             }
         }
@@ -154,7 +199,10 @@ impl Assembly {
                     .filter(|other| other.addresses().any(|theirs| theirs.address() == address))
                     .collect();
                 if let [first, second, ..] = holders.as_slice() {
-                    shared.push((interface.mac, format!("{address} is on {} and {}", first.name, second.name)));
+                    shared.push((
+                        interface.mac,
+                        format!("{address} is on {} and {}", first.name, second.name),
+                    ));
                     break;
                 }
             }
@@ -170,7 +218,11 @@ impl Assembly {
         let holders: Vec<(IpAddr, InterfaceName)> = self
             .interfaces
             .iter()
-            .flat_map(|interface| interface.addresses().map(|own| (own.address(), interface.name.clone())))
+            .flat_map(|interface| {
+                interface
+                    .addresses()
+                    .map(|own| (own.address(), interface.name.clone()))
+            })
             .collect();
         let holder = |gateway: Option<Gateway>| {
             let gateway = gateway?.address;
@@ -182,13 +234,19 @@ impl Assembly {
             let warnings = &mut self.warnings;
             for family in [&mut interface.v4, &mut interface.v6] {
                 if let Some(why) = holder(family.gateway) {
-                    warnings.push(format!("{mac}: ignored default gateway of {}: {why}", interface.name));
+                    warnings.push(format!(
+                        "{mac}: ignored default gateway of {}: {why}",
+                        interface.name
+                    ));
                     family.gateway = None;
                 }
             }
             interface.routes.retain(|route| {
                 let why = holder(route.via);
-                warnings.extend(why.iter().map(|why| format!("{mac}: ignored route {}: {why}", route.destination)));
+                warnings.extend(
+                    why.iter()
+                        .map(|why| format!("{mac}: ignored route {}: {why}", route.destination)),
+                );
                 why.is_none()
             });
         }
@@ -201,16 +259,26 @@ impl Assembly {
             let refused = self.refusals.iter().filter_map(|refusal| {
                 let mac = refusal.mac?;
                 let exists = nics.find(mac) != Match::Stale;
-                (exists && side.of_refusal(refusal)).then(|| (rank(refusal.label.as_ref(), nics.vif(mac)), mac))
+                (exists && side.of_refusal(refusal))
+                    .then(|| (rank(refusal.label.as_ref(), nics.vif(mac)), mac))
             });
             let accepted = self.interfaces.iter().filter_map(|interface| {
                 side.of(interface).gateway?;
                 Some((rank(interface.label.as_ref(), interface.vif), interface.mac))
             });
-            let Some((_, winner)) = refused.chain(accepted).min() else { continue };
-            for interface in self.interfaces.iter_mut().filter(|interface| interface.mac != winner) {
+            let Some((_, winner)) = refused.chain(accepted).min() else {
+                continue;
+            };
+            for interface in self
+                .interfaces
+                .iter_mut()
+                .filter(|interface| interface.mac != winner)
+            {
                 if let Some(gateway) = side.of_mut(interface).gateway.take() {
-                    let text = format!("ignored default gateway {} of {}", gateway.address, interface.name);
+                    let text = format!(
+                        "ignored default gateway {} of {}",
+                        gateway.address, interface.name
+                    );
                     self.warnings.push(format!("{}: {text}", interface.mac));
                 }
             }
@@ -220,13 +288,22 @@ impl Assembly {
     /// The kernel refuses a second route to one network, which would fail the whole interface. A gateway outside all
     /// networks has such a route of its own.
     fn drop_repeated_routes(&mut self) {
-        let connected: Vec<_> =
-            self.interfaces.iter().flat_map(Interface::addresses).map(|own| own.network()).collect();
+        let connected: Vec<_> = self
+            .interfaces
+            .iter()
+            .flat_map(Interface::addresses)
+            .map(|own| own.network())
+            .collect();
         let mut gateways: BTreeMap<Cidr, MacAddr> = BTreeMap::new();
         for onlink_gateways in [default_gateways, route_gateways] {
             for interface in &self.interfaces {
-                for gateway in onlink_gateways(interface).into_iter().filter(|gateway| gateway.onlink) {
-                    gateways.entry(Cidr::host(gateway.address)).or_insert(interface.mac);
+                for gateway in onlink_gateways(interface)
+                    .into_iter()
+                    .filter(|gateway| gateway.onlink)
+                {
+                    gateways
+                        .entry(Cidr::host(gateway.address))
+                        .or_insert(interface.mac);
                 }
             }
         }
@@ -237,7 +314,10 @@ impl Assembly {
             interface.routes.retain(|route| {
                 let destination = route.destination;
                 let elsewhere = |via: Gateway| {
-                    via.onlink && gateways.get(&Cidr::host(via.address)).is_some_and(|holder| *holder != mac)
+                    via.onlink
+                        && gateways
+                            .get(&Cidr::host(via.address))
+                            .is_some_and(|holder| *holder != mac)
                 };
                 let why = if connected.contains(&destination) {
                     "it is connected"
@@ -269,21 +349,34 @@ impl Assembly {
             });
         }
         if taken.len() > RESOLVER_MAX {
-            self.warnings.push(format!("{} name servers: the resolver reads {RESOLVER_MAX}", taken.len()));
+            self.warnings.push(format!(
+                "{} name servers: the resolver reads {RESOLVER_MAX}",
+                taken.len()
+            ));
         }
     }
 
     fn finish(mut self) -> Validated {
         self.errors.sort_unstable();
-        let config = NetworkConfig { interfaces: self.interfaces };
-        Validated { config, errors: self.errors, warnings: self.warnings }
+        let config = NetworkConfig {
+            interfaces: self.interfaces,
+        };
+        Validated {
+            config,
+            errors: self.errors,
+            warnings: self.warnings,
+        }
     }
 
     /// Takes an interface back that had passed the checks before.
     fn remove(&mut self, mac: MacAddr, text: &str) {
         self.refuse(mac, text);
-        for interface in self.interfaces.extract_if(.., |interface| interface.mac == mac) {
-            self.refusals.push(refusal(mac, interface.label, &interface.v4, &interface.v6));
+        for interface in self
+            .interfaces
+            .extract_if(.., |interface| interface.mac == mac)
+        {
+            self.refusals
+                .push(refusal(mac, interface.label, &interface.v4, &interface.v6));
         }
     }
 
@@ -323,11 +416,20 @@ impl Side {
 }
 
 fn default_gateways(interface: &Interface) -> Vec<Gateway> {
-    interface.v4.gateway.into_iter().chain(interface.v6.gateway).collect()
+    interface
+        .v4
+        .gateway
+        .into_iter()
+        .chain(interface.v6.gateway)
+        .collect()
 }
 
 fn route_gateways(interface: &Interface) -> Vec<Gateway> {
-    interface.routes.iter().filter_map(|route| route.via).collect()
+    interface
+        .routes
+        .iter()
+        .filter_map(|route| route.via)
+        .collect()
 }
 
 fn refusal(mac: MacAddr, label: Option<Label>, v4: &Family, v6: &Family) -> Refusal {

@@ -14,13 +14,23 @@ impl Cidr {
     /// The address in a network of this prefix length; `None` if the length is more than the address has bits.
     #[must_use]
     pub const fn new(address: IpAddr, prefix_len: u8) -> Option<Self> {
-        if prefix_len > bits(&address) { None } else { Some(Self { address, prefix_len }) }
+        if prefix_len > bits(&address) {
+            None
+        } else {
+            Some(Self {
+                address,
+                prefix_len,
+            })
+        }
     }
 
     /// The network of this address alone: a host route.
     #[must_use]
     pub const fn host(address: IpAddr) -> Self {
-        Self { address, prefix_len: bits(&address) }
+        Self {
+            address,
+            prefix_len: bits(&address),
+        }
     }
 
     /// The address, host bits included.
@@ -58,7 +68,10 @@ impl Cidr {
             (IpAddr::V6(address), IpAddr::V6(mask)) => IpAddr::V6(address & mask),
             (address, _) => address,
         };
-        Self { address, prefix_len: self.prefix_len }
+        Self {
+            address,
+            prefix_len: self.prefix_len,
+        }
     }
 
     /// Whether an address is in this network.
@@ -86,7 +99,11 @@ pub(super) fn prefix_len_of_mask(mask: IpAddr) -> Option<u8> {
         IpAddr::V4(mask) => (mask.to_bits().count_ones(), mask.to_bits().leading_ones()),
         IpAddr::V6(mask) => (mask.to_bits().count_ones(), mask.to_bits().leading_ones()),
     };
-    if ones == leading { u8::try_from(ones).ok() } else { None }
+    if ones == leading {
+        u8::try_from(ones).ok()
+    } else {
+        None
+    }
 }
 
 const fn bits(address: &IpAddr) -> u8 {
@@ -108,12 +125,24 @@ mod tests {
 
     #[test]
     fn networks_and_masks_follow_from_the_prefix_length() {
-        assert_eq!(cidr("10.176.0.9", 12).network().to_string(), "10.176.0.0/12");
+        assert_eq!(
+            cidr("10.176.0.9", 12).network().to_string(),
+            "10.176.0.0/12"
+        );
         assert_eq!(cidr("10.176.0.9", 12).netmask().to_string(), "255.240.0.0");
         assert_eq!(cidr("10.176.0.9", 0).netmask().to_string(), "0.0.0.0");
-        assert_eq!(cidr("10.176.0.9", 32).network().to_string(), "10.176.0.9/32");
-        assert_eq!(cidr("2001:db8::1", 33).network().to_string(), "2001:db8::/33");
-        assert_eq!(cidr("2001:db8::1", 128).netmask().to_string(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        assert_eq!(
+            cidr("10.176.0.9", 32).network().to_string(),
+            "10.176.0.9/32"
+        );
+        assert_eq!(
+            cidr("2001:db8::1", 33).network().to_string(),
+            "2001:db8::/33"
+        );
+        assert_eq!(
+            cidr("2001:db8::1", 128).netmask().to_string(),
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        );
         assert_eq!(Cidr::new("10.0.0.1".parse().unwrap(), 33), None);
         assert_eq!(Cidr::new("::1".parse().unwrap(), 129), None);
     }

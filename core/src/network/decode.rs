@@ -59,7 +59,9 @@ pub(super) fn decode(key: &str, value: &[u8]) -> Result<Description, Refusal> {
     };
     let result = (|| {
         let value = json::parse_unwrapped(value).map_err(|error| error.to_string())?;
-        let Value::Object(object) = &value else { return Err("not a JSON object".to_string()) };
+        let Value::Object(object) = &value else {
+            return Err("not a JSON object".to_string());
+        };
         let mac = mac(object, from_key)?;
         refusal.mac = Some(mac);
         refusal.who = mac.to_string();
@@ -87,8 +89,12 @@ impl Version {
     fn parse(self, text: &str) -> Result<IpAddr, String> {
         match text.trim().parse() {
             Ok(address @ IpAddr::V4(_)) if self == Self::V4 => Ok(address),
-            Ok(IpAddr::V6(address)) if self == Self::V6 && address.to_ipv4_mapped().is_none() => Ok(address.into()),
-            Ok(_) | Err(_) if text.trim().is_empty() => Err(format!("an empty text is not an {self} address")),
+            Ok(IpAddr::V6(address)) if self == Self::V6 && address.to_ipv4_mapped().is_none() => {
+                Ok(address.into())
+            }
+            Ok(_) | Err(_) if text.trim().is_empty() => {
+                Err(format!("an empty text is not an {self} address"))
+            }
             Ok(_) | Err(_) => Err(format!("{} is not an {self} address", quoted(text))),
         }
     }
@@ -103,7 +109,11 @@ impl fmt::Display for Version {
     }
 }
 
-fn body(object: &Map<String, Value>, mac: MacAddr, seen: &mut Refusal) -> Result<Description, String> {
+fn body(
+    object: &Map<String, Value>,
+    mac: MacAddr,
+    seen: &mut Refusal,
+) -> Result<Description, String> {
     let mut warnings = Vec::new();
     let label = match field(object, "label") {
         Some(label) => {
@@ -119,8 +129,12 @@ fn body(object: &Map<String, Value>, mac: MacAddr, seen: &mut Refusal) -> Result
 
     let v4_entries = list(object, "ips")?;
     let v6_entries = list(object, "ip6s")?;
-    let gateways = [gateway(Version::V4, field(object, "gateway")), v6_gateway(object, v6_entries)];
-    [seen.has_v4_gateway, seen.has_v6_gateway] = [0, 1].map(|nth| matches!(gateways.get(nth), Some(Ok(Some(_)))));
+    let gateways = [
+        gateway(Version::V4, field(object, "gateway")),
+        v6_gateway(object, v6_entries),
+    ];
+    [seen.has_v4_gateway, seen.has_v6_gateway] =
+        [0, 1].map(|nth| matches!(gateways.get(nth), Some(Ok(Some(_)))));
     let [v4_gateway, v6_gateway] = gateways;
     let (mut v4_gateway, mut v6_gateway) = (v4_gateway?, v6_gateway?);
 
@@ -132,7 +146,9 @@ fn body(object: &Map<String, Value>, mac: MacAddr, seen: &mut Refusal) -> Result
 
     let mut routes: Vec<Route> = Vec::new();
     for entry in list(object, "routes")? {
-        let Some(entry) = entry.as_object() else { return Err("\"routes\" holds something else than routes".into()) };
+        let Some(entry) = entry.as_object() else {
+            return Err("\"routes\" holds something else than routes".into());
+        };
         let (destination, via) = route(entry, &mut warnings)?;
         let (connected, gateway) = match destination.address() {
             IpAddr::V4(_) => (&v4, &mut v4_gateway),
@@ -140,7 +156,9 @@ fn body(object: &Map<String, Value>, mac: MacAddr, seen: &mut Refusal) -> Result
         };
         if destination.is_default() {
             match (*gateway, via) {
-                (_, None) => warnings.push(format!("ignored default route {destination} without a gateway")),
+                (_, None) => warnings.push(format!(
+                    "ignored default route {destination} without a gateway"
+                )),
                 (None, Some(via)) => *gateway = Some(via),
                 (Some(a), Some(b)) if a == b => {}
                 (Some(a), Some(b)) => return Err(format!("conflicting default gateways {a}, {b}")),
@@ -166,7 +184,11 @@ fn body(object: &Map<String, Value>, mac: MacAddr, seen: &mut Refusal) -> Result
             continue;
         }
         let via = via.map(|via| reach(via, connected));
-        if let Some(Gateway { address, onlink: true }) = via {
+        if let Some(Gateway {
+            address,
+            onlink: true,
+        }) = via
+        {
             warnings
                 .push(format!("gateway {address} of route {destination} is in none of the networks: taken as on-link"));
         }
@@ -176,7 +198,15 @@ fn body(object: &Map<String, Value>, mac: MacAddr, seen: &mut Refusal) -> Result
     let v4 = family(Version::V4, v4, v4_gateway, &mut warnings)?;
     let v6 = family(Version::V6, v6, v6_gateway, &mut warnings)?;
     let nameservers = nameservers(list(object, "dns")?, &mut warnings)?;
-    Ok(Description { mac, label, v4, v6, routes, nameservers, warnings })
+    Ok(Description {
+        mac,
+        label,
+        v4,
+        v6,
+        routes,
+        nameservers,
+        warnings,
+    })
 }
 
 fn mac(object: &Map<String, Value>, from_key: Option<MacAddr>) -> Result<MacAddr, String> {
@@ -189,11 +219,20 @@ fn mac(object: &Map<String, Value>, from_key: Option<MacAddr>) -> Result<MacAddr
 }
 
 /// The enabled addresses of a list.
-fn addresses(version: Version, entries: &[Value], warnings: &mut Vec<String>) -> Result<Vec<Cidr>, String> {
+fn addresses(
+    version: Version,
+    entries: &[Value],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Cidr>, String> {
     let mut addresses: Vec<Cidr> = Vec::new();
     for entry in entries {
-        let Some(entry) = entry.as_object() else { return Err("not an address entry".to_string()) };
-        let text = field(entry, "ip").or_else(|| field(entry, "address")).map(scalar).unwrap_or_default();
+        let Some(entry) = entry.as_object() else {
+            return Err("not an address entry".to_string());
+        };
+        let text = field(entry, "ip")
+            .or_else(|| field(entry, "address"))
+            .map(scalar)
+            .unwrap_or_default();
         if !enabled(field(entry, "enabled"), &text)? {
             continue;
         }
@@ -202,7 +241,8 @@ fn addresses(version: Version, entries: &[Value], warnings: &mut Vec<String>) ->
             IpAddr::V4(v4) => v4.is_broadcast(),
             IpAddr::V6(_) => false,
         };
-        if impossible || address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+        if impossible || address.is_unspecified() || address.is_multicast() || address.is_loopback()
+        {
             return Err(format!("{address} cannot be an interface address"));
         }
         let new = netmask(field(entry, "netmask"), address)?;
@@ -234,11 +274,17 @@ fn addresses(version: Version, entries: &[Value], warnings: &mut Vec<String>) ->
 
 /// Absent means enabled, as for every agent but the first one.
 fn enabled(value: Option<&Value>, ip: &str) -> Result<bool, String> {
-    let Some(text) = value.map(scalar) else { return Ok(true) };
+    let Some(text) = value.map(scalar) else {
+        return Ok(true);
+    };
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(format!("bad \"enabled\" value \"{}\" for {}", quoted(&text), quoted(ip))),
+        _ => Err(format!(
+            "bad \"enabled\" value \"{}\" for {}",
+            quoted(&text),
+            quoted(ip)
+        )),
     }
 }
 
@@ -264,7 +310,9 @@ fn netmask(value: Option<&Value>, address: IpAddr) -> Result<Cidr, String> {
 
 /// A gateway; the many ways to say that there is none are the same.
 fn gateway(version: Version, value: Option<&Value>) -> Result<Option<IpAddr>, String> {
-    let Some(text) = value.map(scalar) else { return Ok(None) };
+    let Some(text) = value.map(scalar) else {
+        return Ok(None);
+    };
     // A link-local gateway is always tied to its own interface, whatever zone the host names.
     let text = match version {
         Version::V4 => &*text,
@@ -277,7 +325,8 @@ fn gateway(version: Version, value: Option<&Value>) -> Result<Option<IpAddr>, St
     if address.is_unspecified() {
         return Ok(None);
     }
-    if address.is_multicast() || address.is_loopback() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+    if address.is_multicast() || address.is_loopback() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+    {
         return Err(format!("{address} cannot be a gateway"));
     }
     Ok(Some(address))
@@ -301,18 +350,30 @@ fn v6_gateway(object: &Map<String, Value>, entries: &[Value]) -> Result<Option<I
 }
 
 /// The network and the gateway of a route; a default route is one like any other here.
-fn route(entry: &Map<String, Value>, warnings: &mut Vec<String>) -> Result<(Cidr, Option<IpAddr>), String> {
+fn route(
+    entry: &Map<String, Value>,
+    warnings: &mut Vec<String>,
+) -> Result<(Cidr, Option<IpAddr>), String> {
     let text = field(entry, "route").map(scalar).unwrap_or_default();
-    let version = if text.contains(':') { Version::V6 } else { Version::V4 };
+    let version = if text.contains(':') {
+        Version::V6
+    } else {
+        Version::V4
+    };
     let address = version.parse(&text)?;
     let given = netmask(field(entry, "netmask"), address)?;
     let destination = given.network();
     if destination != given {
-        warnings.push(format!("route {given} has host bits set: taken as {destination}"));
+        warnings.push(format!(
+            "route {given} has host bits set: taken as {destination}"
+        ));
     }
     let value = field(entry, "gateway");
     let via = gateway(version, value).map_err(|_| {
-        format!("bad gateway {} for route {destination}", quoted(&value.map(scalar).unwrap_or_default()))
+        format!(
+            "bad gateway {} for route {destination}",
+            quoted(&value.map(scalar).unwrap_or_default())
+        )
     })?;
     Ok((destination, via))
 }
@@ -328,7 +389,9 @@ fn family(
         None => None,
         // Nova sends the gateway of a subnet from which the server has no address.
         Some(gateway) if addresses.is_empty() => {
-            warnings.push(format!("ignored default gateway {gateway}: no {version} address"));
+            warnings.push(format!(
+                "ignored default gateway {gateway}: no {version} address"
+            ));
             None
         }
         Some(gateway) if addresses.iter().any(|own| own.address() == gateway) => {
@@ -336,8 +399,14 @@ fn family(
         }
         Some(gateway) => Some(reach(gateway, &addresses)),
     };
-    if let Some(Gateway { address, onlink: true }) = gateway {
-        warnings.push(format!("gateway {address} is in none of the networks: taken as on-link"));
+    if let Some(Gateway {
+        address,
+        onlink: true,
+    }) = gateway
+    {
+        warnings.push(format!(
+            "gateway {address} is in none of the networks: taken as on-link"
+        ));
     }
     Ok(Family { addresses, gateway })
 }
@@ -354,7 +423,11 @@ fn reach(address: IpAddr, connected: &[Cidr]) -> Gateway {
 fn nameservers(entries: &[Value], warnings: &mut Vec<String>) -> Result<Vec<IpAddr>, String> {
     let mut nameservers = Vec::new();
     for entry in entries {
-        let text = if entry.is_null() { Cow::Borrowed("") } else { scalar(entry) };
+        let text = if entry.is_null() {
+            Cow::Borrowed("")
+        } else {
+            scalar(entry)
+        };
         if text.trim().is_empty() {
             warnings.push("ignored an empty name server".to_string());
             continue;
@@ -377,7 +450,12 @@ fn nameservers(entries: &[Value], warnings: &mut Vec<String>) -> Result<Vec<IpAd
 fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object
         .get(name)
-        .or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+        .or_else(|| {
+            object
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        })
         .filter(|value| !value.is_null())
 }
 
@@ -388,9 +466,9 @@ fn list<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], S
             Err(format!("more than {LIST_MAX} entries in \"{name}\""))
         }
         Some(Value::Array(values)) => Ok(values),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-            Err(format!("\"{name}\" is not a list"))
-        }
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
+        ) => Err(format!("\"{name}\" is not a list")),
     }
 }
 

@@ -81,8 +81,16 @@ mod tests {
 
     #[test]
     fn every_spelling_means_the_same_address() {
-        for text in ["BC:76:4E:20:75:72", "bc-76-4e-20-75-72", "BC764e207572", " bc:76:4e:20:75:72\n"] {
-            assert_eq!(MacAddr::try_from(text).unwrap().to_string(), "bc:76:4e:20:75:72");
+        for text in [
+            "BC:76:4E:20:75:72",
+            "bc-76-4e-20-75-72",
+            "BC764e207572",
+            " bc:76:4e:20:75:72\n",
+        ] {
+            assert_eq!(
+                MacAddr::try_from(text).unwrap().to_string(),
+                "bc:76:4e:20:75:72"
+            );
         }
     }
 

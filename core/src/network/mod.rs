@@ -18,7 +18,9 @@ pub use self::assemble::{INTERFACES_MAX, Validated, validate};
 pub use self::cidr::Cidr;
 pub use self::mac::{InvalidMacAddr, MacAddr};
 pub(crate) use self::text::quoted;
-pub use self::text::{HOSTNAME_MAX, Hostname, InterfaceName, InvalidHostname, InvalidInterfaceName, Label};
+pub use self::text::{
+    HOSTNAME_MAX, Hostname, InterfaceName, InvalidHostname, InvalidInterfaceName, Label,
+};
 
 /// How the network of this guest shall be.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -38,7 +40,11 @@ impl NetworkConfig {
     /// The name servers of all interfaces.
     #[must_use]
     pub fn nameservers(&self) -> Vec<IpAddr> {
-        self.interfaces.iter().flat_map(|interface| &interface.nameservers).copied().collect()
+        self.interfaces
+            .iter()
+            .flat_map(|interface| &interface.nameservers)
+            .copied()
+            .collect()
     }
 }
 

@@ -30,7 +30,10 @@ pub(super) enum Match {
 impl Nics<'_> {
     /// The VIF with this address.
     pub(super) fn vif(&self, mac: MacAddr) -> Option<u32> {
-        self.vifs.iter().find(|(_, of_vif)| *of_vif == mac).map(|(index, _)| *index)
+        self.vifs
+            .iter()
+            .find(|(_, of_vif)| *of_vif == mac)
+            .map(|(index, _)| *index)
     }
 
     /// The interface that the host means by an address.
@@ -62,13 +65,23 @@ impl Nics<'_> {
     /// hardware; then anything that has it, if it is alone, because containers have no hardware.
     fn candidates(&self, mac: MacAddr, vif: Option<u32>) -> Vec<&InterfaceState> {
         if vif.is_some()
-            && let Some(interface) = self.interfaces.iter().find(|interface| interface.vif == vif)
+            && let Some(interface) = self
+                .interfaces
+                .iter()
+                .find(|interface| interface.vif == vif)
         {
             return alloc::vec![interface];
         }
-        let same: Vec<&InterfaceState> =
-            self.interfaces.iter().filter(|interface| interface.mac == Some(mac)).collect();
-        let physical: Vec<&InterfaceState> = same.iter().copied().filter(|interface| interface.physical).collect();
+        let same: Vec<&InterfaceState> = self
+            .interfaces
+            .iter()
+            .filter(|interface| interface.mac == Some(mac))
+            .collect();
+        let physical: Vec<&InterfaceState> = same
+            .iter()
+            .copied()
+            .filter(|interface| interface.physical)
+            .collect();
         let best = if physical.is_empty() { same } else { physical };
         // Before it is unplugged, an emulated device stands beside the paravirtual one with the same address.
         let paravirtual: Vec<&InterfaceState> = best
@@ -76,7 +89,11 @@ impl Nics<'_> {
             .copied()
             .filter(|interface| matches!(interface.driver.as_deref(), Some("vif" | "xen_netfront")))
             .collect();
-        if paravirtual.is_empty() { best } else { paravirtual }
+        if paravirtual.is_empty() {
+            best
+        } else {
+            paravirtual
+        }
     }
 }
 

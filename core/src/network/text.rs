@@ -44,11 +44,15 @@ impl TryFrom<&str> for Hostname {
     fn try_from(text: &str) -> Result<Self, Self::Error> {
         let valid_label = |label: &str| {
             (1..=HOSTNAME_LABEL_MAX).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        let like_an_address = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let like_an_address = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
         if text.len() > HOSTNAME_MAX || like_an_address || !text.split('.').all(valid_label) {
             return Err(InvalidHostname(quoted(text)));
         }
@@ -70,7 +74,12 @@ impl Label {
     /// is left. Tells also whether anything had to be changed.
     pub(super) fn clean(text: &str) -> (Option<Self>, bool) {
         let allowed = |c: char| c.is_ascii_alphanumeric() || " ._:/@+-".contains(c);
-        let clean: String = text.trim().chars().take(LABEL_MAX).map(|c| if allowed(c) { c } else { '_' }).collect();
+        let clean: String = text
+            .trim()
+            .chars()
+            .take(LABEL_MAX)
+            .map(|c| if allowed(c) { c } else { '_' })
+            .collect();
         let changed = clean != text;
         // A cut can leave a blank at the end, which editors like to remove.
         let clean = clean.trim_end();
@@ -103,7 +112,10 @@ impl TryFrom<&str> for InterfaceName {
     fn try_from(text: &str) -> Result<Self, Self::Error> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         // A leading dash would be an option to `ifup`, and a leading dot hides or leaves a directory.
-        let safe_start = text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_');
+        let safe_start = text
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric() || first == b'_');
         if !safe_start || text.len() > INTERFACE_NAME_MAX || !text.bytes().all(allowed) {
             return Err(InvalidInterfaceName);
         }
@@ -148,26 +160,46 @@ mod tests {
     #[test]
     fn hostnames_follow_the_rules_of_domain_names() {
         let longest = alloc::format!("{}.{}", "a".repeat(31), "b".repeat(32));
-        for good in ["web-01", "RESCUE-web", "a.b.example", "1a", "x", "7.example", &longest] {
+        for good in [
+            "web-01",
+            "RESCUE-web",
+            "a.b.example",
+            "1a",
+            "x",
+            "7.example",
+            &longest,
+        ] {
             assert_eq!(Hostname::try_from(good).unwrap().as_str(), good);
         }
         let long_label = "a".repeat(64);
         let long_name = alloc::format!("{longest}c");
-        for bad in ["", ".", "a..b", ".a", "a.", "-a", "a-", "a.-b", "a_b", "10.0.0.1", "12", "a b", "a\n", "ü"] {
+        for bad in [
+            "", ".", "a..b", ".a", "a.", "-a", "a-", "a.-b", "a_b", "10.0.0.1", "12", "a b", "a\n",
+            "ü",
+        ] {
             assert!(Hostname::try_from(bad).is_err(), "{bad:?}");
         }
         for bad in [&long_label, &long_name] {
             assert!(Hostname::try_from(bad.as_str()).is_err(), "{bad:?}");
         }
-        assert_eq!(Hostname::try_from("a\"b\nü").unwrap_err().to_string(), "bad hostname \"a<22>b<a><fc>\"");
+        assert_eq!(
+            Hostname::try_from("a\"b\nü").unwrap_err().to_string(),
+            "bad hostname \"a<22>b<a><fc>\""
+        );
     }
 
     #[test]
     fn labels_lose_everything_that_could_leave_a_comment() {
         let clean = |text: &str| Label::clean(text).0.map(|label| label.as_str().to_string());
         assert_eq!(clean("public"), Some("public".into()));
-        assert_eq!(clean("net 1/a_b:c@d+e-f."), Some("net 1/a_b:c@d+e-f.".into()));
-        assert_eq!(clean("a\nup rm /\r\0$(x)`y`\\é\"'"), Some("a_up rm /____x__y_____".into()));
+        assert_eq!(
+            clean("net 1/a_b:c@d+e-f."),
+            Some("net 1/a_b:c@d+e-f.".into())
+        );
+        assert_eq!(
+            clean("a\nup rm /\r\0$(x)`y`\\é\"'"),
+            Some("a_up rm /____x__y_____".into())
+        );
         assert_eq!(clean(&"x".repeat(80)).map(|label| label.len()), Some(64));
         assert_eq!(clean(" \t "), None);
     }
@@ -184,7 +216,19 @@ mod tests {
         for good in ["eth0", "enX0", "eth0.100", "br-lan", "_x"] {
             assert!(InterfaceName::try_from(good).is_ok(), "{good:?}");
         }
-        for bad in ["", ".", "..", "-a", "eth0:1", "a b", "a;b", "a/b", "ethernet12345678", "ü0", "a\n"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "eth0:1",
+            "a b",
+            "a;b",
+            "a/b",
+            "ethernet12345678",
+            "ü0",
+            "a\n",
+        ] {
             assert!(InterfaceName::try_from(bad).is_err(), "{bad:?}");
         }
     }

@@ -58,19 +58,31 @@ impl PlanStep {
     /// A step whose failure ends the plan and whose undo is what its outcome says.
     #[must_use]
     pub const fn new(step: Step) -> Self {
-        Self { action: Action::Step(step), on_failure: OnFailure::RollBack, undo: Undo::FromOutcome }
+        Self {
+            action: Action::Step(step),
+            on_failure: OnFailure::RollBack,
+            undo: Undo::FromOutcome,
+        }
     }
 
     /// Nothing but a place for an undo: these steps are carried out when everything behind it is undone.
     #[must_use]
     pub const fn only_undo(steps: Vec<Step>) -> Self {
-        Self { action: Action::Nothing, on_failure: OnFailure::RollBack, undo: Undo::Steps(steps) }
+        Self {
+            action: Action::Nothing,
+            on_failure: OnFailure::RollBack,
+            undo: Undo::Steps(steps),
+        }
     }
 
     /// Waits for a change to come into effect; if it does not, the plan ends.
     #[must_use]
     pub const fn wait(condition: Await) -> Self {
-        Self { action: Action::Await(condition), on_failure: OnFailure::RollBack, undo: Undo::FromOutcome }
+        Self {
+            action: Action::Await(condition),
+            on_failure: OnFailure::RollBack,
+            undo: Undo::FromOutcome,
+        }
     }
 
     /// The change, if it is one.

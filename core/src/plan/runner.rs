@@ -131,9 +131,20 @@ impl Runner {
     /// Starts a plan.
     #[must_use]
     pub fn new(plan: Plan, now: Instant) -> Self {
-        let Plan { steps, budget, restored } = plan;
+        let Plan {
+            steps,
+            budget,
+            restored,
+        } = plan;
         let deadline = budget.map(|budget| now.after(budget.apply));
-        Self { ahead: steps.into(), undo: Vec::new(), state: State::Idle, budget, deadline, restored }
+        Self {
+            ahead: steps.into(),
+            undo: Vec::new(),
+            state: State::Idle,
+            budget,
+            deadline,
+            restored,
+        }
     }
 
     /// What to do next. To be called once at the start and once after each outcome.
@@ -156,7 +167,12 @@ impl Runner {
     fn advance(&mut self, now: Instant) -> Next {
         match core::mem::replace(&mut self.state, State::Finished) {
             State::Idle => {
-                let Some(PlanStep { action, on_failure, undo }) = self.ahead.pop_front() else {
+                let Some(PlanStep {
+                    action,
+                    on_failure,
+                    undo,
+                }) = self.ahead.pop_front()
+                else {
                     return Next::Finished(Ok(()));
                 };
                 let step = match action {
@@ -178,20 +194,40 @@ impl Runner {
                         self.state = State::Idle;
                         return self.advance(now);
                     }
-                    self.state = self.give_up(step.to_string(), Failure::TimedOut { output: String::new() }, now);
+                    self.state = self.give_up(
+                        step.to_string(),
+                        Failure::TimedOut {
+                            output: String::new(),
+                        },
+                        now,
+                    );
                     return self.advance(now);
                 }
                 let on_failure = match (on_failure, step.again()) {
                     (OnFailure::GoOn, _) => AfterFailure::GoOn,
                     (OnFailure::Retry(first), Some(again)) => AfterFailure::Retry { first, again },
-                    (OnFailure::Retry(_), None) | (OnFailure::RollBack, _) => AfterFailure::RollBack,
+                    (OnFailure::Retry(_), None) | (OnFailure::RollBack, _) => {
+                        AfterFailure::RollBack
+                    }
                 };
-                self.state = State::Forward(InHand { description: step.to_string(), on_failure, undo });
+                self.state = State::Forward(InHand {
+                    description: step.to_string(),
+                    on_failure,
+                    undo,
+                });
                 perform(step)
             }
-            State::Recovering { mut first, again, in_hand } => match first.pop_front() {
+            State::Recovering {
+                mut first,
+                again,
+                in_hand,
+            } => match first.pop_front() {
                 Some(step) => {
-                    self.state = State::Recovering { first, again, in_hand };
+                    self.state = State::Recovering {
+                        first,
+                        again,
+                        in_hand,
+                    };
                     perform(step)
                 }
                 None => {
@@ -202,7 +238,10 @@ impl Runner {
             State::RollingBack { failure, .. } => match (self.undo.pop(), self.restored.take()) {
                 (Some(step), restored) => {
                     self.restored = restored;
-                    self.state = State::RollingBack { failure, in_hand: Some(step.to_string()) };
+                    self.state = State::RollingBack {
+                        failure,
+                        in_hand: Some(step.to_string()),
+                    };
                     perform(step)
                 }
                 // What could not be put back has been said already.
@@ -230,7 +269,10 @@ impl Runner {
 
     /// What became of the effect that `poll` gave out.
     pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
-        let outcome = match (core::mem::replace(&mut self.state, State::Finished), outcome) {
+        let outcome = match (
+            core::mem::replace(&mut self.state, State::Finished),
+            outcome,
+        ) {
             (State::Awaiting(awaiting), outcome) => {
                 self.state = self.look(awaiting, outcome, now);
                 return;
@@ -243,19 +285,38 @@ impl Runner {
         let (undo_from_outcome, failure) = match outcome {
             Outcome::Done(done) => (done.undo, None),
             Outcome::Failed(failure) => (None, Some(failure)),
-            Outcome::Entropy(_) | Outcome::Probed(_) => {
-                (None, Some(Failure::Unsupported("the driver answered another question".into())))
-            }
+            Outcome::Entropy(_) | Outcome::Probed(_) => (
+                None,
+                Some(Failure::Unsupported(
+                    "the driver answered another question".into(),
+                )),
+            ),
         };
         self.state = match core::mem::replace(&mut self.state, State::Finished) {
             State::Forward(in_hand) => self.forward(in_hand, undo_from_outcome, failure, now),
             // Whether these succeed does not matter: the second try tells. What they changed belongs to the step.
-            State::Recovering { first, again, in_hand } => State::Recovering { first, again, in_hand },
-            State::RollingBack { failure: mut first, in_hand } => {
-                if let (RollBack::Done, Some(failure), Some(step)) = (&first.roll_back, failure, in_hand) {
+            State::Recovering {
+                first,
+                again,
+                in_hand,
+            } => State::Recovering {
+                first,
+                again,
+                in_hand,
+            },
+            State::RollingBack {
+                failure: mut first,
+                in_hand,
+            } => {
+                if let (RollBack::Done, Some(failure), Some(step)) =
+                    (&first.roll_back, failure, in_hand)
+                {
                     first.roll_back = RollBack::Failed { step, failure };
                 }
-                State::RollingBack { failure: first, in_hand: None }
+                State::RollingBack {
+                    failure: first,
+                    in_hand: None,
+                }
             }
             state @ (State::Awaiting(_) | State::Idle | State::Finished) => state,
         };
@@ -266,28 +327,56 @@ impl Runner {
         let unmet = match outcome {
             Outcome::Probed(snapshot) => awaiting.expectation.unmet(&snapshot),
             Outcome::Failed(failure) => Some(failure.to_string()),
-            Outcome::Done(_) | Outcome::Entropy(_) => Some("the driver answered another question".into()),
+            Outcome::Done(_) | Outcome::Entropy(_) => {
+                Some("the driver answered another question".into())
+            }
         };
         match (unmet, awaiting.rolled_back) {
             (Some(_), rolled_back) if now < awaiting.until => {
                 let ask = Some(now.after(ASK_AGAIN).min(awaiting.until));
-                State::Awaiting(Awaiting { ask, rolled_back, ..awaiting })
+                State::Awaiting(Awaiting {
+                    ask,
+                    rolled_back,
+                    ..awaiting
+                })
             }
-            (Some(unmet), None) => self.give_up(WAITING.into(), Failure::TimedOut { output: unmet }, now),
+            (Some(unmet), None) => {
+                self.give_up(WAITING.into(), Failure::TimedOut { output: unmet }, now)
+            }
             (Some(unmet), Some(failure)) => {
-                let roll_back = RollBack::Failed { step: WAITING.into(), failure: Failure::TimedOut { output: unmet } };
-                State::RollingBack { failure: PlanFailure { roll_back, ..failure }, in_hand: None }
+                let roll_back = RollBack::Failed {
+                    step: WAITING.into(),
+                    failure: Failure::TimedOut { output: unmet },
+                };
+                State::RollingBack {
+                    failure: PlanFailure {
+                        roll_back,
+                        ..failure
+                    },
+                    in_hand: None,
+                }
             }
             (None, None) => State::Idle,
-            (None, Some(failure)) => State::RollingBack { failure, in_hand: None },
+            (None, Some(failure)) => State::RollingBack {
+                failure,
+                in_hand: None,
+            },
         }
     }
 
     /// Also with no time left the guest is asked once.
     fn begin_to_wait(&mut self, condition: Await, rolled_back: Option<PlanFailure>, now: Instant) {
-        let Await { expectation, patience } = condition;
+        let Await {
+            expectation,
+            patience,
+        } = condition;
         let until = now.after(patience.min(self.time_left(now).max(SECOND_TRY_MIN)));
-        self.state = State::Awaiting(Awaiting { expectation, until, ask: Some(now), rolled_back });
+        self.state = State::Awaiting(Awaiting {
+            expectation,
+            until,
+            ask: Some(now),
+            rolled_back,
+        });
     }
 
     fn forward(
@@ -297,13 +386,29 @@ impl Runner {
         failure: Option<Failure>,
         now: Instant,
     ) -> State {
-        let InHand { description, on_failure, undo } = in_hand;
+        let InHand {
+            description,
+            on_failure,
+            undo,
+        } = in_hand;
         let (failure, fatal) = match (failure, on_failure) {
             // A second try would take as long, and the host's patience is limited.
-            (failure @ Some(Failure::TimedOut { .. }), AfterFailure::Retry { .. }) => (failure, true),
-            (Some(_), AfterFailure::Retry { first, again }) if self.time_left(now) > SECOND_TRY_MIN => {
-                let in_hand = InHand { description, on_failure: AfterFailure::RollBack, undo };
-                return State::Recovering { first: first.into(), again, in_hand };
+            (failure @ Some(Failure::TimedOut { .. }), AfterFailure::Retry { .. }) => {
+                (failure, true)
+            }
+            (Some(_), AfterFailure::Retry { first, again })
+                if self.time_left(now) > SECOND_TRY_MIN =>
+            {
+                let in_hand = InHand {
+                    description,
+                    on_failure: AfterFailure::RollBack,
+                    undo,
+                };
+                return State::Recovering {
+                    first: first.into(),
+                    again,
+                    in_hand,
+                };
             }
             (failure, AfterFailure::GoOn) => (failure, false),
             (failure, AfterFailure::RollBack | AfterFailure::Retry { .. }) => (failure, true),
@@ -325,22 +430,44 @@ impl Runner {
     fn give_up(&mut self, step: String, failure: Failure, now: Instant) -> State {
         self.ahead.clear();
         // What going forward has left helps on the way back: together they take no longer than before.
-        let left = self.deadline.map_or(Duration::ZERO, |deadline| deadline.since(now));
-        self.deadline = self.budget.map(|budget| now.after(budget.roll_back.saturating_add(left)));
-        let roll_back = if self.undo.is_empty() { RollBack::NothingToDo } else { RollBack::Done };
-        State::RollingBack { failure: PlanFailure { step, failure, roll_back }, in_hand: None }
+        let left = self
+            .deadline
+            .map_or(Duration::ZERO, |deadline| deadline.since(now));
+        self.deadline = self
+            .budget
+            .map(|budget| now.after(budget.roll_back.saturating_add(left)));
+        let roll_back = if self.undo.is_empty() {
+            RollBack::NothingToDo
+        } else {
+            RollBack::Done
+        };
+        State::RollingBack {
+            failure: PlanFailure {
+                step,
+                failure,
+                roll_back,
+            },
+            in_hand: None,
+        }
     }
 
     /// What a program of the roll-back may take so that as much is left for each of those behind it. What it does not use,
     /// they have.
     fn share(&self, now: Instant) -> Duration {
-        let behind = self.undo.iter().filter(|step| matches!(step, Step::Run(_))).count();
+        let behind = self
+            .undo
+            .iter()
+            .filter(|step| matches!(step, Step::Run(_)))
+            .count();
         let programs = u32::try_from(behind).unwrap_or(u32::MAX).saturating_add(1);
-        self.time_left(now).checked_div(programs).unwrap_or_default()
+        self.time_left(now)
+            .checked_div(programs)
+            .unwrap_or_default()
     }
 
     fn time_left(&self, now: Instant) -> Duration {
-        self.deadline.map_or(Duration::MAX, |deadline| deadline.since(now))
+        self.deadline
+            .map_or(Duration::MAX, |deadline| deadline.since(now))
     }
 }
 
@@ -353,7 +480,9 @@ impl fmt::Display for PlanFailure {
         write!(f, "{}: {}", self.step, self.failure)?;
         match &self.roll_back {
             RollBack::Done => f.write_str("; previous state restored"),
-            RollBack::Failed { step, failure } => write!(f, "; restore failed too: {step}: {failure}"),
+            RollBack::Failed { step, failure } => {
+                write!(f, "; restore failed too: {step}: {failure}")
+            }
             RollBack::NothingToDo => Ok(()),
         }
     }

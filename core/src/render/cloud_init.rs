@@ -24,13 +24,22 @@ pub(super) enum Scope {
 }
 
 /// Tells cloud-init to leave things alone, if it is installed and has not been told so.
-pub(super) fn disable(scope: Scope, guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
+pub(super) fn disable(
+    scope: Scope,
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<(), String> {
     let installed = guest.exists(&CONFIG);
     let disabled = guest.exists(&DISABLED);
     let (mut network, mut hostname) = (scope == Scope::Hostname, false);
-    let drop_ins = guest.names(&DROP_INS).into_iter().filter(|name| name.ends_with(".cfg") && *name != OURS);
+    let drop_ins = guest
+        .names(&DROP_INS)
+        .into_iter()
+        .filter(|name| name.ends_with(".cfg") && *name != OURS);
     for name in drop_ins.take(FILES_MAX) {
-        let Ok(path) = DROP_INS.join(name) else { continue };
+        let Ok(path) = DROP_INS.join(name) else {
+            continue;
+        };
         let squeezed = squeeze(&guest.text(&path).unwrap_or_default());
         network |= leaves_network(&squeezed);
         hostname |= squeezed.contains("preserve_hostname:true");
@@ -38,12 +47,22 @@ pub(super) fn disable(scope: Scope, guest: &Guest<'_>, files: &mut Files<'_, '_>
     if !installed || disabled || (network && hostname) {
         return Ok(());
     }
-    let Ok(path) = DROP_INS.join(OURS) else { return Ok(()) };
+    let Ok(path) = DROP_INS.join(OURS) else {
+        return Ok(());
+    };
     // An earlier change of the network still holds.
     let before = files.text(&path)?.unwrap_or_default();
     let network = scope == Scope::NetworkAndHostname || leaves_network(&squeeze(&before));
-    let network = if network { "network: {config: disabled}\n" } else { "" };
-    files.write(&path, &format!("{HEADER}{network}preserve_hostname: true\n"), Importance::Minor)
+    let network = if network {
+        "network: {config: disabled}\n"
+    } else {
+        ""
+    };
+    files.write(
+        &path,
+        &format!("{HEADER}{network}preserve_hostname: true\n"),
+        Importance::Minor,
+    )
 }
 
 fn leaves_network(squeezed: &str) -> bool {
@@ -52,6 +71,11 @@ fn leaves_network(squeezed: &str) -> bool {
 
 /// The text without comments, blanks and quotes, in which the spellings of a setting are the same.
 fn squeeze(text: &str) -> String {
-    let without_comments = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    without_comments.flat_map(str::chars).filter(|c| !c.is_ascii_whitespace() && !"\"'".contains(*c)).collect()
+    let without_comments = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default());
+    without_comments
+        .flat_map(str::chars)
+        .filter(|c| !c.is_ascii_whitespace() && !"\"'".contains(*c))
+        .collect()
 }

@@ -13,7 +13,10 @@ use super::Renderer;
 use super::assignments::Assignments;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
-use super::{arch, freebsd, ifcfg, ifupdown, netctl, netifrc, netplan, network_manager, networkd, running, suse};
+use super::{
+    arch, freebsd, ifcfg, ifupdown, netctl, netifrc, netplan, network_manager, networkd, running,
+    suse,
+};
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 use crate::ordered::CollectOrdered;
@@ -109,30 +112,90 @@ const PRIORITY: [Row; 21] = [
         |f| f.network_manager && f.ifcfg_plugin && f.ifcfg_file,
         "NetworkManager is enabled and reads an ifcfg file",
     ),
-    (Stack::NetworkManager, |f| f.network_manager, "NetworkManager is enabled"),
+    (
+        Stack::NetworkManager,
+        |f| f.network_manager,
+        "NetworkManager is enabled",
+    ),
     (Stack::Wicked, |f| f.wicked, "wicked is the network service"),
-    (Stack::SuseScripts, |f| f.suse_scripts, "SUSE without wicked has /etc/init.d/network"),
-    (Stack::NetworkScripts, |f| f.network_scripts, "the service network is enabled"),
+    (
+        Stack::SuseScripts,
+        |f| f.suse_scripts,
+        "SUSE without wicked has /etc/init.d/network",
+    ),
+    (
+        Stack::NetworkScripts,
+        |f| f.network_scripts,
+        "the service network is enabled",
+    ),
     (
         Stack::Networkd,
         |f| f.networkd && f.networkd_configured && !f.networkd_unmanaged,
         "systemd-networkd is enabled and has a configuration",
     ),
-    (Stack::IfupdownNg, |f| f.interfaces_file && f.ifupdown_ng, "ifupdown-ng is installed"),
-    (Stack::Busybox, |f| f.interfaces_file && f.busybox, "ifup is busybox"),
-    (Stack::Ifupdown2, |f| f.interfaces_file && f.ifupdown2, "ifupdown2 is installed"),
-    (Stack::Ifupdown, |f| f.interfaces_file, "ifup and /etc/network/interfaces exist"),
+    (
+        Stack::IfupdownNg,
+        |f| f.interfaces_file && f.ifupdown_ng,
+        "ifupdown-ng is installed",
+    ),
+    (
+        Stack::Busybox,
+        |f| f.interfaces_file && f.busybox,
+        "ifup is busybox",
+    ),
+    (
+        Stack::Ifupdown2,
+        |f| f.interfaces_file && f.ifupdown2,
+        "ifupdown2 is installed",
+    ),
+    (
+        Stack::Ifupdown,
+        |f| f.interfaces_file,
+        "ifup and /etc/network/interfaces exist",
+    ),
     (Stack::Netctl, |f| f.netctl, "netctl has a profile"),
-    (Stack::Netifrc, |f| f.netifrc && f.openrc, "/etc/init.d/net.lo and OpenRC exist"),
-    (Stack::NetifrcArrays, |f| f.netifrc, "/etc/init.d/net.lo exists without OpenRC"),
-    (Stack::Netcfg, |f| f.arch_without_systemd && f.netcfg, "Arch Linux without systemd has netcfg"),
-    (Stack::ArchRcConf, |f| f.arch_without_systemd && f.rc_conf, "Arch Linux without systemd has /etc/rc.conf"),
-    (Stack::Slackware, |f| f.slackware, "/etc/rc.d/rc.inet1.conf exists"),
+    (
+        Stack::Netifrc,
+        |f| f.netifrc && f.openrc,
+        "/etc/init.d/net.lo and OpenRC exist",
+    ),
+    (
+        Stack::NetifrcArrays,
+        |f| f.netifrc,
+        "/etc/init.d/net.lo exists without OpenRC",
+    ),
+    (
+        Stack::Netcfg,
+        |f| f.arch_without_systemd && f.netcfg,
+        "Arch Linux without systemd has netcfg",
+    ),
+    (
+        Stack::ArchRcConf,
+        |f| f.arch_without_systemd && f.rc_conf,
+        "Arch Linux without systemd has /etc/rc.conf",
+    ),
+    (
+        Stack::Slackware,
+        |f| f.slackware,
+        "/etc/rc.d/rc.inet1.conf exists",
+    ),
     // Enabled, but without a configuration yet: only if nothing else has one.
-    (Stack::Networkd, |f| f.networkd, "systemd-networkd is enabled"),
+    (
+        Stack::Networkd,
+        |f| f.networkd,
+        "systemd-networkd is enabled",
+    ),
     // Its configuration may have been removed by hand; it still owns the interfaces.
-    (Stack::Netplan, |f| f.netplan_installed, "netplan is installed"),
-    (Stack::NetworkManager, |f| f.network_manager_enabled, "NetworkManager is enabled"),
+    (
+        Stack::Netplan,
+        |f| f.netplan_installed,
+        "netplan is installed",
+    ),
+    (
+        Stack::NetworkManager,
+        |f| f.network_manager_enabled,
+        "NetworkManager is enabled",
+    ),
 ];
 
 /// The names of the stacks whose files can be written.
@@ -186,19 +249,28 @@ impl Facts {
     fn gather(config: &NetworkConfig, os: &Os, guest: &Guest<'_>) -> Self {
         let exists = |path: &'static str| guest.exists(&GuestPath::constant(path));
         let lists = |path: &'static str, wanted: fn(&str) -> bool| {
-            guest.names(&GuestPath::constant(path)).into_iter().any(wanted)
+            guest
+                .names(&GuestPath::constant(path))
+                .into_iter()
+                .any(wanted)
         };
         let any = |paths: &[&'static str], wanted: fn(&str) -> bool| {
-            paths.iter().fold(false, |found, path| lists(path, wanted) | found)
+            paths
+                .iter()
+                .fold(false, |found, path| lists(path, wanted) | found)
         };
         let services = Services::of(guest);
 
         let netplan_installed = guest.program("netplan").is_some();
-        let netplan_files = any(&["/etc/netplan", "/run/netplan", "/usr/lib/netplan"], |name| name.ends_with(".yaml"));
+        let netplan_files = any(
+            &["/etc/netplan", "/run/netplan", "/usr/lib/netplan"],
+            |name| name.ends_with(".yaml"),
+        );
 
         let network_functions = exists("/etc/sysconfig/network-scripts/network-functions");
         let network_scripts = network_functions & services.is_on("network");
-        let network_manager_enabled = services.is_on("NetworkManager") | services.is_on("network-manager");
+        let network_manager_enabled =
+            services.is_on("NetworkManager") | services.is_on("network-manager");
         let left_alone = network_scripts && os.is_old_red_hat()
             || match running::network_manager_manages(config, guest) {
                 Some(managed) => !managed,
@@ -208,15 +280,16 @@ impl Facts {
                 }
             };
 
-        let network_service = guest.link_target(&GuestPath::constant("/etc/systemd/system/network.service"));
-        let wicked =
-            network_service.is_some_and(|target| target.ends_with("/wicked.service")) | services.is_on("wicked");
+        let network_service =
+            guest.link_target(&GuestPath::constant("/etc/systemd/system/network.service"));
+        let wicked = network_service.is_some_and(|target| target.ends_with("/wicked.service"))
+            | services.is_on("wicked");
 
         // Names from 80 on are what systemd ships for containers and the like.
         let own = |name: &str| name.ends_with(".network") && !name.starts_with("80-");
-        let networkd_configured =
-            any(&["/etc/systemd/network", "/run/systemd/network"], |name| name.ends_with(".network"))
-                | lists("/usr/lib/systemd/network", own);
+        let networkd_configured = any(&["/etc/systemd/network", "/run/systemd/network"], |name| {
+            name.ends_with(".network")
+        }) | lists("/usr/lib/systemd/network", own);
 
         let ifup = guest.program("ifup");
         let busybox = ifup
@@ -230,8 +303,13 @@ impl Facts {
             .iter()
             .any(|entry| entry.kind == crate::effect::EntryKind::File);
         // The first versions have no program of that name; but baselayout 1 has an /sbin/rc, too.
-        let [openrc, running, rc, baselayout_1] =
-            ["/sbin/openrc", "/run/openrc", "/sbin/rc", "/sbin/runscript.sh"].map(exists);
+        let [openrc, running, rc, baselayout_1] = [
+            "/sbin/openrc",
+            "/run/openrc",
+            "/sbin/rc",
+            "/sbin/runscript.sh",
+        ]
+        .map(exists);
         let openrc = openrc || running || (rc && !baselayout_1);
 
         Self {
@@ -274,16 +352,31 @@ struct Services<'a> {
 
 /// What is asked about by name.
 const ASKED: [(&str, GuestPath); 4] = [
-    ("NetworkManager", GuestPath::constant("/etc/systemd/system/NetworkManager.service")),
-    ("systemd-networkd", GuestPath::constant("/etc/systemd/system/systemd-networkd.service")),
-    ("network", GuestPath::constant("/etc/systemd/system/network.service")),
-    ("wicked", GuestPath::constant("/etc/systemd/system/wicked.service")),
+    (
+        "NetworkManager",
+        GuestPath::constant("/etc/systemd/system/NetworkManager.service"),
+    ),
+    (
+        "systemd-networkd",
+        GuestPath::constant("/etc/systemd/system/systemd-networkd.service"),
+    ),
+    (
+        "network",
+        GuestPath::constant("/etc/systemd/system/network.service"),
+    ),
+    (
+        "wicked",
+        GuestPath::constant("/etc/systemd/system/wicked.service"),
+    ),
 ];
 
 impl<'a> Services<'a> {
     fn of(guest: &Guest<'a>) -> Self {
         let names = |directories: &[GuestPath]| {
-            directories.iter().flat_map(|directory| guest.names(directory)).collect::<Vec<&'a str>>()
+            directories
+                .iter()
+                .flat_map(|directory| guest.names(directory))
+                .collect::<Vec<&'a str>>()
         };
         let units = names(&[
             GuestPath::constant("/etc/systemd/system/multi-user.target.wants"),
@@ -296,26 +389,38 @@ impl<'a> Services<'a> {
             GuestPath::constant("/etc/rc3.d"),
             GuestPath::constant("/etc/rc2.d"),
         ]);
-        let openrc =
-            names(&[GuestPath::constant("/etc/runlevels/boot"), GuestPath::constant("/etc/runlevels/default")]);
+        let openrc = names(&[
+            GuestPath::constant("/etc/runlevels/boot"),
+            GuestPath::constant("/etc/runlevels/default"),
+        ]);
         let masked = ASKED
             .into_iter()
             .filter(|(_, path)| guest.link_target(path) == Some("/dev/null"))
             .map(|(name, _)| name)
             .collect();
-        let scripts = started.into_iter().filter_map(start_link).chain(openrc).collect_ordered();
+        let scripts = started
+            .into_iter()
+            .filter_map(start_link)
+            .chain(openrc)
+            .collect_ordered();
         let active = names(&[running::SYSTEMD_UNITS])
             .into_iter()
             .filter_map(running::active_unit)
             .chain(names(&[running::OPENRC_STARTED]))
             .collect_ordered();
-        Self { units: units.into_iter().collect_ordered(), scripts, active, masked }
+        Self {
+            units: units.into_iter().collect_ordered(),
+            scripts,
+            active,
+            masked,
+        }
     }
 
     /// Whether a service runs or will at the next boot: right now, at boot, it may not have been started yet.
     fn is_on(&self, name: &str) -> bool {
         // A service that was removed but not purged is masked on Debian, its links stay.
-        let enabled = self.units.contains(&*format!("{name}.service")) || self.scripts.contains(name);
+        let enabled =
+            self.units.contains(&*format!("{name}.service")) || self.scripts.contains(name);
         self.active.contains(name) || enabled && !self.masked.contains(&name)
     }
 
@@ -327,33 +432,51 @@ impl<'a> Services<'a> {
 /// The name of the service that a link like `S10network` starts.
 fn start_link(link: &str) -> Option<&str> {
     let (number, name) = link.strip_prefix('S')?.split_at_checked(2)?;
-    number.bytes().all(|digit| digit.is_ascii_digit()).then_some(name)
+    number
+        .bytes()
+        .all(|digit| digit.is_ascii_digit())
+        .then_some(name)
 }
 
 /// Whether the network of SUSE is brought up by its scripts, which stand back for NetworkManager if they are told so.
 fn suse_scripts_exist(guest: &Guest<'_>) -> bool {
-    const FILES: [GuestPath; 2] =
-        [GuestPath::constant("/etc/init.d/network"), GuestPath::constant("/etc/sysconfig/network/scripts/functions")];
+    const FILES: [GuestPath; 2] = [
+        GuestPath::constant("/etc/init.d/network"),
+        GuestPath::constant("/etc/sysconfig/network/scripts/functions"),
+    ];
     const CONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network/config");
 
     let config = guest.text(&CONFIG).map(|text| Assignments::parse(&text));
-    let by_network_manager = config.and_then(|config| config.get("NETWORKMANAGER")).is_some_and(|value| value == "yes");
+    let by_network_manager = config
+        .and_then(|config| config.get("NETWORKMANAGER"))
+        .is_some_and(|value| value == "yes");
     !FILES.map(|path| guest.exists(&path)).contains(&false) && !by_network_manager
 }
 
 /// Whether any interface has an ifcfg file.
 fn ifcfg_file_exists(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
     let exists = |name| ifcfg::path("ifcfg", name).is_some_and(|path| guest.exists(&path));
-    config.interfaces.iter().fold(false, |any, interface| exists(&interface.name) | any)
+    config
+        .interfaces
+        .iter()
+        .fold(false, |any, interface| exists(&interface.name) | any)
 }
 
 /// Whether the ifcfg file of every interface keeps NetworkManager away.
 fn ifcfg_is_not_controlled(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
-    config.interfaces.iter().fold(!config.interfaces.is_empty(), |all, interface| {
-        let text = ifcfg::path("ifcfg", &interface.name).and_then(|path| guest.text(&path));
-        let value = text.and_then(|text| Assignments::parse(&text).get("NM_CONTROLLED"));
-        value.is_some_and(|value| matches!(&*value.to_ascii_lowercase(), "no" | "n" | "false" | "f" | "0")) && all
-    })
+    config
+        .interfaces
+        .iter()
+        .fold(!config.interfaces.is_empty(), |all, interface| {
+            let text = ifcfg::path("ifcfg", &interface.name).and_then(|path| guest.text(&path));
+            let value = text.and_then(|text| Assignments::parse(&text).get("NM_CONTROLLED"));
+            value.is_some_and(|value| {
+                matches!(
+                    &*value.to_ascii_lowercase(),
+                    "no" | "n" | "false" | "f" | "0"
+                )
+            }) && all
+        })
 }
 
 /// On Debian, NetworkManager leaves every interface alone that `/etc/network/interfaces` defines, unless its own
@@ -361,8 +484,12 @@ fn ifcfg_is_not_controlled(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
 fn interfaces_file_is_left_alone(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
     const CONFIG: GuestPath = GuestPath::constant("/etc/NetworkManager/NetworkManager.conf");
 
-    let squeezed: String =
-        guest.text(&CONFIG).unwrap_or_default().chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let squeezed: String = guest
+        .text(&CONFIG)
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_ascii_whitespace())
+        .collect();
     let defined = ifupdown::define_all(config, guest);
     defined && !squeezed.contains("managed=true")
 }

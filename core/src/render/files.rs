@@ -58,7 +58,10 @@ enum Access {
 
 impl<'g, 'a> Files<'g, 'a> {
     pub(super) const fn new(guest: &'g Guest<'a>) -> Self {
-        Self { guest, wanted: BTreeMap::new() }
+        Self {
+            guest,
+            wanted: BTreeMap::new(),
+        }
     }
 
     /// The text of a file with the changes so far; `None` if there is no such file.
@@ -78,9 +81,21 @@ impl<'g, 'a> Files<'g, 'a> {
     ///
     /// # Errors
     /// The text for the host, if something is there that cannot be edited.
-    pub(super) fn write(&mut self, path: &GuestPath, text: &str, importance: Importance) -> Result<(), String> {
+    pub(super) fn write(
+        &mut self,
+        path: &GuestPath,
+        text: &str,
+        importance: Importance,
+    ) -> Result<(), String> {
         let (path, _) = self.guest.editable(path)?;
-        self.set(path, Content::File { bytes: encode(text), access: Access::Public }, importance);
+        self.set(
+            path,
+            Content::File {
+                bytes: encode(text),
+                access: Access::Public,
+            },
+            importance,
+        );
         Ok(())
     }
 
@@ -90,13 +105,24 @@ impl<'g, 'a> Files<'g, 'a> {
     /// The text for the host, if something is there that cannot be edited.
     pub(super) fn write_private(&mut self, path: &GuestPath, text: &str) -> Result<(), String> {
         let (path, _) = self.guest.editable(path)?;
-        self.set(path, Content::File { bytes: encode(text), access: Access::Private }, Importance::Essential);
+        self.set(
+            path,
+            Content::File {
+                bytes: encode(text),
+                access: Access::Private,
+            },
+            Importance::Essential,
+        );
         Ok(())
     }
 
     /// Makes a symlink, in place of whatever is there.
     pub(super) fn link(&mut self, path: &GuestPath, target: &str) {
-        self.set(path.clone(), Content::Link(target.to_string()), Importance::Essential);
+        self.set(
+            path.clone(),
+            Content::Link(target.to_string()),
+            Importance::Essential,
+        );
     }
 
     /// Moves a file or symlink away.
@@ -106,8 +132,17 @@ impl<'g, 'a> Files<'g, 'a> {
 
     fn set(&mut self, path: GuestPath, content: Content, importance: Importance) {
         // What one editor cannot do without, another one must not make optional.
-        let importance = self.wanted.get(&path).map_or(importance, |before| before.importance.max(importance));
-        self.wanted.insert(path, Wanted { content, importance });
+        let importance = self
+            .wanted
+            .get(&path)
+            .map_or(importance, |before| before.importance.max(importance));
+        self.wanted.insert(
+            path,
+            Wanted {
+                content,
+                importance,
+            },
+        );
     }
 
     /// The steps for what is different in the guest.
@@ -128,41 +163,65 @@ impl<'g, 'a> Files<'g, 'a> {
         if let Some(front) = at.and_then(|at| steps.get_mut(..=at)) {
             front.rotate_right(1);
         }
-        let written = steps.iter().filter(|(_, step)| !matches!(step, Step::RemoveFile { .. }));
-        let mut directories: Vec<GuestPath> = written.flat_map(|(path, _)| self.missing_parents(path)).collect();
+        let written = steps
+            .iter()
+            .filter(|(_, step)| !matches!(step, Step::RemoveFile { .. }));
+        let mut directories: Vec<GuestPath> = written
+            .flat_map(|(path, _)| self.missing_parents(path))
+            .collect();
         sort_by(&mut directories, Ord::cmp);
         directories.dedup();
-        let make = |path| Step::MakeDirectory { path, mode: FileMode::PUBLIC_DIRECTORY };
+        let make = |path| Step::MakeDirectory {
+            path,
+            mode: FileMode::PUBLIC_DIRECTORY,
+        };
         directories
             .into_iter()
             .map(make)
             .chain(steps.into_iter().map(|(_, step)| step))
-            .map(|step| PlanStep { on_failure: on_failure(), ..PlanStep::new(step) })
+            .map(|step| PlanStep {
+                on_failure: on_failure(),
+                ..PlanStep::new(step)
+            })
             .collect()
     }
 
     /// The directories that a file needs and that do not exist.
     fn missing_parents(&self, path: &GuestPath) -> Vec<GuestPath> {
         let parents = core::iter::successors(path.parent(), GuestPath::parent);
-        parents.take_while(|parent| *parent != GuestPath::ROOT && !self.guest.exists(parent)).collect()
+        parents
+            .take_while(|parent| *parent != GuestPath::ROOT && !self.guest.exists(parent))
+            .collect()
     }
 
     fn step(&self, path: &GuestPath, wanted: &Wanted) -> Option<Step> {
         match (self.guest.file(path), &wanted.content) {
             (FileState::Missing, Content::Nothing) => None,
             (FileState::Regular { content, mode }, Content::File { bytes, access })
-                if content == bytes && (*access == Access::Public || *mode == FileMode::PRIVATE) =>
+                if content == bytes
+                    && (*access == Access::Public || *mode == FileMode::PRIVATE) =>
             {
                 None
             }
             (FileState::Symlink { target }, Content::Link(new)) if target == new => None,
             (_, Content::Nothing) => Some(Step::RemoveFile { path: path.clone() }),
-            (_, Content::Link(target)) => Some(Step::Symlink { path: path.clone(), target: target.clone() }),
+            (_, Content::Link(target)) => Some(Step::Symlink {
+                path: path.clone(),
+                target: target.clone(),
+            }),
             (_, Content::File { bytes, access }) => Some(Step::WriteFile(WriteFile {
                 path: path.clone(),
                 content: Secret::new(bytes.clone()),
-                mode: if *access == Access::Private { FileMode::PRIVATE } else { FileMode::PUBLIC },
-                existing: if *access == Access::Private { ExistingMode::Replace } else { ExistingMode::Keep },
+                mode: if *access == Access::Private {
+                    FileMode::PRIVATE
+                } else {
+                    FileMode::PUBLIC
+                },
+                existing: if *access == Access::Private {
+                    ExistingMode::Replace
+                } else {
+                    ExistingMode::Keep
+                },
             })),
         }
     }

@@ -11,7 +11,9 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use super::text::decode;
-use crate::effect::{DirectoryEntry, Expectation, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot};
+use crate::effect::{
+    DirectoryEntry, Expectation, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot,
+};
 
 /// The most symlinks followed from one path.
 const SYMLINKS_MAX: usize = 4;
@@ -30,7 +32,10 @@ pub(super) struct Guest<'a> {
 
 impl<'a> Guest<'a> {
     pub(super) const fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, unanswered: RefCell::new(BTreeSet::new()) }
+        Self {
+            snapshot,
+            unanswered: RefCell::new(BTreeSet::new()),
+        }
     }
 
     /// What was asked for in vain so far. If there is anything, no other result counts.
@@ -94,9 +99,15 @@ impl<'a> Guest<'a> {
                         .filter(|target| target.as_str().starts_with(ETC))
                         .ok_or_else(|| format!("{path} is a symlink out of {ETC}"))?;
                 }
-                FileState::Directory | FileState::Other => return Err(format!("{at} is not a regular file")),
-                FileState::TooLarge { size } => return Err(format!("{at} is too large: {size} bytes")),
-                FileState::Unreadable { reason } => return Err(format!("cannot read {at}: {reason}")),
+                FileState::Directory | FileState::Other => {
+                    return Err(format!("{at} is not a regular file"));
+                }
+                FileState::TooLarge { size } => {
+                    return Err(format!("{at} is too large: {size} bytes"));
+                }
+                FileState::Unreadable { reason } => {
+                    return Err(format!("cannot read {at}: {reason}"));
+                }
             }
         }
         Err(format!("{path}: too many symlinks"))
@@ -115,7 +126,11 @@ impl<'a> Guest<'a> {
 
     /// The names in a directory, sorted.
     pub(super) fn names(&self, directory: &GuestPath) -> Vec<&'a str> {
-        let mut names: Vec<&str> = self.entries(directory).iter().map(|entry| entry.name.as_str()).collect();
+        let mut names: Vec<&str> = self
+            .entries(directory)
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect();
         names.sort_unstable();
         names
     }
@@ -152,12 +167,17 @@ impl<'a> Guest<'a> {
 
     /// The state of one interface.
     pub(super) fn interface(&self, name: &str) -> Option<&'a InterfaceState> {
-        self.interfaces().iter().find(|interface| interface.name == name)
+        self.interfaces()
+            .iter()
+            .find(|interface| interface.name == name)
     }
 
     /// Whether the kernel shows anything else than what is expected.
     pub(super) fn unmet(&self, expectation: &Expectation) -> bool {
-        for probe in Expectation::probes().into_iter().filter(|probe| !self.snapshot.answers(probe)) {
+        for probe in Expectation::probes()
+            .into_iter()
+            .filter(|probe| !self.snapshot.answers(probe))
+        {
             self.note(probe);
         }
         expectation.unmet(self.snapshot).is_some()
@@ -170,8 +190,16 @@ impl<'a> Guest<'a> {
 
 /// Where a symlink at `path` leads, by the words alone; `None` if it leads above the root.
 pub(super) fn resolve(path: &GuestPath, target: &str) -> Option<GuestPath> {
-    let start = if target.starts_with('/') { GuestPath::ROOT } else { path.parent()? };
-    let mut parts: Vec<&str> = start.as_str().split('/').filter(|part| !part.is_empty()).collect();
+    let start = if target.starts_with('/') {
+        GuestPath::ROOT
+    } else {
+        path.parent()?
+    };
+    let mut parts: Vec<&str> = start
+        .as_str()
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
     for part in target.split('/') {
         match part {
             "" | "." => {}
@@ -189,12 +217,20 @@ mod tests {
     use super::*;
 
     fn snapshot(files: &[(&str, FileState)]) -> Snapshot {
-        let files = files.iter().map(|(path, state)| (GuestPath::try_from(*path).unwrap(), state.clone())).collect();
-        Snapshot { files, ..Snapshot::default() }
+        let files = files
+            .iter()
+            .map(|(path, state)| (GuestPath::try_from(*path).unwrap(), state.clone()))
+            .collect();
+        Snapshot {
+            files,
+            ..Snapshot::default()
+        }
     }
 
     fn symlink(target: &str) -> FileState {
-        FileState::Symlink { target: target.into() }
+        FileState::Symlink {
+            target: target.into(),
+        }
     }
 
     #[test]
@@ -204,13 +240,25 @@ mod tests {
         let path = GuestPath::constant("/etc/hosts");
         assert!(!guest.exists(&path));
         assert_eq!(guest.text(&path), None);
-        assert_eq!(guest.names(&GuestPath::constant("/etc")), Vec::<&str>::new());
-        assert_eq!(guest.unanswered(), [Probe::Directory(GuestPath::constant("/etc")), Probe::File(path)]);
+        assert_eq!(
+            guest.names(&GuestPath::constant("/etc")),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            guest.unanswered(),
+            [
+                Probe::Directory(GuestPath::constant("/etc")),
+                Probe::File(path)
+            ]
+        );
     }
 
     #[test]
     fn symlinks_are_followed_inside_etc_only() {
-        let regular = FileState::Regular { content: b"x".to_vec(), mode: crate::effect::FileMode::PUBLIC };
+        let regular = FileState::Regular {
+            content: b"x".to_vec(),
+            mode: crate::effect::FileMode::PUBLIC,
+        };
         let snapshot = snapshot(&[
             ("/etc/a", symlink("sub/../b")),
             ("/etc/b", regular),
@@ -221,8 +269,14 @@ mod tests {
         ]);
         let guest = Guest::new(&snapshot);
         let editable = |path: &'static str| guest.editable(&GuestPath::constant(path));
-        assert_eq!(editable("/etc/a"), Ok((GuestPath::constant("/etc/b"), Some("x".into()))));
-        assert_eq!(editable("/etc/nothing"), Ok((GuestPath::constant("/etc/nothing"), None)));
+        assert_eq!(
+            editable("/etc/a"),
+            Ok((GuestPath::constant("/etc/b"), Some("x".into())))
+        );
+        assert_eq!(
+            editable("/etc/nothing"),
+            Ok((GuestPath::constant("/etc/nothing"), None))
+        );
         for refused in ["/etc/out", "/etc/gone", "/etc/loop"] {
             assert!(editable(refused).is_err(), "{refused}");
         }

@@ -45,10 +45,15 @@ impl HostData {
         values: &BTreeMap<StorePath, Option<Vec<u8>>>,
     ) -> Result<Self, Unread> {
         let (Some(networking), Some(vifs)) = (lists.get(&NETWORKING), lists.get(&VIFS)) else {
-            return Err(Unread { lists: Vec::from([NETWORKING, VIFS]), values: Vec::from([HOSTNAME]) });
+            return Err(Unread {
+                lists: Vec::from([NETWORKING, VIFS]),
+                values: Vec::from([HOSTNAME]),
+            });
         };
-        let networking =
-            networking.iter().take(ENTRIES_MAX).filter_map(|name| Some((name, NETWORKING.join(name).ok()?)));
+        let networking = networking
+            .iter()
+            .take(ENTRIES_MAX)
+            .filter_map(|name| Some((name, NETWORKING.join(name).ok()?)));
         let vifs = vifs.iter().take(ENTRIES_MAX).filter_map(|name| {
             let mac = VIFS.join(name).ok()?.join("mac").ok()?;
             Some((name.parse::<u32>().ok()?, mac))
@@ -60,14 +65,21 @@ impl HostData {
             .filter(|path| !values.contains_key(path))
             .collect();
         if !missing.is_empty() {
-            return Err(Unread { lists: Vec::new(), values: missing });
+            return Err(Unread {
+                lists: Vec::new(),
+                values: missing,
+            });
         }
         let value = |path: &StorePath| values.get(path).cloned().flatten();
         Ok(Self {
             hostname: value(&HOSTNAME),
-            networking: networking.filter_map(|(name, path)| Some((name.clone(), value(&path)?))).collect(),
+            networking: networking
+                .filter_map(|(name, path)| Some((name.clone(), value(&path)?)))
+                .collect(),
             vifs: vifs
-                .filter_map(|(index, path)| Some((index, String::from_utf8_lossy(&value(&path)?).into_owned())))
+                .filter_map(|(index, path)| {
+                    Some((index, String::from_utf8_lossy(&value(&path)?).into_owned()))
+                })
                 .collect(),
         })
     }

@@ -46,11 +46,20 @@ pub(super) fn store(
 ) -> Result<(), String> {
     let line = format!("{}\n", hostname.as_str());
     match os.family {
-        OsFamily::RedHat if !os.systemd => assign(hostname, &SYSCONFIG, &["HOSTNAME"], "", files, importance),
+        OsFamily::RedHat if !os.systemd => {
+            assign(hostname, &SYSCONFIG, &["HOSTNAME"], "", files, importance)
+        }
         OsFamily::Gentoo if !os.systemd => {
             // OpenRC prefers the other file if it exists, baselayout 1 wants capitals.
             write_if_present(&line, files, importance)?;
-            assign(hostname, &CONF_D, &["hostname", "HOSTNAME"], "\"", files, importance)
+            assign(
+                hostname,
+                &CONF_D,
+                &["hostname", "HOSTNAME"],
+                "\"",
+                files,
+                importance,
+            )
         }
         OsFamily::Arch if !os.systemd => match files.text(&RC_CONF)? {
             // Made anew, it would say that the scripts that read it are in charge of the network.
@@ -58,7 +67,9 @@ pub(super) fn store(
             Some(text) => {
                 // Later versions prefer this one.
                 write_if_present(&line, files, importance)?;
-                let is_missing = Assignments::for_editing(&RC_CONF, &text)?.get("HOSTNAME").is_none();
+                let is_missing = Assignments::for_editing(&RC_CONF, &text)?
+                    .get("HOSTNAME")
+                    .is_none();
                 if is_missing && files.text(&ETC_HOSTNAME)?.is_some() {
                     return Ok(());
                 }
@@ -84,7 +95,11 @@ pub(super) fn store(
 }
 
 /// Writes `/etc/hostname` where it is not the usual place.
-fn write_if_present(line: &str, files: &mut Files<'_, '_>, importance: Importance) -> Result<(), String> {
+fn write_if_present(
+    line: &str,
+    files: &mut Files<'_, '_>,
+    importance: Importance,
+) -> Result<(), String> {
     match files.text(&ETC_HOSTNAME)? {
         Some(_) => files.write(&ETC_HOSTNAME, line, importance),
         None => Ok(()),
@@ -102,7 +117,11 @@ fn assign(
 ) -> Result<(), String> {
     let text = files.text(path)?.unwrap_or_default();
     let mut file = Assignments::for_editing(path, &text)?;
-    let mut present: Vec<&str> = keys.iter().copied().filter(|key| file.get(key).is_some()).collect();
+    let mut present: Vec<&str> = keys
+        .iter()
+        .copied()
+        .filter(|key| file.get(key).is_some())
+        .collect();
     if present.is_empty() {
         present.extend(keys.first());
     }
@@ -118,13 +137,26 @@ fn assign(
 /// as it would have made it, so it does not matter whether it succeeds.
 pub(super) fn announce(hostname: &Hostname, os: &Os, guest: &Guest<'_>) -> Option<PlanStep> {
     let has_bus = guest.exists(&BUS);
-    guest.program(HOSTNAMECTL).filter(|_| os.systemd && has_bus)?;
-    let program = Program::new([HOSTNAMECTL, "set-hostname", hostname.as_str()], HOSTNAMECTL_MAX);
-    Some(PlanStep { on_failure: OnFailure::GoOn, undo: Undo::Steps(Vec::new()), ..PlanStep::new(Step::Run(program)) })
+    guest
+        .program(HOSTNAMECTL)
+        .filter(|_| os.systemd && has_bus)?;
+    let program = Program::new(
+        [HOSTNAMECTL, "set-hostname", hostname.as_str()],
+        HOSTNAMECTL_MAX,
+    );
+    Some(PlanStep {
+        on_failure: OnFailure::GoOn,
+        undo: Undo::Steps(Vec::new()),
+        ..PlanStep::new(Step::Run(program))
+    })
 }
 
 /// Sets the name in the kernel, unless it has it.
-pub(super) fn kernel(hostname: &Hostname, guest: &Guest<'_>, importance: Importance) -> Option<PlanStep> {
+pub(super) fn kernel(
+    hostname: &Hostname,
+    guest: &Guest<'_>,
+    importance: Importance,
+) -> Option<PlanStep> {
     let present = &guest.kernel()?.hostname;
     if present == hostname.as_str() {
         return None;
@@ -133,5 +165,8 @@ pub(super) fn kernel(hostname: &Hostname, guest: &Guest<'_>, importance: Importa
         Importance::Essential => OnFailure::RollBack,
         Importance::Minor => OnFailure::GoOn,
     };
-    Some(PlanStep { on_failure, ..PlanStep::new(Step::SetHostname(hostname.as_str().to_string())) })
+    Some(PlanStep {
+        on_failure,
+        ..PlanStep::new(Step::SetHostname(hostname.as_str().to_string()))
+    })
 }

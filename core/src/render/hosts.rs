@@ -49,7 +49,9 @@ fn patch(text: Option<&str>, hostname: &Hostname, previous: &str, own: &[IpAddr]
         {
             lines.push(rename(line, hostname, previous));
         } else if let Some(parsed) = &parsed
-            && let Some(nth) = missing.iter().position(|address| *address == parsed.address)
+            && let Some(nth) = missing
+                .iter()
+                .position(|address| *address == parsed.address)
         {
             missing.remove(nth);
             let Some(new) = parsed.with_name(hostname) else {
@@ -57,7 +59,10 @@ fn patch(text: Option<&str>, hostname: &Hostname, previous: &str, own: &[IpAddr]
                 continue;
             };
             // The first replaced line is the one worth keeping; more would pile up with every change.
-            if !lines.last().is_some_and(|last| last.trim_ascii_end().ends_with(REMOVED)) {
+            if !lines
+                .last()
+                .is_some_and(|last| last.trim_ascii_end().ends_with(REMOVED))
+            {
                 lines.push(format!("# {}{REMOVED}\n", line.trim_ascii()));
             }
             lines.push(new);
@@ -90,7 +95,12 @@ impl<'a> Line<'a> {
         let (entry, comment) = line.split_at_checked(at)?;
         let mut words = entry.split_ascii_whitespace();
         let written = words.next()?;
-        Some(Self { address: written.parse().ok()?, written, names: words.collect(), comment })
+        Some(Self {
+            address: written.parse().ok()?,
+            written,
+            names: words.collect(),
+            comment,
+        })
     }
 
     /// The line with the hostname in place of the one that it replaces; `None` if the line stays.
@@ -100,12 +110,20 @@ impl<'a> Line<'a> {
         }
         let new = match self.names.as_slice() {
             [_] => names(hostname),
-            [full, short] if full.contains('.') && !short.contains('.') => format!("{full}\t{}", hostname.as_str()),
-            [short, full] if full.contains('.') && !short.contains('.') => format!("{}\t{full}", hostname.as_str()),
+            [full, short] if full.contains('.') && !short.contains('.') => {
+                format!("{full}\t{}", hostname.as_str())
+            }
+            [short, full] if full.contains('.') && !short.contains('.') => {
+                format!("{}\t{full}", hostname.as_str())
+            }
             // Somebody's own list of names.
             _ => return None,
         };
-        let comment = if self.comment.is_empty() { String::new() } else { format!("\t{}", self.comment) };
+        let comment = if self.comment.is_empty() {
+            String::new()
+        } else {
+            format!("\t{}", self.comment)
+        };
         Some(format!("{}\t{new}{comment}\n", self.written))
     }
 }
@@ -147,10 +165,17 @@ mod tests {
     use super::*;
 
     fn patched(text: &str, name: &str) -> String {
-        let own = ["203.0.113.10".parse().unwrap(), "2001:db8::10".parse().unwrap()];
+        let own = [
+            "203.0.113.10".parse().unwrap(),
+            "2001:db8::10".parse().unwrap(),
+        ];
         let hostname = Hostname::try_from(name).unwrap();
         let once = patch(Some(text), &hostname, "old", &own);
-        assert_eq!(patch(Some(&once), &hostname, name, &own), once, "a second run changes nothing");
+        assert_eq!(
+            patch(Some(&once), &hostname, name, &own),
+            once,
+            "a second run changes nothing"
+        );
         once
     }
 
@@ -158,13 +183,19 @@ mod tests {
 
     #[test]
     fn own_addresses_without_a_line_are_appended() {
-        assert_eq!(patched("127.0.0.1 localhost", "web"), format!("127.0.0.1 localhost\n203.0.113.10\tweb\n{V6}"));
+        assert_eq!(
+            patched("127.0.0.1 localhost", "web"),
+            format!("127.0.0.1 localhost\n203.0.113.10\tweb\n{V6}")
+        );
         assert_eq!(
             patched("", "web.example.org"),
             "203.0.113.10\tweb.example.org\tweb\n2001:db8::10\tweb.example.org\tweb\n"
         );
         let hostname = Hostname::try_from("web").unwrap();
-        assert_eq!(patch(None, &hostname, "", &[]), "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
+        assert_eq!(
+            patch(None, &hostname, "", &[]),
+            "127.0.0.1\tlocalhost\n::1\tlocalhost\n"
+        );
     }
 
     #[test]
@@ -188,7 +219,12 @@ mod tests {
 
     #[test]
     fn other_lines_stay_byte_for_byte() {
-        for line in ["203.0.113.10 x web\n", "203.0.113.10 a b c\n", "203.0.113.10 a b\n", "203.0.113.10\n"] {
+        for line in [
+            "203.0.113.10 x web\n",
+            "203.0.113.10 a b c\n",
+            "203.0.113.10 a b\n",
+            "203.0.113.10\n",
+        ] {
             let text = format!("\n # c\n{line}not an address\n{V6}");
             assert_eq!(patched(&text, "web"), text);
         }
@@ -205,12 +241,18 @@ mod tests {
         let text = format!("203.0.113.10 a\n{V6}");
         let third = patched(&patched(&patched(&text, "b"), "c"), "d");
         assert_eq!(third.matches("203.0.113.10 a\t# Removed").count(), 1);
-        assert_eq!(third.matches("# Removed").count(), 2, "one an address: {third}");
+        assert_eq!(
+            third.matches("# Removed").count(),
+            2,
+            "one an address: {third}"
+        );
     }
 
     #[test]
     fn the_line_of_debian_is_renamed_in_place() {
-        let text = |name: &str| format!("127.0.1.1\told.example.org  {name} other # old\n203.0.113.10 web\n{V6}");
+        let text = |name: &str| {
+            format!("127.0.1.1\told.example.org  {name} other # old\n203.0.113.10 web\n{V6}")
+        };
         assert_eq!(patched(&text("old"), "web"), text("web"));
         let foreign = text("foreign");
         assert_eq!(patched(&foreign, "web"), foreign);

@@ -29,7 +29,10 @@ impl Ini {
                 (None, Some(section)) => section.lines.push(line.to_string()),
                 (name, _) => {
                     let name = name.unwrap_or_default().to_string();
-                    sections.push(Section { name, lines: alloc::vec![line.to_string()] });
+                    sections.push(Section {
+                        name,
+                        lines: alloc::vec![line.to_string()],
+                    });
                 }
             }
         }
@@ -42,9 +45,19 @@ impl Ini {
     }
 
     /// All values of a key in the sections of a name.
-    pub(super) fn all<'a>(&'a self, section: &'a str, key: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
-        let sections = self.sections.iter().filter(move |candidate| candidate.name == section);
-        sections.flat_map(Section::entries).filter(move |(name, _)| *name == key).map(|(_, value)| value)
+    pub(super) fn all<'a>(
+        &'a self,
+        section: &'a str,
+        key: &'a str,
+    ) -> impl DoubleEndedIterator<Item = &'a str> {
+        let sections = self
+            .sections
+            .iter()
+            .filter(move |candidate| candidate.name == section);
+        sections
+            .flat_map(Section::entries)
+            .filter(move |(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
 
     /// The last value of a key in the sections of a name.
@@ -56,7 +69,12 @@ impl Ini {
     pub(super) fn push(&mut self, section: Section) {
         if let Some(last) = self.sections.last_mut() {
             last.end_line();
-            if !last.name.is_empty() && last.lines.last().is_some_and(|line| !line.trim_ascii().is_empty()) {
+            if !last.name.is_empty()
+                && last
+                    .lines
+                    .last()
+                    .is_some_and(|line| !line.trim_ascii().is_empty())
+            {
                 last.lines.push("\n".to_string());
             }
         }
@@ -67,14 +85,20 @@ impl Ini {
 /// The lines of the file.
 impl fmt::Display for Ini {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.sections.iter().flat_map(|section| &section.lines).try_for_each(|line| f.write_str(line))
+        self.sections
+            .iter()
+            .flat_map(|section| &section.lines)
+            .try_for_each(|line| f.write_str(line))
     }
 }
 
 impl Section {
     /// A section without entries.
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_string(), lines: alloc::vec![format!("[{name}]\n")] }
+        Self {
+            name: name.to_string(),
+            lines: alloc::vec![format!("[{name}]\n")],
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -135,7 +159,10 @@ mod tests {
         assert_eq!(file.get("y", "k"), Some("3=4"));
         assert_eq!(file.get("", "a"), Some("0"));
         assert_eq!(file.get("x", "no entry"), None);
-        assert_eq!(file.sections().map(Section::name).collect::<Vec<_>>(), ["", "x", "y", "x"]);
+        assert_eq!(
+            file.sections().map(Section::name).collect::<Vec<_>>(),
+            ["", "x", "y", "x"]
+        );
     }
 
     #[test]

@@ -150,10 +150,24 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             .flat_map(|interface| [&interface.v4, &interface.v6])
             .filter_map(|family| Some(family.addresses.first()?.address()))
             .collect();
-        last = name_steps(&hostname, &own, &os, guest, &mut files, Importance::Minor, &mut warnings);
-        note(&mut warnings, hostname::store(&hostname, &os, guest, &mut files, Importance::Minor));
+        last = name_steps(
+            &hostname,
+            &own,
+            &os,
+            guest,
+            &mut files,
+            Importance::Minor,
+            &mut warnings,
+        );
+        note(
+            &mut warnings,
+            hostname::store(&hostname, &os, guest, &mut files, Importance::Minor),
+        );
         if config.interfaces.is_empty() {
-            note(&mut warnings, cloud_init::disable(Scope::Hostname, guest, &mut files));
+            note(
+                &mut warnings,
+                cloud_init::disable(Scope::Hostname, guest, &mut files),
+            );
         }
     }
 
@@ -162,12 +176,20 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     let mut because = "no interface to configure".to_string();
     let mut shown = None;
     if !config.interfaces.is_empty() {
-        note(&mut warnings, cloud_init::disable(Scope::NetworkAndHostname, guest, &mut files));
+        note(
+            &mut warnings,
+            cloud_init::disable(Scope::NetworkAndHostname, guest, &mut files),
+        );
         let detected = detect(&config, &os, guest);
         let renderer = detected.and_then(|Detected { stack, .. }| stack.renderer());
         let (Some(detected), Some(renderer)) = (detected, renderer) else {
-            let with = detected.map(|detected| format!(" with {}", detected.stack.name())).unwrap_or_default();
-            return Err(format!("no supported network configuration found: {}{with}", os.name));
+            let with = detected
+                .map(|detected| format!(" with {}", detected.stack.name()))
+                .unwrap_or_default();
+            return Err(format!(
+                "no supported network configuration found: {}{with}",
+                os.name
+            ));
         };
         target = detected.stack.name();
         because = detected.because.to_string();
@@ -175,7 +197,12 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
         shown = renderer.shown(&config);
     }
 
-    let Activation { before, after, old, starts_later } = activation;
+    let Activation {
+        before,
+        after,
+        old,
+        starts_later,
+    } = activation;
     let changes_something = !after.is_empty() && !starts_later;
     let essential = files.steps(Importance::Essential);
     let minor = files.steps(Importance::Minor);
@@ -185,7 +212,9 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     steps.extend(after);
     let mut restored = None;
     if changes_something {
-        steps.push(PlanStep::wait(verify::applied(shown.as_ref().unwrap_or(&config))));
+        steps.push(PlanStep::wait(verify::applied(
+            shown.as_ref().unwrap_or(&config),
+        )));
         restored = (old == OldState::Usable).then(|| verify::restored(&config, guest));
     }
     steps.extend(minor);
@@ -195,8 +224,18 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
             step.undo = Undo::Steps(Vec::new());
         }
     }
-    let plan = Plan { steps, budget: Some(BUDGET), restored };
-    Ok(Configuration { plan, errors, warnings, target, because })
+    let plan = Plan {
+        steps,
+        budget: Some(BUDGET),
+        restored,
+    };
+    Ok(Configuration {
+        plan,
+        errors,
+        warnings,
+        target,
+        because,
+    })
 }
 
 fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {
@@ -204,22 +243,52 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
     let os = Os::of(guest);
     // Without the host's data the addresses in use are the guest's own ones.
     let mut own: Vec<IpAddr> = Vec::new();
-    for interface in guest.interfaces().iter().filter(|interface| interface.physical && interface.master.is_none()) {
-        let global = || interface.addresses.iter().map(|(address, _)| *address).filter(|address| is_global(*address));
+    for interface in guest
+        .interfaces()
+        .iter()
+        .filter(|interface| interface.physical && interface.master.is_none())
+    {
+        let global = || {
+            interface
+                .addresses
+                .iter()
+                .map(|(address, _)| *address)
+                .filter(|address| is_global(*address))
+        };
         own.extend(global().find(IpAddr::is_ipv4));
         own.extend(global().find(IpAddr::is_ipv6));
     }
     let mut files = Files::new(guest);
     let mut warnings = Vec::new();
-    note(&mut warnings, cloud_init::disable(Scope::Hostname, guest, &mut files));
+    note(
+        &mut warnings,
+        cloud_init::disable(Scope::Hostname, guest, &mut files),
+    );
     hostname::store(&hostname, &os, guest, &mut files, Importance::Essential)?;
-    let last = name_steps(&hostname, &own, &os, guest, &mut files, Importance::Essential, &mut warnings);
+    let last = name_steps(
+        &hostname,
+        &own,
+        &os,
+        guest,
+        &mut files,
+        Importance::Essential,
+        &mut warnings,
+    );
     let mut steps = files.steps(Importance::Essential);
     steps.extend(files.steps(Importance::Minor));
     steps.extend(last);
     let because = os.name;
-    let plan = Plan { steps, ..Plan::default() };
-    Ok(Configuration { plan, errors: Vec::new(), warnings, target: "hostname", because })
+    let plan = Plan {
+        steps,
+        ..Plan::default()
+    };
+    Ok(Configuration {
+        plan,
+        errors: Vec::new(),
+        warnings,
+        target: "hostname",
+        because,
+    })
 }
 
 /// The changes beside the stored name that give the guest its name; what cannot be done is a warning.
@@ -232,8 +301,14 @@ fn name_steps(
     importance: Importance,
     warnings: &mut Vec<String>,
 ) -> Vec<PlanStep> {
-    let previous = guest.kernel().map(|kernel| kernel.hostname.as_str()).unwrap_or_default();
-    note(warnings, hosts::update(hostname, previous, own, guest, files, importance));
+    let previous = guest
+        .kernel()
+        .map(|kernel| kernel.hostname.as_str())
+        .unwrap_or_default();
+    note(
+        warnings,
+        hosts::update(hostname, previous, own, guest, files, importance),
+    );
     let announce = hostname::announce(hostname, os, guest);
     match hostname::kernel(hostname, guest, importance) {
         Some(kernel) => core::iter::once(kernel).chain(announce).collect(),

@@ -96,10 +96,15 @@ fn render(
     // Each start of an interface writes the file too, but only with what that interface brings along.
     resolv::update(&config.nameservers(), guest, files)?;
 
-    let variables: Vec<String> = config.interfaces.iter().map(|interface| variable(&interface.name)).collect();
+    let variables: Vec<String> = config
+        .interfaces
+        .iter()
+        .map(|interface| variable(&interface.name))
+        .collect();
     // It stands for the servers of interfaces that have none of their own.
     let is_global = |key: &str| key == "dns_servers" && !config.nameservers().is_empty();
-    let is_managed = |key: &str| variables.iter().any(|variable| is_of(key, variable)) || is_global(key);
+    let is_managed =
+        |key: &str| variables.iter().any(|variable| is_of(key, variable)) || is_global(key);
 
     let main = path(&CONF_D, "net")?;
     let text = files.text(&main)?.unwrap_or_default();
@@ -124,9 +129,17 @@ fn render(
         .zip(&variables)
         .map(|(interface, variable)| {
             // A start replaces the servers that another interface brought along.
-            let all: &[IpAddr] = if interface.nameservers.is_empty() { &[] } else { &all_nameservers };
+            let all: &[IpAddr] = if interface.nameservers.is_empty() {
+                &[]
+            } else {
+                &all_nameservers
+            };
             let key = format!("dns_servers_{variable}");
-            let present: Vec<IpAddr> = file.words(&key).iter().filter_map(|address| address.parse().ok()).collect();
+            let present: Vec<IpAddr> = file
+                .words(&key)
+                .iter()
+                .filter_map(|address| address.parse().ok())
+                .collect();
             variables_of(form, interface, variable, &stable_order(all, &present))
         })
         .collect();
@@ -143,7 +156,9 @@ fn render(
     for (interface, variable) in config.interfaces.iter().zip(&variables) {
         let same = |key: &str| before.get(key) == after.get(key);
         let keys = before.keys().chain(after.keys());
-        let differs = keys.filter(|key| is_of(key, variable) || is_global(key)).any(|key| !same(key));
+        let differs = keys
+            .filter(|key| is_of(key, variable) || is_global(key))
+            .any(|key| !same(key));
         if service(&interface.name, guest, files)? | differs {
             changed.insert(interface.name.clone());
         }
@@ -167,12 +182,18 @@ fn render(
 
 /// Whether the agent decides about a variable of an interface.
 fn is_of(key: &str, variable: &str) -> bool {
-    let kind = key.strip_suffix(variable).and_then(|rest| rest.strip_suffix('_'));
+    let kind = key
+        .strip_suffix(variable)
+        .and_then(|rest| rest.strip_suffix('_'));
     kind.is_some_and(|kind| MANAGED.contains(&kind) || kind.starts_with("dhc"))
 }
 
 /// Makes an interface a service that starts at boot; tells whether it was none.
-fn service(name: &InterfaceName, guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<bool, String> {
+fn service(
+    name: &InterfaceName,
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<bool, String> {
     let service = format!("net.{name}");
     let script = path(&INIT_D, &service)?;
     let missing = !guest.exists(&script);
@@ -188,17 +209,33 @@ fn service(name: &InterfaceName, guest: &Guest<'_>, files: &mut Files<'_, '_>) -
 }
 
 fn path(directory: &GuestPath, name: &str) -> Result<GuestPath, String> {
-    directory.join(name).map_err(|error| format!("{directory}/{name}: {error}"))
+    directory
+        .join(name)
+        .map_err(|error| format!("{directory}/{name}: {error}"))
 }
 
-fn variables_of(form: Form, interface: &Interface, variable: &str, nameservers: &[IpAddr]) -> String {
+fn variables_of(
+    form: Form,
+    interface: &Interface,
+    variable: &str,
+    nameservers: &[IpAddr],
+) -> String {
     let mut text = label(interface);
     let mut set = |kind: &str, entries: &[String], separator: &str| match form {
         _ if entries.is_empty() => {}
-        Form::Lines => text.push_str(&format!("{kind}_{variable}=\"{}\"\n", entries.join(separator))),
-        Form::Lists => text.push_str(&format!("{kind}_{variable}=( \"{}\" )\n", entries.join("\" \""))),
+        Form::Lines => text.push_str(&format!(
+            "{kind}_{variable}=\"{}\"\n",
+            entries.join(separator)
+        )),
+        Form::Lists => text.push_str(&format!(
+            "{kind}_{variable}=( \"{}\" )\n",
+            entries.join("\" \"")
+        )),
     };
-    let addresses: Vec<String> = interface.addresses().map(|own| address(form, own)).collect();
+    let addresses: Vec<String> = interface
+        .addresses()
+        .map(|own| address(form, own))
+        .collect();
     let servers: Vec<String> = nameservers.iter().map(ToString::to_string).collect();
     set("config", &addresses, "\n");
     set("routes", &routes(form, interface), "\n");
@@ -215,18 +252,40 @@ fn address(form: Form, own: Cidr) -> String {
 
 /// The routes of both families; netifrc adds the interface to each.
 fn routes(form: Form, interface: &Interface) -> Vec<String> {
-    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let defaults = [interface.v4.gateway, interface.v6.gateway]
+        .into_iter()
+        .flatten();
     let line = |hop: &Hop| match (form, *hop) {
-        (Form::Lists, Hop { destination: Some(network), via: Some(via) }) if network.address().is_ipv4() => {
-            format!("{} netmask {} gw {via}", network.address(), network.netmask())
+        (
+            Form::Lists,
+            Hop {
+                destination: Some(network),
+                via: Some(via),
+            },
+        ) if network.address().is_ipv4() => {
+            format!(
+                "{} netmask {} gw {via}",
+                network.address(),
+                network.netmask()
+            )
         }
         // Without a prefix length: `route -host`, which is used where `ip` is not installed, refuses one.
-        (_, Hop { destination: Some(network), via }) if Cidr::host(network.address()) == network => {
-            via.map_or_else(|| network.address().to_string(), |via| format!("{} via {via}", network.address()))
-        }
+        (
+            _,
+            Hop {
+                destination: Some(network),
+                via,
+            },
+        ) if Cidr::host(network.address()) == network => via.map_or_else(
+            || network.address().to_string(),
+            |via| format!("{} via {via}", network.address()),
+        ),
         (_, hop) => hop.to_string(),
     };
-    in_order(defaults, &interface.routes).iter().map(line).collect()
+    in_order(defaults, &interface.routes)
+        .iter()
+        .map(line)
+        .collect()
 }
 
 #[cfg(test)]
@@ -235,12 +294,24 @@ mod tests {
 
     #[test]
     fn variables_belong_to_the_interface_at_their_end() {
-        for ours in ["config_eth0", "routes_eth0", "dhcpcd_eth0", "dhcp_eth0", "fallback_routes_eth0"] {
+        for ours in [
+            "config_eth0",
+            "routes_eth0",
+            "dhcpcd_eth0",
+            "dhcp_eth0",
+            "fallback_routes_eth0",
+        ] {
             assert!(is_of(ours, "eth0"), "{ours}");
         }
-        for other in
-            ["config_eth00", "config_xeth0", "config_br_eth0", "mtu_eth0", "modules_eth0", "dns_search_eth0", "eth0"]
-        {
+        for other in [
+            "config_eth00",
+            "config_xeth0",
+            "config_br_eth0",
+            "mtu_eth0",
+            "modules_eth0",
+            "dns_search_eth0",
+            "eth0",
+        ] {
             assert!(!is_of(other, "eth0"), "{other}");
         }
     }

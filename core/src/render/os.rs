@@ -46,15 +46,23 @@ const RELEASE_FILES: [(GuestPath, OsFamily); 8] = [
     (GuestPath::constant("/etc/gentoo-release"), OsFamily::Gentoo),
     (GuestPath::constant("/etc/arch-release"), OsFamily::Arch),
     (GuestPath::constant("/etc/alpine-release"), OsFamily::Alpine),
-    (GuestPath::constant("/etc/slackware-version"), OsFamily::Slackware),
+    (
+        GuestPath::constant("/etc/slackware-version"),
+        OsFamily::Slackware,
+    ),
     (GuestPath::constant("/etc/debian_version"), OsFamily::Debian),
 ];
 
 /// `/etc/os-release` is a symlink to the second one on most systems.
-const OS_RELEASE: [GuestPath; 2] = [GuestPath::constant("/etc/os-release"), GuestPath::constant("/usr/lib/os-release")];
+const OS_RELEASE: [GuestPath; 2] = [
+    GuestPath::constant("/etc/os-release"),
+    GuestPath::constant("/usr/lib/os-release"),
+];
 
-const SYSTEMD: [GuestPath; 2] =
-    [GuestPath::constant("/usr/lib/systemd/systemd"), GuestPath::constant("/lib/systemd/systemd")];
+const SYSTEMD: [GuestPath; 2] = [
+    GuestPath::constant("/usr/lib/systemd/systemd"),
+    GuestPath::constant("/lib/systemd/systemd"),
+];
 
 impl Os {
     /// Finds out what the guest runs.
@@ -66,11 +74,20 @@ impl Os {
         if let Some(kernel) = guest.kernel().filter(|kernel| kernel.system == "FreeBSD") {
             let name = format!("FreeBSD {}", quoted(&kernel.release));
             let (id, major) = ("freebsd".to_string(), first_number(&kernel.release));
-            return Self { family: OsFamily::FreeBsd, id, major, name, systemd: false };
+            return Self {
+                family: OsFamily::FreeBsd,
+                id,
+                major,
+                name,
+                systemd: false,
+            };
         }
         if let Some(release) = etc.or(usr).map(|text| Assignments::parse(&text)) {
             let id = release.get("ID").unwrap_or_default().to_ascii_lowercase();
-            let like = release.get("ID_LIKE").unwrap_or_default().to_ascii_lowercase();
+            let like = release
+                .get("ID_LIKE")
+                .unwrap_or_default()
+                .to_ascii_lowercase();
             let family = core::iter::once(&*id)
                 .chain(like.split_ascii_whitespace())
                 .map(family_of)
@@ -79,16 +96,38 @@ impl Os {
             let version = release.get("VERSION_ID").unwrap_or_default();
             let name = release.get("NAME").unwrap_or_else(|| id.clone());
             let name = quoted(format!("{name} {version}").trim_ascii());
-            return Self { family, id, major: first_number(&version), name, systemd };
+            return Self {
+                family,
+                id,
+                major: first_number(&version),
+                name,
+                systemd,
+            };
         }
         for (text, family) in by_file {
             let Some(text) = text else { continue };
             let line = text.lines().next().unwrap_or_default().trim_ascii();
-            let name = quoted(if family == OsFamily::Debian { "Debian" } else { line });
-            return Self { family, id: String::new(), major: first_number(line), name, systemd };
+            let name = quoted(if family == OsFamily::Debian {
+                "Debian"
+            } else {
+                line
+            });
+            return Self {
+                family,
+                id: String::new(),
+                major: first_number(line),
+                name,
+                systemd,
+            };
         }
         let name = "unknown system".to_string();
-        Self { family: OsFamily::Unknown, id: String::new(), major: None, name, systemd }
+        Self {
+            family: OsFamily::Unknown,
+            id: String::new(),
+            major: None,
+            name,
+            systemd,
+        }
     }
 
     /// Red Hat Enterprise Linux 7 and 8 and Fedora up to 35, whose NetworkManager stores what it is told in ifcfg files.
@@ -134,8 +173,8 @@ impl Os {
 
 fn family_of(id: &str) -> OsFamily {
     match id {
-        "almalinux" | "amzn" | "centos" | "cloudlinux" | "fedora" | "ol" | "oracle" | "redhat" | "rhel" | "rocky"
-        | "scientific" | "virtuozzo" => OsFamily::RedHat,
+        "almalinux" | "amzn" | "centos" | "cloudlinux" | "fedora" | "ol" | "oracle" | "redhat"
+        | "rhel" | "rocky" | "scientific" | "virtuozzo" => OsFamily::RedHat,
         "debian" | "linuxmint" | "raspbian" | "ubuntu" => OsFamily::Debian,
         "sle-micro" | "sled" | "sles" | "suse" => OsFamily::Suse,
         "arch" | "manjaro" => OsFamily::Arch,
@@ -149,7 +188,10 @@ fn family_of(id: &str) -> OsFamily {
 }
 
 fn first_number(text: &str) -> Option<u32> {
-    text.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?.parse().ok()
+    text.split(|c: char| !c.is_ascii_digit())
+        .find(|digits| !digits.is_empty())?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -160,7 +202,10 @@ mod tests {
 
     fn os(path: &'static str, text: &str) -> Os {
         let mut snapshot = Snapshot::default();
-        let state = FileState::Regular { content: text.as_bytes().to_vec(), mode: FileMode::PUBLIC };
+        let state = FileState::Regular {
+            content: text.as_bytes().to_vec(),
+            mode: FileMode::PUBLIC,
+        };
         snapshot.files.insert(GuestPath::constant(path), state);
         Os::of(&Guest::new(&snapshot))
     }
@@ -169,10 +214,22 @@ mod tests {
     fn os_release_names_the_family_by_id_or_by_likeness() {
         let release = "NAME=\"Ubuntu\"\nVERSION_ID=\"22.04\"\nID=ubuntu\nID_LIKE=debian\n";
         let ubuntu = os("/usr/lib/os-release", release);
-        assert_eq!((ubuntu.family, &*ubuntu.name, ubuntu.major), (OsFamily::Debian, "Ubuntu 22.04", Some(22)));
-        assert_eq!(os("/etc/os-release", "ID=new\nID_LIKE='other RHEL fedora'\n").family, OsFamily::RedHat);
-        assert_eq!(os("/etc/os-release", "ID=opensuse-leap\n").family, OsFamily::Suse);
-        assert_eq!(os("/etc/os-release", "ID=plan9\n").family, OsFamily::Unknown);
+        assert_eq!(
+            (ubuntu.family, &*ubuntu.name, ubuntu.major),
+            (OsFamily::Debian, "Ubuntu 22.04", Some(22))
+        );
+        assert_eq!(
+            os("/etc/os-release", "ID=new\nID_LIKE='other RHEL fedora'\n").family,
+            OsFamily::RedHat
+        );
+        assert_eq!(
+            os("/etc/os-release", "ID=opensuse-leap\n").family,
+            OsFamily::Suse
+        );
+        assert_eq!(
+            os("/etc/os-release", "ID=plan9\n").family,
+            OsFamily::Unknown
+        );
     }
 
     #[test]
@@ -202,7 +259,10 @@ mod tests {
     #[test]
     fn older_systems_are_known_by_their_release_files() {
         let centos = os("/etc/redhat-release", "CentOS release 6.10 (Final)\n");
-        assert_eq!((centos.family, &*centos.name), (OsFamily::RedHat, "CentOS release 6.10 (Final)"));
+        assert_eq!(
+            (centos.family, &*centos.name),
+            (OsFamily::RedHat, "CentOS release 6.10 (Final)")
+        );
         assert!(centos.is_old_red_hat());
         assert!(os("/etc/system-release", "Amazon Linux AMI release 2018.03\n").is_old_red_hat());
         assert!(os("/etc/os-release", "ID=amzn\nVERSION_ID=\"2\"\n").is_old_red_hat());

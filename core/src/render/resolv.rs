@@ -23,13 +23,20 @@ pub(super) fn is_regular(guest: &Guest<'_>) -> bool {
 /// Whether no name server in it is another host's.
 pub(super) fn asks_this_host(guest: &Guest<'_>) -> bool {
     let text = guest.text(&PATH).unwrap_or_default();
-    let mut addresses = text.lines().filter_map(nameserver).filter_map(|address| address.parse::<IpAddr>().ok());
+    let mut addresses = text
+        .lines()
+        .filter_map(nameserver)
+        .filter_map(|address| address.parse::<IpAddr>().ok());
     addresses.all(|address| address.is_loopback())
 }
 
 /// Replaces the name servers and nothing else. A symlink belongs to the stack behind it and is left; so is everything if
 /// there are no name servers to write.
-pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
+pub(super) fn update(
+    nameservers: &[IpAddr],
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<(), String> {
     if nameservers.is_empty() || guest.link_target(&PATH).is_some() {
         return Ok(());
     }
@@ -39,12 +46,24 @@ pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut File
 }
 
 fn replace(text: &str, nameservers: &[IpAddr]) -> String {
-    let present: Vec<IpAddr> = text.lines().filter_map(nameserver).filter_map(|address| address.parse().ok()).collect();
+    let present: Vec<IpAddr> = text
+        .lines()
+        .filter_map(nameserver)
+        .filter_map(|address| address.parse().ok())
+        .collect();
     // Any three of a longer list are as good as the first three of its next order.
-    let still_good = present.len() == NAMESERVERS_MAX && present.iter().all(|address| nameservers.contains(address));
-    let wanted = if still_good { present } else { stable_order(nameservers, &present) };
-    let mut new: String =
-        wanted.iter().take(NAMESERVERS_MAX).map(|address| format!("nameserver {address}\n")).collect();
+    let still_good = present.len() == NAMESERVERS_MAX
+        && present.iter().all(|address| nameservers.contains(address));
+    let wanted = if still_good {
+        present
+    } else {
+        stable_order(nameservers, &present)
+    };
+    let mut new: String = wanted
+        .iter()
+        .take(NAMESERVERS_MAX)
+        .map(|address| format!("nameserver {address}\n"))
+        .collect();
 
     let mut replaced = String::new();
     for line in text.split_inclusive('\n') {
@@ -71,7 +90,10 @@ mod tests {
     use super::*;
 
     fn replaced(text: &str, nameservers: &[&str]) -> String {
-        let nameservers: Vec<IpAddr> = nameservers.iter().map(|address| address.parse().unwrap()).collect();
+        let nameservers: Vec<IpAddr> = nameservers
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect();
         replace(text, &nameservers)
     }
 
@@ -89,7 +111,15 @@ mod tests {
         let two = "nameserver 192.0.2.1\nnameserver 192.0.2.2\n";
         assert_eq!(replaced(two, &["192.0.2.2", "192.0.2.1"]), two);
         let three = "nameserver 192.0.2.3\nnameserver 192.0.2.1\nnameserver 192.0.2.4\n";
-        assert_eq!(replaced(three, &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]), three);
-        assert_eq!(replaced("", &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]).lines().count(), 3);
+        assert_eq!(
+            replaced(three, &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]),
+            three
+        );
+        assert_eq!(
+            replaced("", &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"])
+                .lines()
+                .count(),
+            3
+        );
     }
 }

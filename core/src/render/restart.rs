@@ -16,7 +16,10 @@ use crate::plan::{Budget, OnFailure, PlanStep, Undo};
 
 /// The host waits about 60 s for an answer; what is left is for files, for ending programs that hang and for the host's own
 /// delays.
-pub(super) const BUDGET: Budget = Budget { apply: Duration::from_secs(26), roll_back: Duration::from_secs(20) };
+pub(super) const BUDGET: Budget = Budget {
+    apply: Duration::from_secs(26),
+    roll_back: Duration::from_secs(20),
+};
 
 /// Bringing an interface up takes time for every address: `arping` or the kernel looks for another owner of it.
 const UP_MAX: Duration = Duration::from_secs(25);
@@ -87,24 +90,46 @@ pub(super) fn affected<'c>(
 
 /// Runs what a stack needs for the interfaces that are affected; nothing if there are none.
 pub(super) fn together(interfaces: &[&Interface], script: Script, guest: &Guest<'_>) -> Activation {
-    let mut activation = Activation { old: old_state(interfaces, guest), ..Activation::default() };
+    let mut activation = Activation {
+        old: old_state(interfaces, guest),
+        ..Activation::default()
+    };
     if interfaces.is_empty() {
         return activation;
     }
-    let Script { before, after, restore } = script;
+    let Script {
+        before,
+        after,
+        restore,
+    } = script;
     // Undone last, when the files are back.
     let restore = restore.into_iter().map(Step::Run).collect();
     activation.before.push(PlanStep::only_undo(restore));
-    activation.before.extend(before.into_iter().map(|program| tolerated(Step::Run(program))));
-    activation.after.extend(after.into_iter().map(|(program, importance)| match importance {
-        Importance::Essential => PlanStep { undo: Undo::Steps(Vec::new()), ..PlanStep::new(Step::Run(program)) },
-        Importance::Minor => tolerated(Step::Run(program)),
-    }));
+    activation.before.extend(
+        before
+            .into_iter()
+            .map(|program| tolerated(Step::Run(program))),
+    );
+    activation.after.extend(
+        after
+            .into_iter()
+            .map(|(program, importance)| match importance {
+                Importance::Essential => PlanStep {
+                    undo: Undo::Steps(Vec::new()),
+                    ..PlanStep::new(Step::Run(program))
+                },
+                Importance::Minor => tolerated(Step::Run(program)),
+            }),
+    );
     activation
 }
 
 fn tolerated(step: Step) -> PlanStep {
-    PlanStep { on_failure: OnFailure::GoOn, undo: Undo::Steps(Vec::new()), ..PlanStep::new(step) }
+    PlanStep {
+        on_failure: OnFailure::GoOn,
+        undo: Undo::Steps(Vec::new()),
+        ..PlanStep::new(step)
+    }
 }
 
 /// Restarts the interfaces that are affected.
@@ -117,7 +142,10 @@ pub(super) fn one_by_one(
     let interfaces = affected(config, changed, guest);
     let old = old_state(&interfaces, guest);
 
-    let mut activation = Activation { old, ..Activation::default() };
+    let mut activation = Activation {
+        old,
+        ..Activation::default()
+    };
     for interface in &interfaces {
         let name = &interface.name;
         let up = || Step::Run(program(commands.up, name, UP_MAX));
@@ -128,7 +156,11 @@ pub(super) fn one_by_one(
         };
         // It fails if the interface was not up or its addresses were removed by hand: that must not stop anything.
         let was_down = state(interface, guest).is_some_and(|state| !state.up) && can_tell(guest);
-        let back_up = if was_down { Vec::new() } else { alloc::vec![up()] };
+        let back_up = if was_down {
+            Vec::new()
+        } else {
+            alloc::vec![up()]
+        };
         activation.before.push(PlanStep {
             on_failure: OnFailure::GoOn,
             undo: Undo::Steps(back_up),
@@ -151,7 +183,18 @@ fn program(argv: &[&str], name: &InterfaceName, timeout: Duration) -> Program {
 
 /// Removes the addresses of both families; the routes go with them.
 pub(super) fn flush(name: &InterfaceName) -> Program {
-    Program::new(["ip", "addr", "flush", "dev", name.as_str(), "scope", "global"], FLUSH_MAX)
+    Program::new(
+        [
+            "ip",
+            "addr",
+            "flush",
+            "dev",
+            name.as_str(),
+            "scope",
+            "global",
+        ],
+        FLUSH_MAX,
+    )
 }
 
 fn state<'a>(interface: &Interface, guest: &Guest<'a>) -> Option<&'a InterfaceState> {
@@ -160,20 +203,35 @@ fn state<'a>(interface: &Interface, guest: &Guest<'a>) -> Option<&'a InterfaceSt
 
 /// Whether the system tells addresses at all: then at least the loopback interface has one.
 fn can_tell(guest: &Guest<'_>) -> bool {
-    guest.interfaces().iter().any(|interface| !interface.addresses.is_empty())
+    guest
+        .interfaces()
+        .iter()
+        .any(|interface| !interface.addresses.is_empty())
 }
 
 /// The interfaces that stay as they are count, too: what a stack does with its files and its service concerns all of them.
 fn old_state(interfaces: &[&Interface], guest: &Guest<'_>) -> OldState {
     let is_meant = |state: &InterfaceState| {
-        state.physical || interfaces.iter().any(|interface| interface.name.as_str() == state.name)
+        state.physical
+            || interfaces
+                .iter()
+                .any(|interface| interface.name.as_str() == state.name)
     };
     let in_use = guest
         .interfaces()
         .iter()
         .filter(|state| is_meant(state))
-        .any(|state| state.addresses.iter().any(|(address, _)| is_global(*address)));
-    if !interfaces.is_empty() && !in_use && can_tell(guest) { OldState::Worthless } else { OldState::Usable }
+        .any(|state| {
+            state
+                .addresses
+                .iter()
+                .any(|(address, _)| is_global(*address))
+        });
+    if !interfaces.is_empty() && !in_use && can_tell(guest) {
+        OldState::Worthless
+    } else {
+        OldState::Usable
+    }
 }
 
 #[cfg(test)]
@@ -188,7 +246,11 @@ mod tests {
 
     use super::*;
 
-    const COMMANDS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "--force"] };
+    const COMMANDS: Commands = Commands {
+        up: &["ifup"],
+        down: &["ifdown"],
+        force_down: &["ifdown", "--force"],
+    };
 
     /// Carries a plan out whose every program hangs until it is killed; returns how long that takes.
     fn hang(plan: Plan) -> Duration {
@@ -198,12 +260,22 @@ mod tests {
             match runner.poll(now) {
                 Next::Perform(Effect::Step(Step::Run(program))) => {
                     now = now.after(program.timeout);
-                    runner.handle_outcome(Outcome::Failed(Failure::TimedOut { output: String::new() }), now);
+                    runner.handle_outcome(
+                        Outcome::Failed(Failure::TimedOut {
+                            output: String::new(),
+                        }),
+                        now,
+                    );
                 }
                 Next::Wait(at) => now = at,
                 // The kernel never shows what it shall.
                 Next::Perform(Effect::Probe(_)) => {
-                    runner.handle_outcome(Outcome::Failed(Failure::TimedOut { output: String::new() }), now);
+                    runner.handle_outcome(
+                        Outcome::Failed(Failure::TimedOut {
+                            output: String::new(),
+                        }),
+                        now,
+                    );
                 }
                 Next::Perform(_) => runner.handle_outcome(Outcome::Done(Done::default()), now),
                 Next::Finished(_) => return now.since_origin(),
@@ -225,10 +297,19 @@ mod tests {
         };
         let old = |first: &str| {
             let interfaces = Vec::from([interface(0, first), interface(1, "169.254.0.1")]);
-            let snapshot = Snapshot { interfaces: Some(interfaces), routes: Some(Vec::new()), ..Snapshot::default() };
+            let snapshot = Snapshot {
+                interfaces: Some(interfaces),
+                routes: Some(Vec::new()),
+                ..Snapshot::default()
+            };
             let guest = Guest::new(&snapshot);
-            let value = |nth| format!("{{\"ips\": [{{\"ip\": \"10.0.{nth}.1\", \"netmask\": 24}}]}}").into_bytes();
-            let networking = [("00163e000000".into(), value(0)), ("00163e000001".into(), value(1))];
+            let value = |nth| {
+                format!("{{\"ips\": [{{\"ip\": \"10.0.{nth}.1\", \"netmask\": 24}}]}}").into_bytes()
+            };
+            let networking = [
+                ("00163e000000".into(), value(0)),
+                ("00163e000001".into(), value(1)),
+            ];
             let config = validate(&networking, &[], guest.interfaces()).config;
             one_by_one(&config, &BTreeSet::new(), COMMANDS, &guest).old
         };
@@ -240,7 +321,9 @@ mod tests {
     fn going_forward_and_back_again_ends_in_time_even_if_every_program_hangs() {
         for count in 1..=7 {
             let mac = |nth: u32| format!("00163e0000{nth:02x}");
-            let value = |nth: u32| format!("{{\"ips\": [{{\"ip\": \"10.0.{nth}.1\", \"netmask\": 24}}]}}").into_bytes();
+            let value = |nth: u32| {
+                format!("{{\"ips\": [{{\"ip\": \"10.0.{nth}.1\", \"netmask\": 24}}]}}").into_bytes()
+            };
             let networking: Vec<_> = (0..count).map(|nth| (mac(nth), value(nth))).collect();
             let interfaces = (0..count).map(|nth| InterfaceState {
                 name: format!("eth{nth}"),
@@ -252,15 +335,26 @@ mod tests {
                 up: true,
                 addresses: Vec::new(),
             });
-            let snapshot = Snapshot { interfaces: Some(interfaces.collect()), ..Snapshot::default() };
+            let snapshot = Snapshot {
+                interfaces: Some(interfaces.collect()),
+                ..Snapshot::default()
+            };
             let guest = Guest::new(&snapshot);
             let config = validate(&networking, &[], guest.interfaces()).config;
-            let changed = config.interfaces.iter().map(|interface| interface.name.clone()).collect();
+            let changed = config
+                .interfaces
+                .iter()
+                .map(|interface| interface.name.clone())
+                .collect();
             let Activation { before, after, .. } = one_by_one(&config, &changed, COMMANDS, &guest);
 
             let steps: Vec<PlanStep> = before.into_iter().chain(after).collect();
             assert_eq!(steps.len(), config.interfaces.len() * 3);
-            let took = hang(Plan { steps, budget: Some(BUDGET), ..Plan::default() });
+            let took = hang(Plan {
+                steps,
+                budget: Some(BUDGET),
+                ..Plan::default()
+            });
             // With more than a few interfaces, bringing the network back matters more than the host's patience.
             let most = Duration::from_secs(if count <= 3 { 50 } else { 70 });
             assert!(took > BUDGET.apply / 2 && took <= most, "{count}: {took:?}");

@@ -24,14 +24,24 @@ pub(super) fn in_order<'r>(
 ) -> Vec<Hop> {
     let defaults: Vec<Gateway> = defaults.into_iter().collect();
     let routes: Vec<&Route> = routes.into_iter().collect();
-    let gateways = defaults.iter().copied().chain(routes.iter().filter_map(|route| route.via));
+    let gateways = defaults
+        .iter()
+        .copied()
+        .chain(routes.iter().filter_map(|route| route.via));
     let to_gateways = gateways
         .filter(|gateway| gateway.onlink)
-        .map(|gateway| Hop { destination: Some(Cidr::host(gateway.address)), via: None });
-    let defaults = defaults.iter().map(|gateway| Hop { destination: None, via: Some(gateway.address) });
-    let others = routes
-        .iter()
-        .map(|route| Hop { destination: Some(route.destination), via: route.via.map(|gateway| gateway.address) });
+        .map(|gateway| Hop {
+            destination: Some(Cidr::host(gateway.address)),
+            via: None,
+        });
+    let defaults = defaults.iter().map(|gateway| Hop {
+        destination: None,
+        via: Some(gateway.address),
+    });
+    let others = routes.iter().map(|route| Hop {
+        destination: Some(route.destination),
+        via: route.via.map(|gateway| gateway.address),
+    });
 
     let mut hops = Vec::new();
     for hop in to_gateways.chain(defaults).chain(others) {

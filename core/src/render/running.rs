@@ -35,7 +35,10 @@ pub(super) fn active_services<'a>(guest: &Guest<'a>) -> Vec<&'a str> {
 
     let (units, groups) = (guest.names(&SYSTEMD_UNITS), guest.names(&SLICE));
     if units.is_empty() {
-        groups.into_iter().filter_map(|group| group.strip_suffix(".service")).collect()
+        groups
+            .into_iter()
+            .filter_map(|group| group.strip_suffix(".service"))
+            .collect()
     } else {
         units.into_iter().filter_map(active_unit).collect()
     }
@@ -53,7 +56,8 @@ pub(super) fn network_manager_runs(guest: &Guest<'_>) -> Option<bool> {
 pub(super) fn network_manager_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
     let known = guest.names(&NETWORK_MANAGER_DEVICES);
     let any = any(config, guest, |index| {
-        known.contains(&index) && !is_set(&NETWORK_MANAGER_DEVICES, index, "managed", "false", guest)
+        known.contains(&index)
+            && !is_set(&NETWORK_MANAGER_DEVICES, index, "managed", "false", guest)
     });
     (!known.is_empty()).then_some(any)
 }
@@ -61,20 +65,28 @@ pub(super) fn network_manager_manages(config: &NetworkConfig, guest: &Guest<'_>)
 /// Whether systemd-networkd manages any of the interfaces; `None` if it has not run. It keeps a file for every interface.
 pub(super) fn networkd_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
     let known = guest.names(&NETWORKD_LINKS);
-    let any = any(config, guest, |index| !is_set(&NETWORKD_LINKS, index, "ADMIN_STATE", "unmanaged", guest));
+    let any = any(config, guest, |index| {
+        !is_set(&NETWORKD_LINKS, index, "ADMIN_STATE", "unmanaged", guest)
+    });
     (!known.is_empty()).then_some(any)
 }
 
 /// Whether a test holds for the index of any interface. All are tested, so that the guest is asked once.
 fn any(config: &NetworkConfig, guest: &Guest<'_>, test: impl Fn(&str) -> bool) -> bool {
     config.interfaces.iter().fold(false, |any, interface| {
-        let path = SYS_CLASS_NET.join(&format!("{}/ifindex", interface.name)).ok();
+        let path = SYS_CLASS_NET
+            .join(&format!("{}/ifindex", interface.name))
+            .ok();
         let index = path.and_then(|path| guest.text(&path));
         index.is_some_and(|index| test(index.trim_ascii())) | any
     })
 }
 
 fn is_set(directory: &GuestPath, name: &str, key: &str, value: &str, guest: &Guest<'_>) -> bool {
-    let text = directory.join(name).ok().and_then(|path| guest.text(&path)).unwrap_or_default();
+    let text = directory
+        .join(name)
+        .ok()
+        .and_then(|path| guest.text(&path))
+        .unwrap_or_default();
     Assignments::parse(&text).get(key).as_deref() == Some(value)
 }

@@ -28,10 +28,16 @@ const START_MAX: Duration = Duration::from_secs(5);
 pub(super) fn version(guest: &Guest<'_>) -> Option<u32> {
     let number = |name: &str| -> Option<u32> {
         let rest = name.strip_prefix("libsystemd-shared-")?;
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).and_then(|end| rest.get(..end))?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .and_then(|end| rest.get(..end))?;
         digits.parse().ok()
     };
-    LIBRARIES.iter().flat_map(|library| guest.names(library)).filter_map(number).max()
+    LIBRARIES
+        .iter()
+        .flat_map(|library| guest.names(library))
+        .filter_map(number)
+        .max()
 }
 
 /// Whether networkd can be told to read its files again and to forget what is no longer in them.
@@ -54,21 +60,42 @@ pub(super) fn is_before_network(guest: &Guest<'_>) -> bool {
     const AFTER_NETWORK: &str = "systemd-user-sessions";
 
     let units = guest.names(&running::SYSTEMD_UNITS);
-    !units.is_empty() && !units.into_iter().filter_map(running::active_unit).any(|unit| unit == AFTER_NETWORK)
+    !units.is_empty()
+        && !units
+            .into_iter()
+            .filter_map(running::active_unit)
+            .any(|unit| unit == AFTER_NETWORK)
 }
 
 /// Has a service started as soon as what it waits for is done.
 pub(super) fn start_later(service: &str) -> Program {
-    Program::new(["systemctl", "--no-block", "start", &format!("{service}.service")], START_MAX)
+    Program::new(
+        [
+            "systemctl",
+            "--no-block",
+            "start",
+            &format!("{service}.service"),
+        ],
+        START_MAX,
+    )
 }
 
 /// Whether the kernel must be told that a gateway is on the link: if it is in none of the networks, or if another route
 /// leads to it through another gateway. The routes come in any order.
 pub(super) fn must_be_onlink(gateway: Gateway, interface: &Interface) -> bool {
     let address = gateway.address;
-    let own = interface.addresses().filter(|own| own.contains(address)).map(Cidr::prefix_len).max();
-    let mut others = interface.routes.iter().filter(|route| route.via.is_some_and(|via| via.address != address));
-    let is_nearer = |route: &Route| Some(route.destination.prefix_len()) > own && route.destination.contains(address);
+    let own = interface
+        .addresses()
+        .filter(|own| own.contains(address))
+        .map(Cidr::prefix_len)
+        .max();
+    let mut others = interface
+        .routes
+        .iter()
+        .filter(|route| route.via.is_some_and(|via| via.address != address));
+    let is_nearer = |route: &Route| {
+        Some(route.destination.prefix_len()) > own && route.destination.contains(address)
+    };
     gateway.onlink || (own.is_some() && others.any(is_nearer))
 }
 
@@ -82,8 +109,12 @@ pub(super) fn resolved_is_enabled(guest: &Guest<'_>) -> bool {
         GuestPath::constant("/usr/lib/systemd/system/sysinit.target.wants"),
     ];
 
-    let masked = guest.link_target(&GuestPath::constant("/etc/systemd/system/systemd-resolved.service"));
-    let wanted = WANTED.iter().fold(false, |any, wants| guest.names(wants).contains(&UNIT) | any);
+    let masked = guest.link_target(&GuestPath::constant(
+        "/etc/systemd/system/systemd-resolved.service",
+    ));
+    let wanted = WANTED
+        .iter()
+        .fold(false, |any, wants| guest.names(wants).contains(&UNIT) | any);
     wanted && masked != Some("/dev/null")
 }
 
@@ -95,5 +126,9 @@ pub(super) fn update_resolv_conf(
     guest: &Guest<'_>,
     files: &mut Files<'_, '_>,
 ) -> Result<(), String> {
-    if resolved && resolv::asks_this_host(guest) { Ok(()) } else { resolv::update(nameservers, guest, files) }
+    if resolved && resolv::asks_this_host(guest) {
+        Ok(())
+    } else {
+        resolv::update(nameservers, guest, files)
+    }
 }

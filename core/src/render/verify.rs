@@ -20,38 +20,70 @@ const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 /// All interfaces as a configuration says.
 pub(super) fn applied(config: &NetworkConfig) -> Await {
     let interfaces = config.interfaces.iter().map(expected).collect();
-    Await { expectation: Expectation { interfaces }, patience: PATIENCE }
+    Await {
+        expectation: Expectation { interfaces },
+        patience: PATIENCE,
+    }
 }
 
 /// The interfaces of a configuration with the addresses that they have now. One that moves from server to server was taken
 /// away and is not the configuration's to bring back.
 pub(super) fn restored(config: &NetworkConfig, guest: &Guest<'_>) -> Await {
-    let now = config.interfaces.iter().filter_map(|interface| guest.interface(interface.name.as_str()));
+    let now = config
+        .interfaces
+        .iter()
+        .filter_map(|interface| guest.interface(interface.name.as_str()));
     let interfaces = now.map(|state| ExpectedInterface {
         name: state.name.clone(),
-        addresses: state.addresses.iter().copied().filter(|(address, len)| is_configured(*address, *len)).collect(),
+        addresses: state
+            .addresses
+            .iter()
+            .copied()
+            .filter(|(address, len)| is_configured(*address, *len))
+            .collect(),
         ..ExpectedInterface::default()
     });
-    Await { expectation: Expectation { interfaces: interfaces.collect() }, patience: RESTORE_PATIENCE }
+    Await {
+        expectation: Expectation {
+            interfaces: interfaces.collect(),
+        },
+        patience: RESTORE_PATIENCE,
+    }
 }
 
 /// Whether the kernel lacks anything of an interface that a configuration says. An address beside those may be that of a
 /// service that moves from server to server, which is no reason to restart the interface.
 pub(super) fn differs(interface: &Interface, guest: &Guest<'_>) -> bool {
-    let expected = ExpectedInterface { exclusive: false, ..expected(interface) };
-    guest.unmet(&Expectation { interfaces: Vec::from([expected]) })
+    let expected = ExpectedInterface {
+        exclusive: false,
+        ..expected(interface)
+    };
+    guest.unmet(&Expectation {
+        interfaces: Vec::from([expected]),
+    })
 }
 
 fn expected(interface: &Interface) -> ExpectedInterface {
-    let gateways =
-        [(&interface.v4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)), (&interface.v6, IpAddr::V6(Ipv6Addr::UNSPECIFIED))];
-    let defaults = gateways.into_iter().filter_map(|(family, any)| Some((any, 0, Some(family.gateway?.address))));
+    let gateways = [
+        (&interface.v4, IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        (&interface.v6, IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+    ];
+    let defaults = gateways
+        .into_iter()
+        .filter_map(|(family, any)| Some((any, 0, Some(family.gateway?.address))));
     let routes = interface.routes.iter().map(|route| {
-        (route.destination.address(), route.destination.prefix_len(), route.via.map(|gateway| gateway.address))
+        (
+            route.destination.address(),
+            route.destination.prefix_len(),
+            route.via.map(|gateway| gateway.address),
+        )
     });
     ExpectedInterface {
         name: interface.name.to_string(),
-        addresses: interface.addresses().map(|own| (own.address(), own.prefix_len())).collect(),
+        addresses: interface
+            .addresses()
+            .map(|own| (own.address(), own.prefix_len()))
+            .collect(),
         routes: defaults.chain(routes).collect(),
         exclusive: true,
     }
@@ -66,7 +98,12 @@ mod tests {
 
     #[test]
     fn what_the_configuration_did_not_bring_is_not_awaited_after_a_roll_back() {
-        let addresses = [("192.0.2.2", 24), ("192.0.2.200", 32), ("169.254.0.1", 16), ("2001:db8::2", 64)];
+        let addresses = [
+            ("192.0.2.2", 24),
+            ("192.0.2.200", 32),
+            ("169.254.0.1", 16),
+            ("2001:db8::2", 64),
+        ];
         let eth0 = InterfaceState {
             name: "eth0".into(),
             mac: "00163e000001".try_into().ok(),
@@ -75,14 +112,34 @@ mod tests {
             master: None,
             driver: None,
             up: true,
-            addresses: addresses.map(|(address, len)| (address.parse().unwrap(), len)).into(),
+            addresses: addresses
+                .map(|(address, len)| (address.parse().unwrap(), len))
+                .into(),
         };
         let value = br#"{"ips": [{"ip": "10.0.0.1", "netmask": 24}]}"#;
-        let snapshot = Snapshot { interfaces: Some(Vec::from([eth0])), ..Snapshot::default() };
+        let snapshot = Snapshot {
+            interfaces: Some(Vec::from([eth0])),
+            ..Snapshot::default()
+        };
         let guest = Guest::new(&snapshot);
-        let config = validate(&[("00163e000001".into(), value.to_vec())], &[], guest.interfaces()).config;
+        let config = validate(
+            &[("00163e000001".into(), value.to_vec())],
+            &[],
+            guest.interfaces(),
+        )
+        .config;
         let Await { expectation, .. } = restored(&config, &guest);
-        let awaited: Vec<_> = expectation.interfaces.iter().flat_map(|interface| &interface.addresses).collect();
-        assert_eq!(awaited, [&("192.0.2.2".parse().unwrap(), 24), &("2001:db8::2".parse().unwrap(), 64)]);
+        let awaited: Vec<_> = expectation
+            .interfaces
+            .iter()
+            .flat_map(|interface| &interface.addresses)
+            .collect();
+        assert_eq!(
+            awaited,
+            [
+                &("192.0.2.2".parse().unwrap(), 24),
+                &("2001:db8::2".parse().unwrap(), 64)
+            ]
+        );
     }
 }

@@ -9,7 +9,9 @@ use super::listing::{Listing, NAMES_MAX, Progress};
 use super::{Event, Operation, OperationId, Reply};
 use crate::time::Instant;
 use crate::wire::payload::{self, Malformed};
-use crate::wire::{DEVICE_PAYLOAD_MAX, DecodeError, Decoder, ErrorName, Message, Op, ReqId, SOCKET_REPLY_MAX, TxId};
+use crate::wire::{
+    DEVICE_PAYLOAD_MAX, DecodeError, Decoder, ErrorName, Message, Op, ReqId, SOCKET_REPLY_MAX, TxId,
+};
 
 /// How long the store may take for an answer. A daemon that has died gives no other sign to a guest.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,7 +72,8 @@ impl Client {
         while let Some(message) = self.decoder.decode(&mut bytes)? {
             match message.op() {
                 Some(Op::WatchEvent) => {
-                    let payload::WatchEvent { path, token } = payload::parse_watch(&message.payload)?;
+                    let payload::WatchEvent { path, token } =
+                        payload::parse_watch(&message.payload)?;
                     self.events.push_back(Event::Fired { path, token });
                 }
                 _ => self.handle_reply(now, message)?,
@@ -109,13 +112,25 @@ impl Client {
     fn handle_reply(&mut self, now: Instant, message: Message) -> Result<(), ProtocolError> {
         // A reply that came twice must not pass for the answer to a request that has not left yet.
         let asked = self.in_flight.take_if(|_| self.transmit.is_none());
-        let Some(InFlight { operation, what, op, listing, .. }) = asked else {
+        let Some(InFlight {
+            operation,
+            what,
+            op,
+            listing,
+            ..
+        }) = asked
+        else {
             return Err(ProtocolError::Unasked { kind: message.kind });
         };
         let result = match message.op() {
             Some(Op::Error) => Err(payload::parse_error(&message.payload)?),
             Some(replied) if replied == op => Ok(message.payload),
-            _ => return Err(ProtocolError::WrongReply { kind: message.kind, expected: op }),
+            _ => {
+                return Err(ProtocolError::WrongReply {
+                    kind: message.kind,
+                    expected: op,
+                });
+            }
         };
         let result = match (&what, result, listing) {
             // Too long for one reply: the C daemon gives it in parts.
@@ -124,7 +139,9 @@ impl Client {
                 return Ok(());
             }
             // No parts here, so the list stays too long.
-            (Operation::List(_), Err(ErrorName::Enosys | ErrorName::Einval), Some(_)) => Err(ErrorName::E2Big),
+            (Operation::List(_), Err(ErrorName::Enosys | ErrorName::Einval), Some(_)) => {
+                Err(ErrorName::E2Big)
+            }
             (Operation::List(_), Ok(part), Some((mut listing, offset))) => {
                 match listing.handle_part(payload::parse_directory_part(&part, offset)?) {
                     Progress::Complete(names) => Ok(Reply::Names(names)),
@@ -142,7 +159,11 @@ impl Client {
                 names => Ok(Reply::Names(names)),
             },
             (Operation::Read(_), Ok(value), _) => Ok(Reply::Value(value)),
-            (Operation::Remove(_) | Operation::Watch { .. } | Operation::Write { .. }, Ok(ok), _) => {
+            (
+                Operation::Remove(_) | Operation::Watch { .. } | Operation::Write { .. },
+                Ok(ok),
+                _,
+            ) => {
                 if !payload::is_ok(&ok) {
                     return Err(ProtocolError::Malformed(Malformed::Fields));
                 }
@@ -167,16 +188,32 @@ impl Client {
                 Operation::Write { path, value } => (Op::Write, payload::write(path, value)),
             };
             if !self.send(now, op, payload, operation, what, None) {
-                self.events.push_back(Event::Answered(operation, Err(ErrorName::E2Big)));
+                self.events
+                    .push_back(Event::Answered(operation, Err(ErrorName::E2Big)));
             }
         }
     }
 
-    fn send_part(&mut self, now: Instant, operation: OperationId, what: Operation, listing: Listing, offset: usize) {
+    fn send_part(
+        &mut self,
+        now: Instant,
+        operation: OperationId,
+        what: Operation,
+        listing: Listing,
+        offset: usize,
+    ) {
         let Operation::List(path) = &what else { return };
         let payload = payload::directory_part(path, offset);
-        if !self.send(now, Op::DirectoryPart, payload, operation, what, Some((listing, offset))) {
-            self.events.push_back(Event::Answered(operation, Err(ErrorName::E2Big)));
+        if !self.send(
+            now,
+            Op::DirectoryPart,
+            payload,
+            operation,
+            what,
+            Some((listing, offset)),
+        ) {
+            self.events
+                .push_back(Event::Answered(operation, Err(ErrorName::E2Big)));
         }
     }
 
@@ -192,9 +229,17 @@ impl Client {
     ) -> bool {
         self.last_req_id = self.last_req_id.wrapping_add(1);
         let message = Message::new(op, ReqId(self.last_req_id), TxId::NONE, payload);
-        let Ok(bytes) = message.encode_within(DEVICE_PAYLOAD_MAX) else { return false };
+        let Ok(bytes) = message.encode_within(DEVICE_PAYLOAD_MAX) else {
+            return false;
+        };
         self.transmit = Some(bytes);
-        self.in_flight = Some(InFlight { operation, what, op, listing, deadline: now.after(REPLY_TIMEOUT) });
+        self.in_flight = Some(InFlight {
+            operation,
+            what,
+            op,
+            listing,
+            deadline: now.after(REPLY_TIMEOUT),
+        });
         true
     }
 }

@@ -36,16 +36,26 @@ pub(super) enum Progress {
 impl Listing {
     /// Takes a part. A part of another generation means that the list changed: the scan starts again.
     pub(super) fn handle_part(&mut self, part: DirectoryPart) -> Progress {
-        let DirectoryPart { generation, names, next_offset } = part;
+        let DirectoryPart {
+            generation,
+            names,
+            next_offset,
+        } = part;
         if self.generation.is_some_and(|first| first != generation) {
             self.restarts = self.restarts.saturating_add(1);
             self.generation = None;
             self.names.clear();
             self.len = 0;
-            return if self.restarts > RESTARTS_MAX { Progress::GivenUp } else { Progress::Part(0) };
+            return if self.restarts > RESTARTS_MAX {
+                Progress::GivenUp
+            } else {
+                Progress::Part(0)
+            };
         }
         self.generation = Some(generation);
-        self.len = names.iter().fold(self.len, |len, name| len.saturating_add(name.len()).saturating_add(1));
+        self.len = names.iter().fold(self.len, |len, name| {
+            len.saturating_add(name.len()).saturating_add(1)
+        });
         self.names.extend(names);
         match next_offset {
             // In parts a list has no more bytes than in one reply.
@@ -63,23 +73,42 @@ mod tests {
     use super::*;
 
     fn part(generation: u64, names: &[&str], next_offset: Option<usize>) -> DirectoryPart {
-        DirectoryPart { generation, names: names.iter().map(|name| String::from(*name)).collect(), next_offset }
+        DirectoryPart {
+            generation,
+            names: names.iter().map(|name| String::from(*name)).collect(),
+            next_offset,
+        }
     }
 
     #[test]
     fn parts_are_put_together() {
         let mut listing = Listing::default();
-        assert_eq!(listing.handle_part(part(1, &["a", "b"], Some(4))), Progress::Part(4));
+        assert_eq!(
+            listing.handle_part(part(1, &["a", "b"], Some(4))),
+            Progress::Part(4)
+        );
         let names = vec!["a".into(), "b".into(), "c".into()];
-        assert_eq!(listing.handle_part(part(1, &["c"], None)), Progress::Complete(names));
+        assert_eq!(
+            listing.handle_part(part(1, &["c"], None)),
+            Progress::Complete(names)
+        );
     }
 
     #[test]
     fn a_list_that_changed_is_read_again() {
         let mut listing = Listing::default();
-        assert_eq!(listing.handle_part(part(1, &["a"], Some(2))), Progress::Part(2));
-        assert_eq!(listing.handle_part(part(2, &["b"], Some(4))), Progress::Part(0));
-        assert_eq!(listing.handle_part(part(2, &["x"], None)), Progress::Complete(vec!["x".into()]));
+        assert_eq!(
+            listing.handle_part(part(1, &["a"], Some(2))),
+            Progress::Part(2)
+        );
+        assert_eq!(
+            listing.handle_part(part(2, &["b"], Some(4))),
+            Progress::Part(0)
+        );
+        assert_eq!(
+            listing.handle_part(part(2, &["x"], None)),
+            Progress::Complete(vec!["x".into()])
+        );
     }
 
     #[test]
@@ -90,7 +119,11 @@ mod tests {
             generation += 1;
             listing.handle_part(part(generation, &["a"], Some(2)))
         });
-        assert!(steps.into_iter().any(|progress| progress == Progress::GivenUp));
+        assert!(
+            steps
+                .into_iter()
+                .any(|progress| progress == Progress::GivenUp)
+        );
     }
 
     #[test]
@@ -99,13 +132,25 @@ mod tests {
         assert!(
             matches!(Listing::default().handle_part(part(1, &many, None)), Progress::Complete(names) if names.len() == NAMES_MAX)
         );
-        assert_eq!(Listing::default().handle_part(part(1, &["a"; NAMES_MAX + 1], None)), Progress::GivenUp);
+        assert_eq!(
+            Listing::default().handle_part(part(1, &["a"; NAMES_MAX + 1], None)),
+            Progress::GivenUp
+        );
 
         let half = "x".repeat(SOCKET_REPLY_MAX / 2 - 1);
         for (rest, whole) in [(&*half, true), (&*(half.clone() + "x"), false)] {
             let mut listing = Listing::default();
-            assert_eq!(listing.handle_part(part(1, &[&half], Some(1))), Progress::Part(1));
-            assert_eq!(matches!(listing.handle_part(part(1, &[rest], None)), Progress::Complete(_)), whole);
+            assert_eq!(
+                listing.handle_part(part(1, &[&half], Some(1))),
+                Progress::Part(1)
+            );
+            assert_eq!(
+                matches!(
+                    listing.handle_part(part(1, &[rest], None)),
+                    Progress::Complete(_)
+                ),
+                whole
+            );
         }
     }
 
@@ -113,7 +158,10 @@ mod tests {
     fn a_list_without_end_is_given_up() {
         let mut listing = Listing::default();
         assert!(
-            (1..).map(|n| listing.handle_part(part(1, &["a"; 100], Some(n)))).take(101).any(|p| p == Progress::GivenUp)
+            (1..)
+                .map(|n| listing.handle_part(part(1, &["a"; 100], Some(n))))
+                .take(101)
+                .any(|p| p == Progress::GivenUp)
         );
     }
 }

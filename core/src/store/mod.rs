@@ -110,6 +110,9 @@ mod tests {
     fn debug_prints_nothing_of_a_value() {
         let event = Event::Answered(OperationId(1), Ok(Reply::Value(b"hunter2".into())));
         let printed = alloc::format!("{event:?}");
-        assert!(printed.contains("7 bytes") && !printed.contains("104, 117"), "{printed}");
+        assert!(
+            printed.contains("7 bytes") && !printed.contains("104, 117"),
+            "{printed}"
+        );
     }
 }

@@ -19,7 +19,11 @@ pub struct Decoder {
 enum State {
     Dead(DecodeError),
     Header(Vec<u8>),
-    Payload { header: Header, missing: usize, payload: Vec<u8> },
+    Payload {
+        header: Header,
+        missing: usize,
+        payload: Vec<u8>,
+    },
 }
 
 impl Decoder {
@@ -29,7 +33,10 @@ impl Decoder {
     /// daemon's socket.
     #[must_use]
     pub const fn new(payload_max: usize) -> Self {
-        Self { payload_max, state: State::Header(Vec::new()) }
+        Self {
+            payload_max,
+            state: State::Header(Vec::new()),
+        }
     }
 
     /// Takes bytes from the front of `input` up to the end of the next message.
@@ -50,15 +57,29 @@ impl Decoder {
                     };
                     self.state = self.expect_payload(Header::from_bytes(bytes));
                 }
-                State::Payload { header, missing, payload } => {
+                State::Payload {
+                    header,
+                    missing,
+                    payload,
+                } => {
                     let piece = take(input, *missing);
                     payload.extend_from_slice(piece);
                     *missing = missing.saturating_sub(piece.len());
                     if *missing > 0 {
                         return Ok(None);
                     }
-                    let Header { kind, req_id, tx_id, len: _ } = *header;
-                    let message = Message { kind, req_id, tx_id, payload: mem::take(payload) };
+                    let Header {
+                        kind,
+                        req_id,
+                        tx_id,
+                        len: _,
+                    } = *header;
+                    let message = Message {
+                        kind,
+                        req_id,
+                        tx_id,
+                        payload: mem::take(payload),
+                    };
                     self.state = State::Header(Vec::new());
                     return Ok(Some(message));
                 }
@@ -74,10 +95,16 @@ impl Decoder {
 
     fn expect_payload(&self, header: Header) -> State {
         match usize::try_from(header.len) {
-            Ok(len) if len <= self.payload_max => {
-                State::Payload { header, missing: len, payload: Vec::with_capacity(len) }
-            }
-            _ => State::Dead(DecodeError::Oversize { kind: header.kind, len: header.len, max: self.payload_max }),
+            Ok(len) if len <= self.payload_max => State::Payload {
+                header,
+                missing: len,
+                payload: Vec::with_capacity(len),
+            },
+            _ => State::Dead(DecodeError::Oversize {
+                kind: header.kind,
+                len: header.len,
+                max: self.payload_max,
+            }),
         }
     }
 }

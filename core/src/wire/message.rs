@@ -37,7 +37,9 @@ impl Header {
 
     /// The four integers, as bytes of the wire.
     pub fn to_bytes(self) -> impl Iterator<Item = u8> {
-        [self.kind, self.req_id.0, self.tx_id.0, self.len].into_iter().flat_map(u32::to_le_bytes)
+        [self.kind, self.req_id.0, self.tx_id.0, self.len]
+            .into_iter()
+            .flat_map(u32::to_le_bytes)
     }
 }
 
@@ -58,7 +60,12 @@ impl Message {
     /// A message of a known type.
     #[must_use]
     pub fn new(op: Op, req_id: ReqId, tx_id: TxId, payload: Vec<u8>) -> Self {
-        Self { kind: op.raw(), req_id, tx_id, payload }
+        Self {
+            kind: op.raw(),
+            req_id,
+            tx_id,
+            payload,
+        }
     }
 
     /// The type; `None` if it is not known.
@@ -81,7 +88,10 @@ impl Message {
     /// [`Oversize`] if the payload is longer than `payload_max`, or than the header can say.
     pub fn encode_within(&self, payload_max: usize) -> Result<Vec<u8>, Oversize> {
         let len = self.payload.len();
-        let oversize = Oversize { len, max: payload_max };
+        let oversize = Oversize {
+            len,
+            max: payload_max,
+        };
         if len > payload_max {
             return Err(oversize);
         }

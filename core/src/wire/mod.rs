@@ -18,7 +18,9 @@ pub use self::decoder::{DecodeError, Decoder};
 pub use self::error_name::ErrorName;
 pub use self::message::{Header, Message, Oversize};
 pub use self::op::Op;
-pub use self::path::{ABSOLUTE_PATH_MAX, InvalidPath, InvalidToken, PathKind, RELATIVE_PATH_MAX, StorePath, Token};
+pub use self::path::{
+    ABSOLUTE_PATH_MAX, InvalidPath, InvalidToken, PathKind, RELATIVE_PATH_MAX, StorePath, Token,
+};
 pub use self::payload::{Access, DirectoryPart, Malformed, Permission, TransactionEnd, WatchEvent};
 
 /// The length of a header: four 32-bit integers.

@@ -26,7 +26,10 @@ impl StorePath {
     /// # Panics
     /// If the path is not valid. Use it in a `const` only: then the compiler refuses a bad path.
     #[must_use]
-    #[allow(clippy::panic, reason = "evaluated in constants, where a panic is a compile error")]
+    #[allow(
+        clippy::panic,
+        reason = "evaluated in constants, where a panic is a compile error"
+    )]
     pub const fn constant(path: &'static str) -> Self {
         match check(path.as_bytes()) {
             Ok(()) => Self(Cow::Borrowed(path)),
@@ -50,7 +53,11 @@ impl StorePath {
     /// # Errors
     /// [`InvalidPath`] if the result would not be valid.
     pub fn join(&self, name: &str) -> Result<Self, InvalidPath> {
-        let mut joined = String::from(if *self == Self::ROOT { "" } else { self.as_str() });
+        let mut joined = String::from(if *self == Self::ROOT {
+            ""
+        } else {
+            self.as_str()
+        });
         joined.push('/');
         joined.push_str(name);
         Self::try_from(joined)
@@ -91,7 +98,11 @@ impl StorePath {
     /// What follows `ancestor` and its slash in this path: `None` if it is not below it, empty if it is the same.
     #[must_use]
     pub fn below(&self, ancestor: &Self) -> Option<&str> {
-        let rest = self.0.strip_prefix(if *ancestor == Self::ROOT { "" } else { ancestor.as_str() })?;
+        let rest = self.0.strip_prefix(if *ancestor == Self::ROOT {
+            ""
+        } else {
+            ancestor.as_str()
+        })?;
         match rest.strip_prefix('/') {
             Some(rest) => Some(rest),
             None if rest.is_empty() => Some(rest),
@@ -157,12 +168,20 @@ pub enum InvalidPath {
     TooLong,
 }
 
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a const fn has no iterators; i < len")]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a const fn has no iterators; i < len"
+)]
 const fn check(path: &[u8]) -> Result<(), InvalidPath> {
     let Some(first) = path.first() else {
         return Err(InvalidPath::Empty);
     };
-    let max = if *first == b'/' { ABSOLUTE_PATH_MAX } else { RELATIVE_PATH_MAX };
+    let max = if *first == b'/' {
+        ABSOLUTE_PATH_MAX
+    } else {
+        RELATIVE_PATH_MAX
+    };
     if path.len() > max {
         return Err(InvalidPath::TooLong);
     }
@@ -251,10 +270,16 @@ mod tests {
     fn the_length_limit_depends_on_the_kind() {
         let relative = "x".repeat(RELATIVE_PATH_MAX);
         assert!(StorePath::try_from(relative.as_str()).is_ok());
-        assert_eq!(StorePath::try_from(relative + "x"), Err(InvalidPath::TooLong));
+        assert_eq!(
+            StorePath::try_from(relative + "x"),
+            Err(InvalidPath::TooLong)
+        );
         let absolute = String::from("/") + &"x".repeat(ABSOLUTE_PATH_MAX - 1);
         assert!(StorePath::try_from(absolute.as_str()).is_ok());
-        assert_eq!(StorePath::try_from(absolute + "x"), Err(InvalidPath::TooLong));
+        assert_eq!(
+            StorePath::try_from(absolute + "x"),
+            Err(InvalidPath::TooLong)
+        );
     }
 
     #[test]
@@ -284,7 +309,10 @@ mod tests {
         assert_eq!((id.as_str(), id.name()), ("data/host/8b3e", "8b3e"));
         assert_eq!(id.parent(), Some(path("data/host")));
         assert_eq!(DATA.parent(), None);
-        assert_eq!(StorePath::ROOT.join("vm").unwrap().parent(), Some(StorePath::ROOT));
+        assert_eq!(
+            StorePath::ROOT.join("vm").unwrap().parent(),
+            Some(StorePath::ROOT)
+        );
         assert_eq!(DATA.join("a b"), Err(InvalidPath::Byte));
         assert_eq!(DATA.join(""), Err(InvalidPath::EmptyComponent));
     }

@@ -62,7 +62,10 @@ pub struct WatchEvent {
 pub fn parse_watch(payload: &[u8]) -> Result<WatchEvent, Malformed> {
     let [path, token] = parse_fields(payload)?;
     let token = Token::try_from(token).map_err(|_| Malformed::Fields)?;
-    Ok(WatchEvent { path: StorePath::from_bytes(path)?, token })
+    Ok(WatchEvent {
+        path: StorePath::from_bytes(path)?,
+        token,
+    })
 }
 
 /// Names of children, each with its NUL: the reply to DIRECTORY.
@@ -112,7 +115,11 @@ pub fn parse_directory_part(payload: &[u8], offset: usize) -> Result<DirectoryPa
     let (generation, list) = split_nul(payload).ok_or(Malformed::Fields)?;
     let generation = parse_decimal(generation)?;
     if list == [0] {
-        return Ok(DirectoryPart { generation, names: Vec::new(), next_offset: None });
+        return Ok(DirectoryPart {
+            generation,
+            names: Vec::new(),
+            next_offset: None,
+        });
     }
     let (list, last) = match list.strip_suffix(&[0, 0]) {
         // The first of the two NULs ends the last name.
@@ -124,7 +131,11 @@ pub fn parse_directory_part(payload: &[u8], offset: usize) -> Result<DirectoryPa
         return Err(Malformed::Fields);
     }
     let next_offset = (!last).then(|| offset.saturating_add(list.len()));
-    Ok(DirectoryPart { generation, names, next_offset })
+    Ok(DirectoryPart {
+        generation,
+        names,
+        next_offset,
+    })
 }
 
 /// How a transaction ends.
@@ -250,7 +261,10 @@ impl Permission {
             b'w' => Access::Write,
             _ => return Err(Malformed::Fields),
         };
-        Ok(Self { access, domid: parse_decimal(domid)? })
+        Ok(Self {
+            access,
+            domid: parse_decimal(domid)?,
+        })
     }
 }
 

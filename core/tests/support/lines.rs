@@ -34,30 +34,56 @@ pub(crate) fn check_lines(guest: &Guest, configuration: &Configuration) {
         }
     }
     for text in &configuration.errors {
-        assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'\\'), "{text:?}");
+        assert!(
+            text.bytes()
+                .all(|b| (b' '..=b'~').contains(&b) && b != b'\\'),
+            "{text:?}"
+        );
     }
 }
 
 /// Nothing in a file means something to a shell but what the renderers put there themselves.
 pub(crate) fn check_shell(configuration: &Configuration) {
     for step in configuration.plan.changes() {
-        let Step::WriteFile(write) = step else { continue };
+        let Step::WriteFile(write) = step else {
+            continue;
+        };
         let text = std::str::from_utf8(write.content.expose()).expect("ASCII");
-        for line in text.lines().filter(|line| !line.starts_with("# ") || line.starts_with("# Label ")) {
+        for line in text
+            .lines()
+            .filter(|line| !line.starts_with("# ") || line.starts_with("# Label "))
+        {
             let harmless = |c: char| c.is_ascii_alphanumeric() || "\t _.:/%=-@".contains(c);
-            let label = line.strip_prefix("# Label ").map(|label| label.replace('+', ""));
+            let label = line
+                .strip_prefix("# Label ")
+                .map(|label| label.replace('+', ""));
             let plain = line.replace(" && ", "").replace(['"', '(', ')', '!'], "");
-            assert!(label.unwrap_or(plain).chars().all(harmless), "{}: {line:?}", write.path);
-            assert!(line.matches('(').count() == line.matches(')').count(), "{}: {line:?}", write.path);
+            assert!(
+                label.unwrap_or(plain).chars().all(harmless),
+                "{}: {line:?}",
+                write.path
+            );
+            assert!(
+                line.matches('(').count() == line.matches(')').count(),
+                "{}: {line:?}",
+                write.path
+            );
         }
-        assert!(text.matches('"').count().is_multiple_of(2), "{}: {text}", write.path);
+        assert!(
+            text.matches('"').count().is_multiple_of(2),
+            "{}: {text}",
+            write.path
+        );
     }
 }
 
 /// Whether a line is one that the renderers make.
 fn is_generated(line: &str) -> bool {
     if let Some(label) = line.strip_prefix("# Label ") {
-        return label.len() <= 64 && label.chars().all(|c| c.is_ascii_alphanumeric() || " ._:/@+-".contains(c));
+        return label.len() <= 64
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || " ._:/@+-".contains(c));
     }
     if let Some((key, value)) = line.split_once('=') {
         return is_assignment(key, value);
@@ -71,9 +97,8 @@ fn is_generated(line: &str) -> bool {
         ["address" | "gateway" | "nameserver", address] => is_address(address),
         ["netmask", mask] => is_address(mask) || mask.parse::<u8>().is_ok(),
         ["dns-nameservers", addresses @ ..] => addresses.iter().all(|address| is_address(address)),
-        ["up", "ip", "-6", "route", "add", route @ ..] | ["up", "ip", "route", "add", route @ ..] => {
-            is_route(route, "$IFACE")
-        }
+        ["up", "ip", "-6", "route", "add", route @ ..]
+        | ["up", "ip", "route", "add", route @ ..] => is_route(route, "$IFACE"),
         [address, names @ ..] if is_address(address) => {
             (1..=2).contains(&names.len()) && names.iter().all(|name| is_hostname(name))
         }
@@ -89,15 +114,24 @@ fn is_generated(line: &str) -> bool {
 }
 
 fn is_assignment(key: &str, value: &str) -> bool {
-    let quoted = |word: &str| word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')).map(String::from);
+    let quoted = |word: &str| {
+        word.strip_prefix('\'')
+            .and_then(|word| word.strip_suffix('\''))
+            .map(String::from)
+    };
     // The values of an array, each in quotes.
     let array = || -> Vec<String> {
-        let inner = value.strip_prefix("('").and_then(|value| value.strip_suffix("')")).unwrap_or("none");
+        let inner = value
+            .strip_prefix("('")
+            .and_then(|value| value.strip_suffix("')"))
+            .unwrap_or("none");
         inner.split("' '").map(String::from).collect()
     };
     let is_profile_route = |route: &String| match *route.split(' ').collect::<Vec<_>>() {
         [destination] => is_network(destination),
-        [destination, "via", gateway] => (destination == "default" || is_network(destination)) && is_address(gateway),
+        [destination, "via", gateway] => {
+            (destination == "default" || is_network(destination)) && is_address(gateway)
+        }
         _ => false,
     };
     match key {
@@ -114,26 +148,34 @@ fn is_assignment(key: &str, value: &str) -> bool {
                 .contains(&value.into());
         }
         "DNS" => return array().iter().all(|address| is_address(address)),
-        "NETCONFIG_DNS_STATIC_SERVERS" => return value.trim_matches('"').split(' ').all(is_address),
+        "NETCONFIG_DNS_STATIC_SERVERS" => {
+            return value.trim_matches('"').split(' ').all(is_address);
+        }
         _ if key.starts_with("IPADDR") && value.starts_with('\'') => {
             return quoted(value).is_some_and(|address| is_network(&address));
         }
         _ => {}
     }
-    let word = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    let word = value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .unwrap_or(value);
     let name = key.trim_end_matches(|c: char| c.is_ascii_digit());
     match name {
         "DEVICE" => is_interface(value),
-        "TYPE" | "BOOTPROTO" | "ONBOOT" | "NM_CONTROLLED" | "DEFROUTE" | "IPV" | "IPV6INIT" | "IPV6_AUTOCONF"
-        | "PEERDNS" | "NETWORKING" | "NETWORKING_IPV" | "NOZEROCONF" => {
+        "TYPE" | "BOOTPROTO" | "ONBOOT" | "NM_CONTROLLED" | "DEFROUTE" | "IPV" | "IPV6INIT"
+        | "IPV6_AUTOCONF" | "PEERDNS" | "NETWORKING" | "NETWORKING_IPV" | "NOZEROCONF" => {
             ["Ethernet", "none", "yes", "no"].contains(&value)
         }
         "HWADDR" => MacAddr::try_from(value).is_ok(),
         "IPADDR" | "NETMASK" | "GATEWAY" | "DNS" | "ADDRESS" => is_address(value),
         "IPV6ADDR" | "IPV6ADDR_SECONDARIES" => word.split(' ').all(is_network),
-        "IPV6_DEFAULTGW" => {
-            is_address(["%eth0", "%eth1"].iter().find_map(|zone| value.strip_suffix(zone)).unwrap_or(value))
-        }
+        "IPV6_DEFAULTGW" => is_address(
+            ["%eth0", "%eth1"]
+                .iter()
+                .find_map(|zone| value.strip_suffix(zone))
+                .unwrap_or(value),
+        ),
         "HOSTNAME" => is_hostname(value),
         _ => false,
     }
@@ -159,9 +201,13 @@ fn is_address(text: &str) -> bool {
 }
 
 fn is_network(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(address, len)| is_address(address) && len.parse::<u8>().is_ok())
+    text.split_once('/')
+        .is_some_and(|(address, len)| is_address(address) && len.parse::<u8>().is_ok())
 }
 
 fn is_hostname(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
 }

@@ -8,8 +8,8 @@ pub(crate) mod systems;
 use std::collections::BTreeMap;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel, Probe, RouteState, Snapshot,
-    Step,
+    DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel, Probe,
+    RouteState, Snapshot, Step,
 };
 use nova_agent_core::plan::Plan;
 use nova_agent_core::render::{HostData, Prepared, reset_network};
@@ -69,22 +69,40 @@ impl Guest {
                         })
                     })
                     .collect();
-                let entries = names.into_iter().map(|(name, kind)| DirectoryEntry { name: name.into(), kind });
+                let entries = names.into_iter().map(|(name, kind)| DirectoryEntry {
+                    name: name.into(),
+                    kind,
+                });
                 snapshot.directories.insert(path, entries.collect());
             }
             Probe::File(path) => {
                 let below = format!("{path}/");
                 let state = match self.files.get(&path) {
-                    Some(File::Regular(content)) => FileState::Regular { content: content.clone(), mode: mode(&path) },
-                    Some(File::Symlink(target)) => FileState::Symlink { target: target.clone() },
-                    None if self.files.keys().any(|file| file.as_str().starts_with(&below)) => FileState::Directory,
+                    Some(File::Regular(content)) => FileState::Regular {
+                        content: content.clone(),
+                        mode: mode(&path),
+                    },
+                    Some(File::Symlink(target)) => FileState::Symlink {
+                        target: target.clone(),
+                    },
+                    None if self
+                        .files
+                        .keys()
+                        .any(|file| file.as_str().starts_with(&below)) =>
+                    {
+                        FileState::Directory
+                    }
                     None => FileState::Missing,
                 };
                 snapshot.files.insert(path, state);
             }
             Probe::Kernel => {
                 let (system, hostname) = (self.kernel.clone(), self.hostname.clone());
-                snapshot.kernel = Some(Kernel { system, release: "5.10.0".into(), hostname });
+                snapshot.kernel = Some(Kernel {
+                    system,
+                    release: "5.10.0".into(),
+                    hostname,
+                });
             }
             Probe::Routes => snapshot.routes = Some(self.routes.clone()),
             Probe::Interfaces => snapshot.interfaces = Some(self.interfaces.clone()),
@@ -100,7 +118,10 @@ impl Guest {
 /// These directories hold what is for root alone.
 fn mode(path: &GuestPath) -> FileMode {
     let private = ["/etc/NetworkManager/system-connections/", "/etc/netplan/"];
-    if private.iter().any(|directory| path.as_str().starts_with(directory)) {
+    if private
+        .iter()
+        .any(|directory| path.as_str().starts_with(directory))
+    {
         FileMode::PRIVATE
     } else {
         FileMode::PUBLIC
@@ -127,9 +148,14 @@ impl std::fmt::Display for File {
 pub(crate) fn apply(plan: &Plan, files: &mut BTreeMap<GuestPath, File>) {
     for step in plan.changes() {
         match step {
-            Step::RemoveFile { path } => assert!(files.remove(path).is_some(), "{path} does not exist"),
+            Step::RemoveFile { path } => {
+                assert!(files.remove(path).is_some(), "{path} does not exist")
+            }
             Step::WriteFile(write) => {
-                files.insert(write.path.clone(), File::Regular(write.content.expose().to_vec()));
+                files.insert(
+                    write.path.clone(),
+                    File::Regular(write.content.expose().to_vec()),
+                );
             }
             Step::Symlink { path, target } => {
                 files.insert(path.clone(), File::Symlink(target.clone()));

@@ -11,8 +11,14 @@ use super::{File, Guest};
 pub(crate) fn debian() -> Guest {
     guest(&[
         ("/etc/os-release", "NAME=Debian\nID=debian\n"),
-        ("/etc/network/interfaces", "auto lo\niface lo inet loopback\n\n# mine\nauto eth0\niface eth0 inet dhcp\n"),
-        ("/etc/resolv.conf", "search example.org\nnameserver 192.0.2.1\n"),
+        (
+            "/etc/network/interfaces",
+            "auto lo\niface lo inet loopback\n\n# mine\nauto eth0\niface eth0 inet dhcp\n",
+        ),
+        (
+            "/etc/resolv.conf",
+            "search example.org\nnameserver 192.0.2.1\n",
+        ),
         ("/etc/hosts", "127.0.0.1 localhost\n127.0.2.1 x\n"),
     ])
 }
@@ -23,7 +29,10 @@ pub(crate) fn centos() -> Guest {
         ("/etc/redhat-release", "CentOS release 6.10 (Final)\n"),
         ("/etc/rc.d/rc3.d/S10network", ""),
         ("/etc/sysconfig/network-scripts/network-functions", ""),
-        ("/etc/sysconfig/network-scripts/ifcfg-eth0", "DEVICE=eth0\nBOOTPROTO=dhcp\nZONE=public\n"),
+        (
+            "/etc/sysconfig/network-scripts/ifcfg-eth0",
+            "DEVICE=eth0\nBOOTPROTO=dhcp\nZONE=public\n",
+        ),
     ])
 }
 
@@ -31,9 +40,18 @@ pub(crate) fn centos() -> Guest {
 pub(crate) fn suse() -> Guest {
     guest(&[
         ("/etc/os-release", "NAME=SLES\nID=sles\nVERSION_ID=15.5\n"),
-        ("/etc/systemd/system/multi-user.target.wants/wicked.service", ""),
-        ("/etc/sysconfig/network/ifcfg-eth0", "BOOTPROTO='dhcp'\nSTARTMODE='auto'\nZONE=public\n"),
-        ("/etc/sysconfig/network/config", "NETCONFIG_DNS_POLICY=\"auto\"\n"),
+        (
+            "/etc/systemd/system/multi-user.target.wants/wicked.service",
+            "",
+        ),
+        (
+            "/etc/sysconfig/network/ifcfg-eth0",
+            "BOOTPROTO='dhcp'\nSTARTMODE='auto'\nZONE=public\n",
+        ),
+        (
+            "/etc/sysconfig/network/config",
+            "NETCONFIG_DNS_POLICY=\"auto\"\n",
+        ),
     ])
 }
 
@@ -43,14 +61,23 @@ pub(crate) fn arch() -> Guest {
         ("/etc/os-release", "NAME=Arch\nID=arch\n"),
         ("/usr/lib/systemd/systemd", ""),
         ("/usr/bin/netctl", ""),
-        ("/etc/netctl/eth0", "Interface=eth0\nConnection=ethernet\nIP=dhcp\n"),
+        (
+            "/etc/netctl/eth0",
+            "Interface=eth0\nConnection=ethernet\nIP=dhcp\n",
+        ),
     ])
 }
 
 /// Systems whose whole configuration is read by a shell.
 pub(crate) fn shells() -> [Guest; 5] {
-    let net = ("/etc/conf.d/net", "modules=\"iproute2\"\nconfig_eth0=\"dhcp\"\n");
-    let rc_conf = ("/etc/rc.conf", "HOSTNAME=\"old\"\neth0=\"dhcp\"\nINTERFACES=(eth0)\nDAEMONS=(network)\n");
+    let net = (
+        "/etc/conf.d/net",
+        "modules=\"iproute2\"\nconfig_eth0=\"dhcp\"\n",
+    );
+    let rc_conf = (
+        "/etc/rc.conf",
+        "HOSTNAME=\"old\"\neth0=\"dhcp\"\nINTERFACES=(eth0)\nDAEMONS=(network)\n",
+    );
     let gentoo = [("/etc/gentoo-release", ""), ("/etc/init.d/net.lo", ""), net];
     let arch = [("/etc/arch-release", ""), rc_conf];
     [
@@ -58,7 +85,10 @@ pub(crate) fn shells() -> [Guest; 5] {
         guest(&gentoo),
         guest(&[&arch[..], &[("/usr/bin/netcfg", "")]].concat()),
         guest(&arch),
-        Guest { kernel: "FreeBSD".into(), ..guest(&[("/etc/rc.conf", "ifconfig_eth0=\"DHCP\"\n")]) },
+        Guest {
+            kernel: "FreeBSD".into(),
+            ..guest(&[("/etc/rc.conf", "ifconfig_eth0=\"DHCP\"\n")])
+        },
     ]
 }
 
@@ -74,8 +104,12 @@ pub(crate) fn guest(files: &[(&str, &str)]) -> Guest {
         up: true,
         addresses: Vec::new(),
     };
-    let file =
-        |(path, text): &(&str, &str)| (GuestPath::try_from(*path).unwrap(), File::Regular(text.as_bytes().to_vec()));
+    let file = |(path, text): &(&str, &str)| {
+        (
+            GuestPath::try_from(*path).unwrap(),
+            File::Regular(text.as_bytes().to_vec()),
+        )
+    };
     Guest {
         files: files.iter().map(file).collect::<BTreeMap<_, _>>(),
         hostname: "old".into(),
@@ -83,7 +117,12 @@ pub(crate) fn guest(files: &[(&str, &str)]) -> Guest {
         routes: Vec::new(),
         kernel: "Linux".into(),
         programs: ["ifup", "netconfig", "resolvconf"]
-            .map(|name| (name.to_string(), GuestPath::try_from(format!("/sbin/{name}")).unwrap()))
+            .map(|name| {
+                (
+                    name.to_string(),
+                    GuestPath::try_from(format!("/sbin/{name}")).unwrap(),
+                )
+            })
             .into(),
     }
 }

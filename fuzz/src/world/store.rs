@@ -11,7 +11,12 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(nodes: &[(&str, &[u8])]) -> Self {
-        Self { nodes: nodes.iter().map(|(path, value)| ((*path).into(), (*value).into())).collect() }
+        Self {
+            nodes: nodes
+                .iter()
+                .map(|(path, value)| ((*path).into(), (*value).into()))
+                .collect(),
+        }
     }
 
     pub(super) fn value(&self, path: &str) -> Option<&[u8]> {
@@ -25,7 +30,8 @@ impl Store {
     pub(super) fn remove(&mut self, path: &str) -> bool {
         let below = format!("{path}/");
         let before = self.nodes.len();
-        self.nodes.retain(|node, _| node != path && !node.starts_with(&below));
+        self.nodes
+            .retain(|node, _| node != path && !node.starts_with(&below));
         self.nodes.len() != before
     }
 
@@ -36,7 +42,10 @@ impl Store {
     /// The names below a node, each once.
     pub(super) fn children(&self, path: &str) -> BTreeSet<String> {
         let below = format!("{path}/");
-        let names = self.nodes.keys().filter_map(|node| node.strip_prefix(&below)?.split('/').next());
+        let names = self
+            .nodes
+            .keys()
+            .filter_map(|node| node.strip_prefix(&below)?.split('/').next());
         names.map(String::from).collect()
     }
 
@@ -51,15 +60,22 @@ impl Store {
                 if names.is_empty() && !self.contains(path.as_str()) {
                     return absent;
                 }
-                (op, payload::directory(names.iter().map(String::as_str)), None)
+                (
+                    op,
+                    payload::directory(names.iter().map(String::as_str)),
+                    None,
+                )
             }
             Op::DirectoryPart => (op, b"1\0\0".to_vec(), None),
             Op::Read => {
                 let path = payload::parse_path(&request.payload).expect("a path");
-                self.nodes.get(path.as_str()).map_or(absent, |value| (op, value.clone(), None))
+                self.nodes
+                    .get(path.as_str())
+                    .map_or(absent, |value| (op, value.clone(), None))
             }
             Op::Write => {
-                let (path, value) = payload::parse_write(&request.payload).expect("a path and a value");
+                let (path, value) =
+                    payload::parse_write(&request.payload).expect("a path and a value");
                 self.insert(path.as_str(), value);
                 (op, payload::ok(), Some(path))
             }

@@ -47,11 +47,17 @@ impl Backups {
         match present {
             Present::Regular(file, stat) => {
                 let attributes = Attributes::of(file, stat);
-                replace::replace(&directory, path.name(), &attributes, |copy| copy_bounded(file, copy))?;
+                replace::replace(&directory, path.name(), &attributes, |copy| {
+                    copy_bounded(file, copy)
+                })?;
             }
-            Present::Symlink(target) => replace::replace_with_symlink(&directory, path.name(), target)?,
+            Present::Symlink(target) => {
+                replace::replace_with_symlink(&directory, path.name(), target)?
+            }
             Present::Missing => return Err(Trouble::Missing { path: place.path() }),
-            Present::Other(_) => return Err(Trouble::refused(format!("{} is not a file", place.path()))),
+            Present::Other(_) => {
+                return Err(Trouble::refused(format!("{} is not a file", place.path())));
+            }
         }
         Ok(copy)
     }
@@ -61,7 +67,10 @@ impl Backups {
 pub(crate) fn copy_bounded(from: &mut impl Read, to: &mut impl io::Write) -> io::Result<()> {
     let copied = io::copy(&mut from.take(FILE_MAX.saturating_add(1)), to)?;
     if copied > FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {FILE_MAX} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {FILE_MAX} bytes"),
+        ));
     }
     Ok(())
 }
@@ -85,7 +94,11 @@ pub(crate) fn make_all(
         }
     };
     while let Some(at) = missing.pop() {
-        let mode = if is_private(&at) { FileMode::PRIVATE_DIRECTORY } else { FileMode::PUBLIC_DIRECTORY };
+        let mode = if is_private(&at) {
+            FileMode::PRIVATE_DIRECTORY
+        } else {
+            FileMode::PUBLIC_DIRECTORY
+        };
         match rustix::fs::mkdirat(&directory, at.name(), replace::raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(directory.trouble("create", at.name(), errno)),
@@ -103,13 +116,23 @@ fn reserve(root: &Root, path: &GuestPath) -> Result<(GuestPath, Directory), Trou
     let now = Utc::now();
     let time = now.compact();
     for nth in 0..COPIES_MAX {
-        let name = if nth == 0 { time.clone() } else { format!("{time}-{nth}") };
+        let name = if nth == 0 {
+            time.clone()
+        } else {
+            format!("{time}-{nth}")
+        };
         let copy = BACKUPS
             .join(&name)
             .and_then(|directory| directory.join(path.as_str().trim_start_matches('/')))
             .map_err(|error| Trouble::refused(format!("backup of {path}: {error}")))?;
-        let Some(parent) = copy.parent() else { continue };
-        let is_new = nth == 0 && root.directory(&BACKUPS, Trust::Required).and_then(|all| all.stat(&name)).is_err();
+        let Some(parent) = copy.parent() else {
+            continue;
+        };
+        let is_new = nth == 0
+            && root
+                .directory(&BACKUPS, Trust::Required)
+                .and_then(|all| all.stat(&name))
+                .is_err();
         let directory = make_all(root, &parent, is_in_backups)?;
         if is_new {
             remove_old(root, now, &name);
@@ -118,7 +141,9 @@ fn reserve(root: &Root, path: &GuestPath) -> Result<(GuestPath, Directory), Trou
             return Ok((copy, directory));
         }
     }
-    Err(Trouble::refused(format!("more than {COPIES_MAX} changes of {path} in a second")))
+    Err(Trouble::refused(format!(
+        "more than {COPIES_MAX} changes of {path} in a second"
+    )))
 }
 
 fn is_in_backups(path: &GuestPath) -> bool {
@@ -130,8 +155,12 @@ fn remove_old(root: &Root, now: Utc, own: &str) {
     /// More than a second a plan makes, should removing ever have failed for a while.
     const LISTED_MAX: usize = 4096;
 
-    let Ok(all) = root.directory(&BACKUPS, Trust::Required) else { return };
-    let Ok(entries) = Dir::read_from(&all) else { return };
+    let Ok(all) = root.directory(&BACKUPS, Trust::Required) else {
+        return;
+    };
+    let Ok(entries) = Dir::read_from(&all) else {
+        return;
+    };
     let mut names: Vec<String> = entries
         .take(LISTED_MAX)
         .filter_map(Result::ok)
@@ -156,15 +185,21 @@ fn remove_old(root: &Root, now: Utc, own: &str) {
 fn is_time(name: &str) -> bool {
     const SHAPE: &str = "00000000T000000Z";
 
-    let alike = |(byte, shape): (u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+    let alike = |(byte, shape): (u8, u8)| {
+        if shape == b'0' {
+            byte.is_ascii_digit()
+        } else {
+            byte == shape
+        }
+    };
     name.len() >= SHAPE.len() && name.bytes().zip(SHAPE.bytes()).all(alike)
 }
 
 /// Removes a directory with all that is in it. Its depth is bounded by the length of a path.
 fn remove_tree(parent: &Directory, name: &str) -> Result<(), Trouble> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let top =
-        rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(Trouble::io("open", parent.path_of(name)))?;
+    let top = rustix::fs::openat(parent, name, flags, Mode::empty())
+        .map_err(Trouble::io("open", parent.path_of(name)))?;
     let mut stack = vec![(String::from(name), top)];
     while let Some((_, directory)) = stack.last() {
         let mut below = None;
@@ -189,7 +224,9 @@ fn remove_tree(parent: &Directory, name: &str) -> Result<(), Trouble> {
             stack.push(below);
             continue;
         }
-        let Some((emptied, _)) = stack.pop() else { break };
+        let Some((emptied, _)) = stack.pop() else {
+            break;
+        };
         let removed = match stack.last() {
             Some((_, above)) => rustix::fs::unlinkat(above, emptied, AtFlags::REMOVEDIR),
             None => rustix::fs::unlinkat(parent, emptied, AtFlags::REMOVEDIR),

@@ -4,7 +4,9 @@ use std::fs::File;
 
 /// A label as the kernel stores it.
 #[derive(Clone, Debug)]
-pub(crate) struct Label(#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "never made"))] Vec<u8>);
+pub(crate) struct Label(
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "never made"))] Vec<u8>,
+);
 
 #[cfg(target_os = "linux")]
 impl Label {
@@ -23,7 +25,12 @@ impl Label {
 
     /// Best effort: without it the file has the label that the policy gives to new files of its directory.
     pub(crate) fn apply(&self, file: &File) {
-        if let Err(error) = rustix::fs::fsetxattr(file, Self::ATTRIBUTE, &self.0, rustix::fs::XattrFlags::empty()) {
+        if let Err(error) = rustix::fs::fsetxattr(
+            file,
+            Self::ATTRIBUTE,
+            &self.0,
+            rustix::fs::XattrFlags::empty(),
+        ) {
             tracing::warn!(%error, "the SELinux label of a replaced file is lost");
         }
     }

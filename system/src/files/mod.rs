@@ -15,8 +15,17 @@ pub(crate) use self::replace::{Attributes, Present, Temporary, look, mode_of, re
 use crate::root::{Directory, Follow, Located, Root, Trust, file_type};
 use crate::trouble::Trouble;
 
-pub(crate) fn write_file(root: &Root, backups: &Backups, file: &WriteFile) -> Result<Done, Trouble> {
-    let WriteFile { path, content, mode, existing } = file;
+pub(crate) fn write_file(
+    root: &Root,
+    backups: &Backups,
+    file: &WriteFile,
+) -> Result<Done, Trouble> {
+    let WriteFile {
+        path,
+        content,
+        mode,
+        existing,
+    } = file;
     let place = root.place(path, Follow::No, Trust::Required)?;
     let mut present = look(&place.directory, &place.name)?;
     let attributes = match &mut present {
@@ -41,23 +50,40 @@ pub(crate) fn write_file(root: &Root, backups: &Backups, file: &WriteFile) -> Re
                 ExistingMode::Keep => mode_of(stat),
                 ExistingMode::Replace => *mode,
             };
-            if wanted == mode_of(stat) && holds(old, content.expose()).map_err(Trouble::io("read", place.path()))? {
+            if wanted == mode_of(stat)
+                && holds(old, content.expose()).map_err(Trouble::io("read", place.path()))?
+            {
                 return Ok(Done::default());
             }
             Attributes::of(old, stat).with_mode(wanted)
         }
-        Present::Symlink(_) => return Err(Trouble::refused(format!("{} is a symlink", place.path()))),
+        Present::Symlink(_) => {
+            return Err(Trouble::refused(format!("{} is a symlink", place.path())));
+        }
         Present::Other(FileType::Directory) => {
             return Err(Trouble::refused(format!("{} is a directory", place.path())));
         }
-        Present::Other(_) => return Err(Trouble::refused(format!("{} is not a regular file", place.path()))),
+        Present::Other(_) => {
+            return Err(Trouble::refused(format!(
+                "{} is not a regular file",
+                place.path()
+            )));
+        }
     };
     let undo = back_up(root, backups, path, &place, &mut present)?;
-    replace(&place.directory, &place.name, &attributes, |new| new.write_all(content.expose()))?;
-    Ok(Done { undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })) })
+    replace(&place.directory, &place.name, &attributes, |new| {
+        new.write_all(content.expose())
+    })?;
+    Ok(Done {
+        undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })),
+    })
 }
 
-pub(crate) fn remove_file(root: &Root, backups: &Backups, path: &GuestPath) -> Result<Done, Trouble> {
+pub(crate) fn remove_file(
+    root: &Root,
+    backups: &Backups,
+    path: &GuestPath,
+) -> Result<Done, Trouble> {
     let place = match root.place(path, Follow::No, Trust::Required) {
         Ok(place) => place,
         Err(Trouble::Missing { .. }) => return Ok(Done::default()),
@@ -73,7 +99,11 @@ pub(crate) fn remove_file(root: &Root, backups: &Backups, path: &GuestPath) -> R
     Ok(Done { undo })
 }
 
-pub(crate) fn restore_file(root: &Root, path: &GuestPath, backup: &GuestPath) -> Result<Done, Trouble> {
+pub(crate) fn restore_file(
+    root: &Root,
+    path: &GuestPath,
+    backup: &GuestPath,
+) -> Result<Done, Trouble> {
     let copy = root.place(backup, Follow::No, Trust::Required)?;
     let place = root.place(path, Follow::No, Trust::Required)?;
     if let Present::Other(_) = look(&place.directory, &place.name)? {
@@ -82,16 +112,27 @@ pub(crate) fn restore_file(root: &Root, path: &GuestPath, backup: &GuestPath) ->
     match look(&copy.directory, &copy.name)? {
         Present::Regular(mut file, stat) => {
             let attributes = Attributes::of(&file, &stat);
-            replace(&place.directory, &place.name, &attributes, |new| copy_bounded(&mut file, new))?;
+            replace(&place.directory, &place.name, &attributes, |new| {
+                copy_bounded(&mut file, new)
+            })?;
         }
-        Present::Symlink(target) => replace::replace_with_symlink(&place.directory, &place.name, &target)?,
+        Present::Symlink(target) => {
+            replace::replace_with_symlink(&place.directory, &place.name, &target)?
+        }
         Present::Missing => return Err(Trouble::Missing { path: copy.path() }),
-        Present::Other(_) => return Err(Trouble::refused(format!("{} is not a file", copy.path()))),
+        Present::Other(_) => {
+            return Err(Trouble::refused(format!("{} is not a file", copy.path())));
+        }
     }
     Ok(Done::default())
 }
 
-pub(crate) fn symlink(root: &Root, backups: &Backups, path: &GuestPath, target: &str) -> Result<Done, Trouble> {
+pub(crate) fn symlink(
+    root: &Root,
+    backups: &Backups,
+    path: &GuestPath,
+    target: &str,
+) -> Result<Done, Trouble> {
     let place = root.place(path, Follow::No, Trust::Required)?;
     let mut present = look(&place.directory, &place.name)?;
     if let Present::Symlink(old) = &present
@@ -101,11 +142,19 @@ pub(crate) fn symlink(root: &Root, backups: &Backups, path: &GuestPath, target: 
     }
     let undo = back_up(root, backups, path, &place, &mut present)?;
     replace::replace_with_symlink(&place.directory, &place.name, target)?;
-    Ok(Done { undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })) })
+    Ok(Done {
+        undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })),
+    })
 }
 
-pub(crate) fn make_directory(root: &Root, path: &GuestPath, mode: FileMode) -> Result<Done, Trouble> {
-    let Some(parent) = path.parent() else { return Ok(Done::default()) };
+pub(crate) fn make_directory(
+    root: &Root,
+    path: &GuestPath,
+    mode: FileMode,
+) -> Result<Done, Trouble> {
+    let Some(parent) = path.parent() else {
+        return Ok(Done::default());
+    };
     let directory = root.directory(&parent, Trust::Required)?;
     // As it is to be from the start, as far as nobody else could write there: should this run end before the mode is set,
     // the next one finds a directory that exists, and leaves it as it is.
@@ -116,14 +165,17 @@ pub(crate) fn make_directory(root: &Root, path: &GuestPath, mode: FileMode) -> R
         Err(Errno::EXIST) => {
             return match root.directory(path, Trust::Required) {
                 Ok(_) => Ok(Done::default()),
-                Err(Trouble::Missing { .. }) => Err(Trouble::refused(format!("{path} is not a directory"))),
+                Err(Trouble::Missing { .. }) => {
+                    Err(Trouble::refused(format!("{path} is not a directory")))
+                }
                 Err(trouble) => Err(trouble),
             };
         }
         Err(errno) => return Err(directory.trouble("create", path.name(), errno)),
     }
     let set_mode = |made: Directory| {
-        rustix::fs::fchmod(&made, replace::raw_mode(mode)).map_err(Trouble::io("set the mode of", path))
+        rustix::fs::fchmod(&made, replace::raw_mode(mode))
+            .map_err(Trouble::io("set the mode of", path))
     };
     if let Err(trouble) = root.directory(path, Trust::Required).and_then(set_mode) {
         // A step that failed has no undo.
@@ -131,7 +183,9 @@ pub(crate) fn make_directory(root: &Root, path: &GuestPath, mode: FileMode) -> R
         return Err(trouble);
     }
     sync(&directory);
-    Ok(Done { undo: Some(Step::RemoveDirectory { path: path.clone() }) })
+    Ok(Done {
+        undo: Some(Step::RemoveDirectory { path: path.clone() }),
+    })
 }
 
 pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, Trouble> {
@@ -142,7 +196,12 @@ pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, Tr
     };
     let stat = match place.stat() {
         Ok(stat) if file_type(&stat) == FileType::Directory => stat,
-        Ok(_) => return Err(Trouble::refused(format!("{} is not a directory", place.path()))),
+        Ok(_) => {
+            return Err(Trouble::refused(format!(
+                "{} is not a directory",
+                place.path()
+            )));
+        }
         Err(Trouble::Missing { .. }) => return Ok(Done::default()),
         Err(trouble) => return Err(trouble),
     };
@@ -152,7 +211,12 @@ pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, Tr
         Err(errno) => return Err(Trouble::io("remove", place.path())(errno)),
     }
     sync(&place.directory);
-    Ok(Done { undo: Some(Step::MakeDirectory { path: path.clone(), mode: mode_of(&stat) }) })
+    Ok(Done {
+        undo: Some(Step::MakeDirectory {
+            path: path.clone(),
+            mode: mode_of(&stat),
+        }),
+    })
 }
 
 /// Copies what is at a place, if there is something, and names the step that brings it back.
@@ -167,7 +231,10 @@ fn back_up(
         return Ok(None);
     }
     let backup = backups.keep(root, path, place, present)?;
-    Ok(Some(Step::RestoreFile { path: path.clone(), backup }))
+    Ok(Some(Step::RestoreFile {
+        path: path.clone(),
+        backup,
+    }))
 }
 
 /// Whether a file has just this content. Leaves it at its start.
@@ -178,7 +245,9 @@ fn holds(file: &mut std::fs::File, content: &[u8]) -> std::io::Result<bool> {
         return Ok(false);
     }
     let mut held = zeroize::Zeroizing::new(Vec::with_capacity(content.len().saturating_add(1)));
-    let limit = u64::try_from(content.len()).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(content.len())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     file.take(limit).read_to_end(&mut held)?;
     file.rewind()?;
     Ok(*held == content)

@@ -26,12 +26,20 @@ pub(crate) struct Attributes {
 impl Attributes {
     /// Those of a file that is created.
     pub(crate) const fn new(mode: FileMode) -> Self {
-        Self { mode, owner: None, label: None }
+        Self {
+            mode,
+            owner: None,
+            label: None,
+        }
     }
 
     /// Those of a file that exists.
     pub(crate) fn of(file: &File, stat: &Stat) -> Self {
-        Self { mode: mode_of(stat), owner: Some((stat.st_uid, stat.st_gid)), label: Label::of(file) }
+        Self {
+            mode: mode_of(stat),
+            owner: Some((stat.st_uid, stat.st_gid)),
+            label: Label::of(file),
+        }
     }
 
     pub(crate) fn with_mode(self, mode: FileMode) -> Self {
@@ -68,10 +76,12 @@ pub(crate) fn look(directory: &Directory, name: &str) -> Result<Present, Trouble
         return Ok(Present::Other(file_type(&stat)));
     }
     // Should it be something else by now, opening it must neither wait nor have an effect.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(directory, name, flags, Mode::empty())
         .map_err(|errno| directory.trouble("open", name, errno))?;
-    let stat = rustix::fs::fstat(&file).map_err(|errno| directory.trouble("look at", name, errno))?;
+    let stat =
+        rustix::fs::fstat(&file).map_err(|errno| directory.trouble("look at", name, errno))?;
     if !file_type(&stat).is_file() {
         return Ok(Present::Other(file_type(&stat)));
     }
@@ -101,12 +111,17 @@ pub(crate) fn replace(
         label.apply(&file);
     }
     fill(&mut file).map_err(Trouble::io("write", directory.path_of(name)))?;
-    file.sync_all().map_err(Trouble::io("write", directory.path_of(name)))?;
+    file.sync_all()
+        .map_err(Trouble::io("write", directory.path_of(name)))?;
     temporary.persist()
 }
 
 /// Puts a symlink at `name`, or changes nothing.
-pub(crate) fn replace_with_symlink(directory: &Directory, name: &str, target: &str) -> Result<(), Trouble> {
+pub(crate) fn replace_with_symlink(
+    directory: &Directory,
+    name: &str,
+    target: &str,
+) -> Result<(), Trouble> {
     Temporary::symlink(directory, name, target)?.persist()
 }
 
@@ -131,15 +146,17 @@ pub(crate) struct Temporary<'a> {
 impl<'a> Temporary<'a> {
     /// A file that only root may read, under a name that is made of `name`.
     pub(crate) fn file(directory: &'a Directory, name: &'a str) -> Result<(Self, File), Trouble> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Self::create(directory, name, |temporary| {
             rustix::fs::openat(directory, temporary, flags, Mode::RUSR | Mode::WUSR).map(File::from)
         })
     }
 
     fn symlink(directory: &'a Directory, name: &'a str, target: &str) -> Result<Self, Trouble> {
-        let (temporary, ()) =
-            Self::create(directory, name, |temporary| rustix::fs::symlinkat(target, directory, temporary))?;
+        let (temporary, ()) = Self::create(directory, name, |temporary| {
+            rustix::fs::symlinkat(target, directory, temporary)
+        })?;
         Ok(temporary)
     }
 
@@ -156,9 +173,20 @@ impl<'a> Temporary<'a> {
         loop {
             let temporary = temporary_name(name);
             match create(&temporary) {
-                Ok(created) => return Ok((Self { directory, name, temporary: Some(temporary) }, created)),
+                Ok(created) => {
+                    return Ok((
+                        Self {
+                            directory,
+                            name,
+                            temporary: Some(temporary),
+                        },
+                        created,
+                    ));
+                }
                 Err(Errno::EXIST) if attempt < ATTEMPTS => attempt += 1,
-                Err(errno) => return Err(Trouble::io("create a file beside", directory.path_of(name))(errno)),
+                Err(errno) => {
+                    return Err(Trouble::io("create a file beside", directory.path_of(name))(errno));
+                }
             }
         }
     }
@@ -221,12 +249,20 @@ fn remove_stale(directory: &Directory) {
     /// Entries looked at: far more than a directory of configuration files has.
     const ENTRIES_MAX: usize = 4096;
 
-    let Ok(entries) = Dir::read_from(directory) else { return };
+    let Ok(entries) = Dir::read_from(directory) else {
+        return;
+    };
     for entry in entries.take(ENTRIES_MAX).filter_map(Result::ok) {
-        let Ok(name) = entry.file_name().to_str() else { continue };
+        let Ok(name) = entry.file_name().to_str() else {
+            continue;
+        };
         if is_stale(name) && is_ours(directory, name) {
             let removed = rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok();
-            tracing::info!(path = directory.path_of(name), removed, "found a file of an interrupted run");
+            tracing::info!(
+                path = directory.path_of(name),
+                removed,
+                "found a file of an interrupted run"
+            );
         }
     }
 }
@@ -240,19 +276,27 @@ fn is_ours(directory: &Directory, name: &str) -> bool {
 
 /// Whether a name is that of a temporary file whose run is over.
 fn is_stale(name: &str) -> bool {
-    let Some((front, tail)) = name.rsplit_once(MARK) else { return false };
-    let mut parts = tail.split('-');
-    let (Some(pid), Some(run), Some(number), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let Some((front, tail)) = name.rsplit_once(MARK) else {
         return false;
     };
-    let (Ok(pid), Ok(run), true) =
-        (pid.parse::<i32>(), u32::from_str_radix(run, 16), number.bytes().all(|digit| digit.is_ascii_digit()))
+    let mut parts = tail.split('-');
+    let (Some(pid), Some(run), Some(number), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return false;
     };
-    let Some(process) = Pid::from_raw(pid).filter(|_| pid > 0) else { return false };
-    let is_over =
-        process == rustix::process::getpid() || rustix::process::test_kill_process(process) == Err(Errno::SRCH);
+    let (Ok(pid), Ok(run), true) = (
+        pid.parse::<i32>(),
+        u32::from_str_radix(run, 16),
+        number.bytes().all(|digit| digit.is_ascii_digit()),
+    ) else {
+        return false;
+    };
+    let Some(process) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+        return false;
+    };
+    let is_over = process == rustix::process::getpid()
+        || rustix::process::test_kill_process(process) == Err(Errno::SRCH);
     front.starts_with('.') && run != run_id() && is_over
 }
 
@@ -283,9 +327,17 @@ mod tests {
 
     #[test]
     fn a_temporary_name_does_not_tell_the_next_one() {
-        let number = |name: String| name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).unwrap();
+        let number = |name: String| {
+            name.rsplit('-')
+                .next()
+                .and_then(|number| number.parse::<u32>().ok())
+                .unwrap()
+        };
         let numbers: Vec<u32> = (0..8).map(|_| number(temporary_name("hosts"))).collect();
-        assert!(numbers.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 1), "{numbers:?}");
+        assert!(
+            numbers.windows(2).all(|pair| pair[0].abs_diff(pair[1]) > 1),
+            "{numbers:?}"
+        );
     }
 
     #[test]

@@ -45,11 +45,21 @@ impl<'a> ShadowLock<'a> {
             Err(TryLockError::WouldBlock) => return Ok(Err(Holder(String::from("this one")))),
         };
         let Some(record) = record_lock(etc)? else {
-            return Ok(Err(Holder(format!("another process ({})", etc.path_of(RECORD_LOCK)))));
+            return Ok(Err(Holder(format!(
+                "another process ({})",
+                etc.path_of(RECORD_LOCK)
+            ))));
         };
         match link_lock(etc)? {
-            Some(holder) => Ok(Err(Holder(format!("process {holder} ({})", etc.path_of(LINK_LOCK))))),
-            None => Ok(Ok(Self { etc, _record: record, _thread: thread })),
+            Some(holder) => Ok(Err(Holder(format!(
+                "process {holder} ({})",
+                etc.path_of(LINK_LOCK)
+            )))),
+            None => Ok(Ok(Self {
+                etc,
+                _record: record,
+                _thread: thread,
+            })),
         }
     }
 }
@@ -86,20 +96,25 @@ fn link_lock(etc: &Directory) -> Result<Option<String>, Trouble> {
     let (own, mut file) = Temporary::file(etc, LINK_LOCK)?;
     let own = own.name();
     // The NUL belongs to the format.
-    file.write_all(format!("{}\0", std::process::id()).as_bytes()).map_err(Trouble::io("write", etc.path_of(own)))?;
+    file.write_all(format!("{}\0", std::process::id()).as_bytes())
+        .map_err(Trouble::io("write", etc.path_of(own)))?;
     let link = || rustix::fs::linkat(etc, own, etc, LINK_LOCK, AtFlags::empty());
     match link() {
         Ok(()) => return Ok(None),
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(Trouble::io("create", etc.path_of(LINK_LOCK))(errno)),
     }
-    let Some((holder, text)) = holder(etc)? else { return Ok(Some(String::from("unknown"))) };
-    let is_gone = holder == rustix::process::getpid() || rustix::process::test_kill_process(holder) == Err(Errno::SRCH);
+    let Some((holder, text)) = holder(etc)? else {
+        return Ok(Some(String::from("unknown")));
+    };
+    let is_gone = holder == rustix::process::getpid()
+        || rustix::process::test_kill_process(holder) == Err(Errno::SRCH);
     if !is_gone {
         return Ok(Some(text));
     }
     // Nobody else replaces it meanwhile: whoever does this holds the record lock.
-    rustix::fs::unlinkat(etc, LINK_LOCK, AtFlags::empty()).map_err(Trouble::io("remove", etc.path_of(LINK_LOCK)))?;
+    rustix::fs::unlinkat(etc, LINK_LOCK, AtFlags::empty())
+        .map_err(Trouble::io("remove", etc.path_of(LINK_LOCK)))?;
     match link() {
         Ok(()) => Ok(None),
         Err(Errno::EXIST) => Ok(Some(String::from("unknown"))),
@@ -118,10 +133,16 @@ fn holder(etc: &Directory) -> Result<Option<(Pid, String)>, Trouble> {
         Err(errno) => return Err(Trouble::io("open", etc.path_of(LINK_LOCK))(errno)),
     };
     let mut text = Vec::new();
-    file.take(LEN_MAX).read_to_end(&mut text).map_err(Trouble::io("read", etc.path_of(LINK_LOCK)))?;
+    file.take(LEN_MAX)
+        .read_to_end(&mut text)
+        .map_err(Trouble::io("read", etc.path_of(LINK_LOCK)))?;
     let text = String::from_utf8_lossy(&text);
     let text = text.trim_end_matches(['\0', '\n']);
-    let pid = text.parse::<i32>().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
+    let pid = text
+        .parse::<i32>()
+        .ok()
+        .filter(|pid| *pid > 0)
+        .and_then(Pid::from_raw);
     Ok(pid.map(|pid| (pid, text.into())))
 }
 
@@ -130,7 +151,8 @@ fn holder(etc: &Directory) -> Result<Option<(Pid, String)>, Trouble> {
 pub(super) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
 
-    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    TURN.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -145,7 +167,8 @@ mod tests {
     fn etc(sandbox: &tempfile::TempDir) -> Directory {
         std::fs::create_dir(sandbox.path().join("etc")).unwrap();
         let root = Root::sandbox(sandbox.path()).unwrap();
-        root.directory(&GuestPath::constant("/etc"), Trust::Any).unwrap()
+        root.directory(&GuestPath::constant("/etc"), Trust::Any)
+            .unwrap()
     }
 
     #[test]
@@ -154,9 +177,16 @@ mod tests {
         let sandbox = tempfile::tempdir().unwrap();
         let etc = etc(&sandbox);
         let mut holder = Command::new("sleep").arg("60").spawn().unwrap();
-        std::fs::write(sandbox.path().join("etc/shadow.lock"), format!("{}\0", holder.id())).unwrap();
+        std::fs::write(
+            sandbox.path().join("etc/shadow.lock"),
+            format!("{}\0", holder.id()),
+        )
+        .unwrap();
         let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
-        assert!(refused.to_string().contains(&holder.id().to_string()), "{refused}");
+        assert!(
+            refused.to_string().contains(&holder.id().to_string()),
+            "{refused}"
+        );
         holder.kill().unwrap();
         holder.wait().unwrap();
 
@@ -177,7 +207,10 @@ mod tests {
         for len in [31, 32, 33, 1 << 20] {
             std::fs::write(sandbox.path().join("etc/shadow.lock"), "1".repeat(len)).unwrap();
             let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
-            assert!(refused.to_string().contains("process unknown"), "{len}: {refused}");
+            assert!(
+                refused.to_string().contains("process unknown"),
+                "{len}: {refused}"
+            );
             assert!(sandbox.path().join("etc/shadow.lock").exists());
         }
     }
@@ -198,7 +231,12 @@ mod tests {
             .spawn()
             .expect("python3 is needed for this test");
         let mut line = [0; 7];
-        holder.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        holder
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut line)
+            .unwrap();
         let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
         assert!(refused.to_string().contains(".pwd.lock"), "{refused}");
         drop(holder.stdin.take());

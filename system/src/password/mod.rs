@@ -55,7 +55,10 @@ impl PendingPassword {
         Started::Finished(match edit.attempt(root) {
             Ok(Ok(())) => Outcome::Done(Done::default()),
             Ok(Err(_)) if !patience.is_at_end(now) => {
-                return Started::Running(Work(Kind::Password(Self { edit, patience: patience.next(now) })));
+                return Started::Running(Work(Kind::Password(Self {
+                    edit,
+                    patience: patience.next(now),
+                })));
             }
             Ok(Err(holder)) => Outcome::Failed(Trouble::from(holder).into()),
             Err(trouble) => Outcome::Failed(trouble.into()),
@@ -77,21 +80,37 @@ fn try_set(root: &Root, user: String, password: Secret) -> Result<Started, Failu
         return Ok(programs::launch(root, program, Some(password)));
     }
     let edit = Edit::new(user, &password)?;
-    Ok(PendingPassword { edit, patience: Patience::new(PATIENCE, PAUSE) }.set(root, Instant::now()))
+    Ok(PendingPassword {
+        edit,
+        patience: Patience::new(PATIENCE, PAUSE),
+    }
+    .set(root, Instant::now()))
 }
 
 /// Refuses what would be more than one user or line to a tool or the shadow file.
 fn check(user: &str, password: &Secret) -> Result<(), Failure> {
     let is_name_byte = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b':' | b'/' | b',');
-    if user.is_empty() || user.len() > USER_MAX || user.starts_with('-') || !user.bytes().all(is_name_byte) {
+    if user.is_empty()
+        || user.len() > USER_MAX
+        || user.starts_with('-')
+        || !user.bytes().all(is_name_byte)
+    {
         return Err(Failure::Refused(String::from("not a login name")));
     }
     let password = password.expose();
     if password.len() > PASSWORD_MAX {
-        return Err(Failure::Refused(format!("the password is longer than {PASSWORD_MAX} bytes")));
+        return Err(Failure::Refused(format!(
+            "the password is longer than {PASSWORD_MAX} bytes"
+        )));
     }
-    if password.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) || core::str::from_utf8(password).is_err() {
-        return Err(Failure::Refused(String::from("the password holds a line break or is no text")));
+    if password
+        .iter()
+        .any(|byte| matches!(byte, b'\n' | b'\r' | 0))
+        || core::str::from_utf8(password).is_err()
+    {
+        return Err(Failure::Refused(String::from(
+            "the password holds a line break or is no text",
+        )));
     }
     Ok(())
 }
@@ -105,7 +124,10 @@ fn tool(root: &Root, user: &str, password: &Secret) -> Option<Program> {
     line.push(b':');
     line.extend_from_slice(password.expose());
     line.push(b'\n');
-    Some(Program { stdin: Some(Secret::from(line)), ..Program::new([path.as_str()], TOOL_TIMEOUT) })
+    Some(Program {
+        stdin: Some(Secret::from(line)),
+        ..Program::new([path.as_str()], TOOL_TIMEOUT)
+    })
 }
 
 /// pw(8), `-h 0`: reads the password from standard input.
@@ -116,7 +138,10 @@ fn tool(root: &Root, user: &str, password: &Secret) -> Option<Program> {
     line.extend_from_slice(password.expose());
     line.push(b'\n');
     let argv = [path.as_str(), "usermod", "-n", user, "-h", "0"];
-    Some(Program { stdin: Some(Secret::from(line)), ..Program::new(argv, TOOL_TIMEOUT) })
+    Some(Program {
+        stdin: Some(Secret::from(line)),
+        ..Program::new(argv, TOOL_TIMEOUT)
+    })
 }
 
 #[cfg(test)]
@@ -127,7 +152,10 @@ mod tests {
 
     #[test]
     fn every_wait_ends_before_the_core_gives_it_up() {
-        let step = Step::SetPassword { user: "root".into(), password: Secret::new(Vec::new()) };
+        let step = Step::SetPassword {
+            user: "root".into(),
+            password: Secret::new(Vec::new()),
+        };
         let given_up = Effect::Step(step).timeout();
         // A tool that hangs takes three seconds to be killed.
         assert!(TOOL_TIMEOUT + Duration::from_secs(3) < given_up);
@@ -143,8 +171,20 @@ mod tests {
         let secret = |text: &str| Secret::from(String::from(text));
         assert_eq!(check("root", &secret("p:a$s w\u{fc}rd\t")), Ok(()));
         assert_eq!(check("_apt-1.x", &secret("")), Ok(()));
-        assert_eq!(check(&"x".repeat(USER_MAX), &secret(&"x".repeat(PASSWORD_MAX))), Ok(()));
-        for user in ["", "-R", "root:x", "ro ot", "root\n", "../root", "m\u{fc}ller", &"x".repeat(USER_MAX + 1)] {
+        assert_eq!(
+            check(&"x".repeat(USER_MAX), &secret(&"x".repeat(PASSWORD_MAX))),
+            Ok(())
+        );
+        for user in [
+            "",
+            "-R",
+            "root:x",
+            "ro ot",
+            "root\n",
+            "../root",
+            "m\u{fc}ller",
+            &"x".repeat(USER_MAX + 1),
+        ] {
             assert!(check(user, &secret("x")).is_err(), "{user:?}");
         }
         for password in ["a\nroot:b", "a\r", "a\0", &"x".repeat(PASSWORD_MAX + 1)] {

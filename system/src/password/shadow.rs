@@ -30,7 +30,10 @@ pub(super) struct Edit {
 impl Edit {
     /// Computes the hash, before any lock is held, as it takes a moment.
     pub(super) fn new(user: String, password: &Secret) -> Result<Self, Trouble> {
-        Ok(Self { user, hash: hash(password)? })
+        Ok(Self {
+            user,
+            hash: hash(password)?,
+        })
     }
 
     /// Puts the hash into the user's line, if nobody else holds the lock. Every other byte of the file stays, and no copy
@@ -46,7 +49,11 @@ impl Edit {
     fn write(&self, place: &Located) -> Result<(), Trouble> {
         let (mut file, stat) = match files::look(&place.directory, &place.name)? {
             Present::Regular(file, stat) => (file, stat),
-            Present::Missing => return Err(Trouble::refused("this system has neither chpasswd nor /etc/shadow")),
+            Present::Missing => {
+                return Err(Trouble::refused(
+                    "this system has neither chpasswd nor /etc/shadow",
+                ));
+            }
             Present::Other(_) | Present::Symlink(_) => {
                 return Err(Trouble::refused(format!("{PATH} is not a regular file")));
             }
@@ -54,18 +61,26 @@ impl Edit {
         let attributes = Attributes::of(&file, &stat);
         let old = read(&mut file)?;
         let new = edit(&old, &self.user, &self.hash, Utc::now().days())?;
-        files::replace(&place.directory, &place.name, &attributes, |file| file.write_all(&new))
+        files::replace(&place.directory, &place.name, &attributes, |file| {
+            file.write_all(&new)
+        })
     }
 }
 
 fn read(file: &mut std::fs::File) -> Result<Zeroizing<Vec<u8>>, Trouble> {
     // Reserved at once: growing would leave copies behind.
-    let size = file.metadata().map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
+    let size = file.metadata().map_or(0, |metadata| {
+        usize::try_from(metadata.len()).unwrap_or(usize::MAX)
+    });
     let mut content = Zeroizing::new(Vec::with_capacity(size.min(LEN_MAX).saturating_add(1)));
     let limit = u64::try_from(LEN_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut content).map_err(Trouble::io("read", PATH))?;
+    file.take(limit)
+        .read_to_end(&mut content)
+        .map_err(Trouble::io("read", PATH))?;
     if content.len() > LEN_MAX {
-        return Err(Trouble::refused(format!("{PATH} is larger than {LEN_MAX} bytes")));
+        return Err(Trouble::refused(format!(
+            "{PATH} is larger than {LEN_MAX} bytes"
+        )));
     }
     Ok(content)
 }
@@ -73,7 +88,8 @@ fn read(file: &mut std::fs::File) -> Result<Zeroizing<Vec<u8>>, Trouble> {
 /// SHA-512 crypt, which every libcrypt of the last fifteen years verifies.
 fn hash(password: &Secret) -> Result<Zeroizing<String>, Trouble> {
     let mut salt = [0; SALT_LEN];
-    getrandom::fill(&mut salt).map_err(|error| Trouble::refused(format!("no random salt: {error}")))?;
+    getrandom::fill(&mut salt)
+        .map_err(|error| Trouble::refused(format!("no random salt: {error}")))?;
     let hash = ShaCrypt::SHA512
         .hash_password_with_salt(password.expose(), &salt)
         .map_err(|error| Trouble::refused(format!("hash the password: {error}")))?;
@@ -82,11 +98,14 @@ fn hash(password: &Secret) -> Result<Zeroizing<String>, Trouble> {
 
 /// Replaces the second and third field of the user's line.
 fn edit(old: &[u8], user: &str, hash: &str, today: u64) -> Result<Zeroizing<Vec<u8>>, Trouble> {
-    let mut new = Zeroizing::new(Vec::with_capacity(old.len().saturating_add(hash.len()).saturating_add(32)));
+    let mut new = Zeroizing::new(Vec::with_capacity(
+        old.len().saturating_add(hash.len()).saturating_add(32),
+    ));
     let mut is_found = false;
     for line in old.split_inclusive(|byte| *byte == b'\n') {
         let mut fields = line.splitn(4, |byte| *byte == b':');
-        let (Some(name), Some(_), Some(_), Some(rest)) = (fields.next(), fields.next(), fields.next(), fields.next())
+        let (Some(name), Some(_), Some(_), Some(rest)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
         else {
             // Not a line of a user, or one that nobody understands: as getspnam(3), skip it.
             new.extend_from_slice(line);
@@ -110,7 +129,9 @@ fn edit(old: &[u8], user: &str, hash: &str, today: u64) -> Result<Zeroizing<Vec<
         new.extend_from_slice(rest);
     }
     if !is_found {
-        return Err(Trouble::refused(format!("user {user} has no entry in {PATH}")));
+        return Err(Trouble::refused(format!(
+            "user {user} has no entry in {PATH}"
+        )));
     }
     Ok(new)
 }
@@ -137,7 +158,13 @@ mod tests {
 
     #[test]
     fn a_user_without_a_line_is_a_clear_error() {
-        for shadow in ["", "roo:x:1::::::\n", "root\n", "root:x\n", "rootx:x:1::::::\n"] {
+        for shadow in [
+            "",
+            "roo:x:1::::::\n",
+            "root\n",
+            "root:x\n",
+            "rootx:x:1::::::\n",
+        ] {
             let error = edit(shadow.as_bytes(), "root", "h", 1).unwrap_err();
             assert_eq!(error.to_string(), "user root has no entry in /etc/shadow");
         }
@@ -150,14 +177,22 @@ mod tests {
         std::fs::create_dir(sandbox.path().join("etc")).unwrap();
         let path = sandbox.path().join("etc/shadow");
         let root = Root::sandbox(sandbox.path()).unwrap();
-        let set =
-            || Edit::new("root".into(), &Secret::from(String::from("x"))).unwrap().attempt(&root).map(|it| it.is_ok());
+        let set = || {
+            Edit::new("root".into(), &Secret::from(String::from("x")))
+                .unwrap()
+                .attempt(&root)
+                .map(|it| it.is_ok())
+        };
         let line = "root:!:19000:0:99999:7:::\n";
         let text = |len: usize| format!("{line}{}", "#".repeat(len - line.len()));
 
         std::fs::write(&path, text(LEN_MAX)).unwrap();
         assert!(set().unwrap());
-        assert!(std::fs::read_to_string(&path).unwrap().starts_with("root:$6$"));
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .starts_with("root:$6$")
+        );
         std::fs::write(&path, text(LEN_MAX + 1)).unwrap();
         assert_eq!(
             set().unwrap_err().to_string(),
@@ -168,14 +203,22 @@ mod tests {
     }
 
     /// Not longer than what openssl takes.
-    const PASSWORDS: [&str; 3] =
-        ["correct horse", "p\u{e4}ss:word$", "a long one: 0123456789012345678901234567890123456789"];
+    const PASSWORDS: [&str; 3] = [
+        "correct horse",
+        "p\u{e4}ss:word$",
+        "a long one: 0123456789012345678901234567890123456789",
+    ];
 
     #[test]
     fn openssl_computes_the_same_hash() {
         for password in PASSWORDS {
             let ours = hash(&Secret::from(String::from(password))).unwrap();
-            let salt = ours.strip_prefix("$6$").unwrap().rsplit_once('$').unwrap().0;
+            let salt = ours
+                .strip_prefix("$6$")
+                .unwrap()
+                .rsplit_once('$')
+                .unwrap()
+                .0;
             let output = Command::new("openssl")
                 .args(["passwd", "-6", "-salt", salt, password])
                 .output()

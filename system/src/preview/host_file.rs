@@ -29,12 +29,20 @@ pub struct HostFileError {
 /// # Errors
 /// [`HostFileError`] if the file cannot be read or is something else.
 pub fn read_host_file(path: &Path) -> Result<HostData, HostFileError> {
-    let failed = |source| HostFileError { path: path.into(), source };
+    let failed = |source| HostFileError {
+        path: path.into(),
+        source,
+    };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(LEN_MAX.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(LEN_MAX.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len > LEN_MAX) {
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {LEN_MAX} bytes"))));
+        return Err(failed(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {LEN_MAX} bytes"),
+        )));
     }
     let file: HostFile = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
     Ok(file.into())
@@ -53,11 +61,19 @@ impl From<HostFile> for HostData {
     fn from(file: HostFile) -> Self {
         let raw = |value| match value {
             Value::String(text) => text,
-            Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::Object(_) => value.to_string(),
+            Value::Array(_)
+            | Value::Bool(_)
+            | Value::Null
+            | Value::Number(_)
+            | Value::Object(_) => value.to_string(),
         };
         Self {
             hostname: file.hostname.map(String::into_bytes),
-            networking: file.networking.into_iter().map(|(key, value)| (key, raw(value).into_bytes())).collect(),
+            networking: file
+                .networking
+                .into_iter()
+                .map(|(key, value)| (key, raw(value).into_bytes()))
+                .collect(),
             vifs: file.vifs.into_iter().collect(),
         }
     }
@@ -75,33 +91,48 @@ mod tests {
 
     #[test]
     fn objects_and_strings_are_values() {
-        let text =
-            r#"{"hostname": "web-01", "networking": {"a": {"ips": []}, "b": "{junk"}, "vifs": {"10": "x", "9": "y"}}"#;
+        let text = r#"{"hostname": "web-01", "networking": {"a": {"ips": []}, "b": "{junk"}, "vifs": {"10": "x", "9": "y"}}"#;
         let expected = HostData {
             hostname: Some(b"web-01".to_vec()),
-            networking: vec![("a".into(), b"{\"ips\":[]}".to_vec()), ("b".into(), b"{junk".to_vec())],
+            networking: vec![
+                ("a".into(), b"{\"ips\":[]}".to_vec()),
+                ("b".into(), b"{junk".to_vec()),
+            ],
             vifs: vec![(9, "y".into()), (10, "x".into())],
         };
         assert_eq!(read_host_file(file(text).path()).unwrap(), expected);
-        assert_eq!(read_host_file(file("{}").path()).unwrap(), HostData::default());
+        assert_eq!(
+            read_host_file(file("{}").path()).unwrap(),
+            HostData::default()
+        );
     }
 
     #[test]
     fn a_file_of_the_largest_size_is_read_and_a_larger_one_is_refused() {
         let most = usize::try_from(LEN_MAX).unwrap();
         assert!(read_host_file(file(&format!("{{}}{}", " ".repeat(most - 2))).path()).is_ok());
-        let error = read_host_file(file(&format!("{{}}{}", " ".repeat(most - 1))).path()).unwrap_err().to_string();
+        let error = read_host_file(file(&format!("{{}}{}", " ".repeat(most - 1))).path())
+            .unwrap_err()
+            .to_string();
         assert!(error.ends_with("larger than 4194304 bytes"), "{error}");
     }
 
     #[test]
     fn what_is_wrong_is_said_with_the_files_name() {
-        for (text, word) in [("[", "EOF"), ("{\"network\": {}}", "`network`"), ("{\"vifs\": {\"x\": \"y\"}}", "number")]
-        {
+        for (text, word) in [
+            ("[", "EOF"),
+            ("{\"network\": {}}", "`network`"),
+            ("{\"vifs\": {\"x\": \"y\"}}", "number"),
+        ] {
             let error = read_host_file(file(text).path()).unwrap_err().to_string();
-            assert!(error.contains("network.json: ") && error.contains(word), "{error}");
+            assert!(
+                error.contains("network.json: ") && error.contains(word),
+                "{error}"
+            );
         }
-        let error = read_host_file(Path::new("/nonexistent")).unwrap_err().to_string();
+        let error = read_host_file(Path::new("/nonexistent"))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("/nonexistent: No such file"), "{error}");
     }
 }

@@ -48,7 +48,10 @@ fn read_within(timeout: Duration, address: &StoreAddress) -> Result<HostData, Ho
             Ok(data) => return Ok(data),
             Err(unread) => unread,
         };
-        let Unread { lists: to_list, values: to_read } = unread;
+        let Unread {
+            lists: to_list,
+            values: to_read,
+        } = unread;
         for path in to_list {
             // As for the agent: what cannot be read is not there.
             let names = match exchange.ask(Operation::List(path.clone()))? {
@@ -90,7 +93,11 @@ impl Exchange {
 
     fn ask(&mut self, operation: Operation) -> Result<Result<Reply, ErrorName>, HostStoreError> {
         self.operations = self.operations.wrapping_add(1);
-        self.client.submit(self.clock.now(), OperationId::new(self.operations), operation);
+        self.client.submit(
+            self.clock.now(),
+            OperationId::new(self.operations),
+            operation,
+        );
         loop {
             while let Some(message) = self.client.poll_transmit() {
                 self.connection.send(&message)?;
@@ -111,7 +118,11 @@ impl Exchange {
             return Err(timed_out);
         }
         let timeout = Timespec::try_from(left).map_err(|_| timed_out)?;
-        let interest = if self.connection.has_unsent() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let interest = if self.connection.has_unsent() {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
         let mut fds = [PollFd::new(&self.connection, interest)];
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -141,10 +152,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let _listener = UnixListener::bind(&path).unwrap();
-        let error = read_within(Duration::from_millis(20), &StoreAddress::Unix(path)).unwrap_err().to_string();
+        let error = read_within(Duration::from_millis(20), &StoreAddress::Unix(path))
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "Xenstore: no answer within 20ms");
         // Not the same path: a child that another test has just forked may keep that listener open.
-        let error = read_within(TIMEOUT, &StoreAddress::Unix(directory.path().join("none"))).unwrap_err().to_string();
+        let error = read_within(TIMEOUT, &StoreAddress::Unix(directory.path().join("none")))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("no way to Xenstore"), "{error}");
     }
 

@@ -50,11 +50,18 @@ pub(crate) enum Source {
 
 impl Source {
     /// The file that is named; else Xenstore, unless a sandbox has a file beside it and no address was given with it.
-    pub(crate) fn choose(network: Option<&Path>, command_line: &CommandLine, settings: &Settings) -> Self {
+    pub(crate) fn choose(
+        network: Option<&Path>,
+        command_line: &CommandLine,
+        settings: &Settings,
+    ) -> Self {
         if let Some(path) = network {
             return Self::File(path.into());
         }
-        let beside = settings.sandbox.as_ref().map(|sandbox| sandbox.join("..").join(HOST_FILE));
+        let beside = settings
+            .sandbox
+            .as_ref()
+            .map(|sandbox| sandbox.join("..").join(HOST_FILE));
         match beside {
             Some(path) if command_line.xenstore.is_none() && path.exists() => Self::File(path),
             Some(_) | None => Self::Store(settings.xenstore.clone()),
@@ -91,7 +98,9 @@ fn prepare(system: &System, data: &HostData) -> Result<(Configuration, Snapshot)
             Prepared::Ready(configuration) => return Ok((configuration, snapshot)),
             Prepared::Refused(text) => return Err(PreviewError::Refused(text)),
         };
-        let Outcome::Probed(answers) = system.perform(Effect::Probe(probes)) else { break };
+        let Outcome::Probed(answers) = system.perform(Effect::Probe(probes)) else {
+            break;
+        };
         snapshot.merge(answers);
     }
     Err(PreviewError::Unanswered)

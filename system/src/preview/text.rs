@@ -14,12 +14,23 @@ const SECRETS: [&str; 6] = ["key", "pass", "pin=", "psk", "secret", "token"];
 
 /// Files first, as a unified diff and what is no text, then what would be run, then what would be told.
 pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> String {
-    let Configuration { plan, errors, warnings, target, because, .. } = configuration;
+    let Configuration {
+        plan,
+        errors,
+        warnings,
+        target,
+        because,
+        ..
+    } = configuration;
     let (mut diffs, mut others, mut programs) = (String::new(), String::new(), String::new());
     for PlanStep { action, .. } in &plan.steps {
         let step = match action {
             Action::Await(Await { patience, .. }) => {
-                let _ = writeln!(programs, "wait for the network, {} s at most", patience.as_secs());
+                let _ = writeln!(
+                    programs,
+                    "wait for the network, {} s at most",
+                    patience.as_secs()
+                );
                 continue;
             }
             Action::Nothing => continue,
@@ -30,7 +41,10 @@ pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> St
             Step::WriteFile(write) => diff(&mut diffs, write, snapshot),
             Step::Run(_) => writeln!(programs, "run {step}"),
             Step::SetHostname(_) => {
-                let now = snapshot.kernel.as_ref().map_or("unknown", |kernel| &kernel.hostname);
+                let now = snapshot
+                    .kernel
+                    .as_ref()
+                    .map_or("unknown", |kernel| &kernel.hostname);
                 writeln!(programs, "{step}, which is {now} now")
             }
             Step::MakeDirectory { .. }
@@ -41,7 +55,11 @@ pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> St
             | Step::Symlink { .. } => writeln!(others, "{step}"),
         };
     }
-    let nothing = if plan.steps.is_empty() { "nothing would change\n" } else { "" };
+    let nothing = if plan.steps.is_empty() {
+        "nothing would change\n"
+    } else {
+        ""
+    };
     let mut text = format!("{target}, because {because}\n{nothing}{diffs}{others}{programs}");
     for error in errors {
         let _ = writeln!(text, "error: {error}");
@@ -53,9 +71,16 @@ pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> St
 }
 
 fn diff(text: &mut String, write: &WriteFile, snapshot: &Snapshot) -> core::fmt::Result {
-    let WriteFile { path, content, mode, existing } = write;
+    let WriteFile {
+        path,
+        content,
+        mode,
+        existing,
+    } = write;
     let (old, old_mode) = match snapshot.files.get(path) {
-        Some(FileState::Regular { content, mode }) => (String::from_utf8_lossy(content), Some(*mode)),
+        Some(FileState::Regular { content, mode }) => {
+            (String::from_utf8_lossy(content), Some(*mode))
+        }
         Some(
             FileState::Directory
             | FileState::Missing
@@ -67,17 +92,27 @@ fn diff(text: &mut String, write: &WriteFile, snapshot: &Snapshot) -> core::fmt:
         | None => (Cow::Borrowed(""), None),
     };
     let new = String::from_utf8_lossy(content.expose());
-    let before = if old_mode.is_some() { format!("a{path}") } else { String::from("/dev/null") };
+    let before = if old_mode.is_some() {
+        format!("a{path}")
+    } else {
+        String::from("/dev/null")
+    };
     let hunks = unified(&old, &new);
     if !hunks.is_empty() {
         writeln!(text, "--- {before}\n+++ b{path}")?;
     }
-    hunks.split_inclusive('\n').for_each(|line| text.push_str(&without_secret(line)));
+    hunks
+        .split_inclusive('\n')
+        .for_each(|line| text.push_str(&without_secret(line)));
     let mode_is_told = match old_mode {
         Some(old) => *existing == ExistingMode::Replace && *mode != old,
         None => *mode != FileMode::PUBLIC,
     };
-    if mode_is_told { writeln!(text, "mode {mode} of {path}") } else { Ok(()) }
+    if mode_is_told {
+        writeln!(text, "mode {mode} of {path}")
+    } else {
+        Ok(())
+    }
 }
 
 /// A line without the value of a secret setting. A password for another interface may stand beside what is changed.
@@ -92,8 +127,12 @@ fn without_secret(line: &str) -> Cow<'_, str> {
         (!value.is_empty()).then_some(value)
     });
     // The longest one holds the others.
-    let shown = value.max_by_key(|value| value.len()).and_then(|value| line.trim_end().strip_suffix(value));
-    shown.map_or(Cow::Borrowed(line), |shown| Cow::Owned(format!("{shown}[not shown]\n")))
+    let shown = value
+        .max_by_key(|value| value.len())
+        .and_then(|value| line.trim_end().strip_suffix(value));
+    shown.map_or(Cow::Borrowed(line), |shown| {
+        Cow::Owned(format!("{shown}[not shown]\n"))
+    })
 }
 
 #[cfg(test)]
@@ -105,26 +144,55 @@ mod tests {
 
     const PATH: GuestPath = GuestPath::constant("/etc/x");
 
-    fn shown(old: Option<(&str, FileMode)>, new: &str, mode: FileMode, existing: ExistingMode) -> String {
-        let old =
-            old.map_or(FileState::Missing, |(content, mode)| FileState::Regular { content: content.into(), mode });
-        let snapshot = Snapshot { files: [(PATH, old)].into(), ..Snapshot::default() };
+    fn shown(
+        old: Option<(&str, FileMode)>,
+        new: &str,
+        mode: FileMode,
+        existing: ExistingMode,
+    ) -> String {
+        let old = old.map_or(FileState::Missing, |(content, mode)| FileState::Regular {
+            content: content.into(),
+            mode,
+        });
+        let snapshot = Snapshot {
+            files: [(PATH, old)].into(),
+            ..Snapshot::default()
+        };
         let content = Secret::new(new.into());
         let mut text = String::new();
-        diff(&mut text, &WriteFile { path: PATH, content, mode, existing }, &snapshot).unwrap();
+        diff(
+            &mut text,
+            &WriteFile {
+                path: PATH,
+                content,
+                mode,
+                existing,
+            },
+            &snapshot,
+        )
+        .unwrap();
         text
     }
 
     #[test]
     fn a_new_file_has_nothing_before_it() {
         let text = shown(None, "a\n", FileMode::PRIVATE, ExistingMode::Keep);
-        assert_eq!(text, "--- /dev/null\n+++ b/etc/x\n@@ -0,0 +1 @@\n+a\nmode 0600 of /etc/x\n");
+        assert_eq!(
+            text,
+            "--- /dev/null\n+++ b/etc/x\n@@ -0,0 +1 @@\n+a\nmode 0600 of /etc/x\n"
+        );
     }
 
     #[test]
     fn a_change_has_its_surroundings() {
-        let text = shown(Some(("a\nb\n", FileMode::PUBLIC)), "a\nc", FileMode::PUBLIC, ExistingMode::Keep);
-        let expected = "--- a/etc/x\n+++ b/etc/x\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n\\ No newline at end of file\n";
+        let text = shown(
+            Some(("a\nb\n", FileMode::PUBLIC)),
+            "a\nc",
+            FileMode::PUBLIC,
+            ExistingMode::Keep,
+        );
+        let expected =
+            "--- a/etc/x\n+++ b/etc/x\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n\\ No newline at end of file\n";
         assert_eq!(text, expected);
     }
 
@@ -132,9 +200,20 @@ mod tests {
     fn passwords_are_not_shown() {
         let old = "wifis:\n  w:\n    access-points: {\"a\": {password: \"one\"}}\n    x: 1\nethernets: {}\n";
         let new = "wifis:\n  w:\n    access-points: {\"a\": {password: \"one\"}}\n    x: 1\n[802-1x]\npassword=two\n";
-        let text = shown(Some((old, FileMode::PRIVATE)), new, FileMode::PRIVATE, ExistingMode::Keep);
-        assert!(text.contains("+[802-1x]\n+password=[not shown]\n"), "{text}");
-        assert!(text.contains("\n     access-points: {\"a\": {password: [not shown]\n     x: 1\n"), "{text}");
+        let text = shown(
+            Some((old, FileMode::PRIVATE)),
+            new,
+            FileMode::PRIVATE,
+            ExistingMode::Keep,
+        );
+        assert!(
+            text.contains("+[802-1x]\n+password=[not shown]\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n     access-points: {\"a\": {password: [not shown]\n     x: 1\n"),
+            "{text}"
+        );
         for (line, without) in [
             ("    wpa-psk  0123abc\n", "    wpa-psk  [not shown]\n"),
             ("Key='three'", "Key=[not shown]\n"),
@@ -142,14 +221,25 @@ mod tests {
         ] {
             assert_eq!(without_secret(line), without);
         }
-        for line in ["password:\n", "address1=192.0.2.1/24\n", "\\ No newline at end of file\n"] {
+        for line in [
+            "password:\n",
+            "address1=192.0.2.1/24\n",
+            "\\ No newline at end of file\n",
+        ] {
             assert_eq!(without_secret(line), line);
         }
     }
 
     #[test]
     fn a_mode_may_be_all_that_changes() {
-        let with = |existing| shown(Some(("a\n", FileMode::PUBLIC)), "a\n", FileMode::PRIVATE, existing);
+        let with = |existing| {
+            shown(
+                Some(("a\n", FileMode::PUBLIC)),
+                "a\n",
+                FileMode::PRIVATE,
+                existing,
+            )
+        };
         assert_eq!(with(ExistingMode::Replace), "mode 0600 of /etc/x\n");
         assert_eq!(with(ExistingMode::Keep), "");
     }

@@ -20,7 +20,9 @@ pub(super) fn unified(old: &str, new: &str) -> String {
     let changes: Vec<Change> = diff.hunks().map(Change::from).collect();
     let mut text = String::new();
     // What would share its context is one hunk.
-    for hunk in changes.chunk_by(|one, next| next.old.start.saturating_sub(one.old.end) <= 2 * CONTEXT) {
+    for hunk in
+        changes.chunk_by(|one, next| next.old.start.saturating_sub(one.old.end) <= 2 * CONTEXT)
+    {
         write_hunk(&mut text, hunk, &old, &new);
     }
     text
@@ -36,16 +38,22 @@ impl From<Hunk> for Change {
     fn from(Hunk { before, after }: Hunk) -> Self {
         // A file has fewer lines than fit.
         let range = |range: Range<u32>| range.start as usize..range.end as usize;
-        Self { old: range(before), new: range(after) }
+        Self {
+            old: range(before),
+            new: range(after),
+        }
     }
 }
 
 fn write_hunk(text: &mut String, changes: &[Change], old: &[&str], new: &[&str]) {
-    let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return };
+    let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
+        return;
+    };
     // There is as much context in either text.
     let before = CONTEXT.min(first.old.start);
     let after = CONTEXT.min(old.len().saturating_sub(last.old.end));
-    let around = |first: usize, last: usize| first.saturating_sub(before)..last.saturating_add(after);
+    let around =
+        |first: usize, last: usize| first.saturating_sub(before)..last.saturating_add(after);
     let from = around(first.old.start, last.old.end);
     let to = around(first.new.start, last.new.end);
     // A String takes everything.
@@ -103,24 +111,42 @@ mod tests {
     #[test]
     fn changes_near_each_other_share_a_hunk() {
         let expected = "@@ -1,9 +1,9 @@\n-1\n+a\n 2\n 3\n 4\n 5\n-6\n+b\n 7\n 8\n 9\n";
-        assert_eq!(unified(TEN, &TEN.replace("1\n2", "a\n2").replace('6', "b")), expected);
+        assert_eq!(
+            unified(TEN, &TEN.replace("1\n2", "a\n2").replace('6', "b")),
+            expected
+        );
     }
 
     #[test]
     fn a_missing_end_of_line_is_told_on_either_side() {
-        assert_eq!(unified("a", "a\n"), "@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+a\n");
+        assert_eq!(
+            unified("a", "a\n"),
+            "@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+a\n"
+        );
         assert_eq!(unified("a\n", ""), "@@ -1 +0,0 @@\n-a\n");
     }
 
     #[test]
     fn what_it_shows_is_what_diff_shows() {
-        let texts = ["", "a", "a\n", TEN, "1\n2\n3\nx\ny\n4\n5\n6\n7\n9\n10", "\n\n\n{\n}\n\n{\n}\n", "\n\n{\n}\n"];
+        let texts = [
+            "",
+            "a",
+            "a\n",
+            TEN,
+            "1\n2\n3\nx\ny\n4\n5\n6\n7\n9\n10",
+            "\n\n\n{\n}\n\n{\n}\n",
+            "\n\n{\n}\n",
+        ];
         let directory = tempfile::tempdir().unwrap();
         let paths = ["old", "new"].map(|name| directory.path().join(name));
         for (old, new) in texts.iter().flat_map(|old| texts.map(|new| (*old, new))) {
             std::fs::write(&paths[0], old).unwrap();
             std::fs::write(&paths[1], new).unwrap();
-            let output = Command::new("diff").arg("-u").args(&paths).output().unwrap();
+            let output = Command::new("diff")
+                .arg("-u")
+                .args(&paths)
+                .output()
+                .unwrap();
             let expected = String::from_utf8(output.stdout).unwrap();
             let hunks = expected.find("@@ ").map_or("", |at| &expected[at..]);
             assert_eq!(unified(old, new), hunks, "{old:?} {new:?}");

@@ -31,16 +31,22 @@ pub(super) fn add(root: &Root, interfaces: &mut [InterfaceState]) {
         }
     };
     let place = root.place(&IF_INET6, Follow::Yes, Trust::Any).ok();
-    let flags = place.and_then(|place| text(&place.directory, &place.name)).unwrap_or_default();
+    let flags = place
+        .and_then(|place| text(&place.directory, &place.name))
+        .unwrap_or_default();
     let left_out: BTreeSet<(Ipv6Addr, &str)> = flags.lines().filter_map(left_out).collect();
     for item in listed {
-        let (Some(address), Some(mask)) = (item.address.as_ref().and_then(ip), item.netmask.as_ref().and_then(ip))
-        else {
+        let (Some(address), Some(mask)) = (
+            item.address.as_ref().and_then(ip),
+            item.netmask.as_ref().and_then(ip),
+        ) else {
             continue;
         };
         // An address of Linux may carry a label such as `eth0:1`.
         let name = item.interface_name.split(':').next().unwrap_or_default();
-        if let Some(interface) = interfaces.iter_mut().find(|interface| interface.name == name)
+        if let Some(interface) = interfaces
+            .iter_mut()
+            .find(|interface| interface.name == name)
             && !matches!(address, IpAddr::V6(v6) if left_out.contains(&(v6, name)))
         {
             note(interface, address, prefix_len(mask));
@@ -58,15 +64,26 @@ fn note(interface: &mut InterfaceState, address: IpAddr, prefix_len: u8) {
 /// prefix length, scope, flags, name.
 fn left_out(line: &str) -> Option<(Ipv6Addr, &str)> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [address, _, _, _, flags, name] = words.as_slice() else { return None };
+    let [address, _, _, _, flags, name] = words.as_slice() else {
+        return None;
+    };
     let flags = u32::from_str_radix(flags, 16).ok()?;
     let told = flags & IFA_F_PERMANENT != 0 && flags & IFA_F_DADFAILED == 0;
-    (!told).then_some((Ipv6Addr::from_bits(u128::from_str_radix(address, 16).ok()?), *name))
+    (!told).then_some((
+        Ipv6Addr::from_bits(u128::from_str_radix(address, 16).ok()?),
+        *name,
+    ))
 }
 
 fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    let v4 = address
+        .as_sockaddr_in()
+        .map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| {
+        address
+            .as_sockaddr_in6()
+            .map(|address| IpAddr::V6(address.ip()))
+    })
 }
 
 fn prefix_len(mask: IpAddr) -> u8 {
@@ -85,7 +102,8 @@ mod tests {
 
     #[test]
     fn an_address_that_a_router_announced_or_another_server_has_is_left_out() {
-        let line = |flags: &str| format!("20010db8000000000000000000000002 02 40 00 {flags}     eth0");
+        let line =
+            |flags: &str| format!("20010db8000000000000000000000002 02 40 00 {flags}     eth0");
         let address: Ipv6Addr = "2001:db8::2".parse().unwrap();
         assert_eq!(left_out(&line("80")), None);
         assert_eq!(left_out(&line("00")), Some((address, "eth0")));
@@ -116,7 +134,10 @@ mod tests {
         let last = interface.addresses.last().unwrap().0;
         assert_eq!(
             (interface.addresses.len(), last),
-            (ADDRESSES_MAX, IpAddr::V4(Ipv4Addr::from_bits(ADDRESSES_MAX as u32 - 1)))
+            (
+                ADDRESSES_MAX,
+                IpAddr::V4(Ipv4Addr::from_bits(ADDRESSES_MAX as u32 - 1))
+            )
         );
     }
 
@@ -125,6 +146,10 @@ mod tests {
         let mut interfaces = [lo()];
         add(&Root::guest().unwrap(), &mut interfaces);
         let loopback = (IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
-        assert!(interfaces[0].addresses.contains(&loopback), "{:?}", interfaces[0].addresses);
+        assert!(
+            interfaces[0].addresses.contains(&loopback),
+            "{:?}",
+            interfaces[0].addresses
+        );
     }
 }

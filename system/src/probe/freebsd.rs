@@ -6,7 +6,9 @@ use nova_agent_core::effect::InterfaceState;
 use nova_agent_core::network::MacAddr;
 
 /// Names of interfaces that borrow the address of another one.
-const BORROWERS: [&str; 8] = ["bridge", "lagg", "vlan", "epair", "tap", "vm-", "wlan", "lo"];
+const BORROWERS: [&str; 8] = [
+    "bridge", "lagg", "vlan", "epair", "tap", "vm-", "wlan", "lo",
+];
 
 pub(super) fn interfaces() -> Vec<InterfaceState> {
     let listed = match getifaddrs() {
@@ -21,7 +23,8 @@ pub(super) fn interfaces() -> Vec<InterfaceState> {
             let link = item.address.as_ref()?.as_link_addr()?;
             let name = item.interface_name;
             let mac = MacAddr::try_from(link.addr()?).ok();
-            let borrows = name.contains('.') || BORROWERS.iter().any(|prefix| name.starts_with(prefix));
+            let borrows =
+                name.contains('.') || BORROWERS.iter().any(|prefix| name.starts_with(prefix));
             // netfront(4)'s unit number is the number of its device in Xenstore.
             let vif: Option<u32> = name.strip_prefix("xn").and_then(|unit| unit.parse().ok());
             Some(InterfaceState {

@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use nova_agent_core::effect::{
-    DirectoryEntry, EntryKind, FILE_MAX, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot,
+    DirectoryEntry, EntryKind, FILE_MAX, FileState, GuestPath, InterfaceState, Kernel, Probe,
+    Snapshot,
 };
 use rustix::fs::{Dir, FileType};
 
@@ -54,13 +55,18 @@ pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Sn
 pub(crate) fn first_line(root: &Root, path: &GuestPath) -> Option<String> {
     let place = root.place(path, Follow::Yes, Trust::Any).ok()?;
     let text = text(&place.directory, &place.name)?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.next().map(String::from)
 }
 
 /// The content of a text file in a directory, without blanks around it. A symlink is not followed.
 fn text(directory: &Directory, name: &str) -> Option<String> {
-    let Present::Regular(file, _) = files::look(directory, name).ok()? else { return None };
+    let Present::Regular(file, _) = files::look(directory, name).ok()? else {
+        return None;
+    };
     let content = read(file).ok()??;
     Some(String::from_utf8_lossy(&content).trim().into())
 }
@@ -69,7 +75,9 @@ fn text(directory: &Directory, name: &str) -> Option<String> {
 fn read(file: File) -> io::Result<Option<Vec<u8>>> {
     let mut content = Vec::new();
     // Counted, because the files of the kernel have sizes that mean nothing.
-    let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(FILE_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     file.take(limit).read_to_end(&mut content)?;
     Ok((content.len() <= FILE_MAX).then_some(content))
 }
@@ -88,17 +96,26 @@ fn file(root: &Root, path: &GuestPath) -> FileState {
         Ok(Present::Other(FileType::Directory)) => FileState::Directory,
         Ok(Present::Other(_)) => FileState::Other,
         Ok(Present::Regular(file, stat)) => match read(file) {
-            Ok(Some(content)) => FileState::Regular { content, mode: files::mode_of(&stat) },
-            Ok(None) => FileState::TooLarge { size: u64::try_from(stat.st_size).unwrap_or_default() },
+            Ok(Some(content)) => FileState::Regular {
+                content,
+                mode: files::mode_of(&stat),
+            },
+            Ok(None) => FileState::TooLarge {
+                size: u64::try_from(stat.st_size).unwrap_or_default(),
+            },
             Err(error) => unreadable(error.to_string()),
         },
         Ok(Present::Symlink(target)) => FileState::Symlink { target },
-        Err(trouble @ (Trouble::Io { .. } | Trouble::Refused(_))) => unreadable(trouble.to_string()),
+        Err(trouble @ (Trouble::Io { .. } | Trouble::Refused(_))) => {
+            unreadable(trouble.to_string())
+        }
     }
 }
 
 fn entries(root: &Root, path: &GuestPath) -> Vec<DirectoryEntry> {
-    let Ok(directory) = root.directory(path, Trust::Any) else { return Vec::new() };
+    let Ok(directory) = root.directory(path, Trust::Any) else {
+        return Vec::new();
+    };
     let kind = |name: &str| {
         let kind = file_type(&directory.stat(name).ok()?);
         Some(match () {
@@ -108,15 +125,24 @@ fn entries(root: &Root, path: &GuestPath) -> Vec<DirectoryEntry> {
             () => EntryKind::Other,
         })
     };
-    let mut entries: Vec<DirectoryEntry> =
-        names(&directory).into_iter().filter_map(|name| Some(DirectoryEntry { kind: kind(&name)?, name })).collect();
+    let mut entries: Vec<DirectoryEntry> = names(&directory)
+        .into_iter()
+        .filter_map(|name| {
+            Some(DirectoryEntry {
+                kind: kind(&name)?,
+                name,
+            })
+        })
+        .collect();
     entries.sort_unstable();
     entries
 }
 
 /// The names in a directory that are UTF-8, in no order; empty if it cannot be listed.
 fn names(directory: &Directory) -> Vec<String> {
-    let Ok(entries) = Dir::read_from(directory) else { return Vec::new() };
+    let Ok(entries) = Dir::read_from(directory) else {
+        return Vec::new();
+    };
     let names: Vec<String> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| entry.file_name().to_str().ok().map(String::from))
@@ -124,7 +150,10 @@ fn names(directory: &Directory) -> Vec<String> {
         .take(ENTRIES_MAX)
         .collect();
     if names.len() == ENTRIES_MAX {
-        tracing::warn!(directory = directory.path(), "only the first {ENTRIES_MAX} entries are listed");
+        tracing::warn!(
+            directory = directory.path(),
+            "only the first {ENTRIES_MAX} entries are listed"
+        );
     }
     names
 }
@@ -146,12 +175,20 @@ fn kernel(root: &Root, hostname: &Hostname) -> Kernel {
         system = first_line(root, &SYSTEM).unwrap_or(system);
         release = first_line(root, &RELEASE).unwrap_or(release);
     }
-    Kernel { system, release, hostname: hostname.current(root) }
+    Kernel {
+        system,
+        release,
+        hostname: hostname.current(root),
+    }
 }
 
 fn interfaces(root: &Root) -> Vec<InterfaceState> {
     #[cfg(target_os = "freebsd")]
-    let mut interfaces = if root.is_sandbox() { sysfs::interfaces(root) } else { freebsd::interfaces() };
+    let mut interfaces = if root.is_sandbox() {
+        sysfs::interfaces(root)
+    } else {
+        freebsd::interfaces()
+    };
     #[cfg(not(target_os = "freebsd"))]
     let mut interfaces = sysfs::interfaces(root);
     if !root.is_sandbox() {

@@ -52,7 +52,10 @@ pub(crate) enum Settled {
 
 impl Settling {
     pub(crate) fn new(probes: Vec<Probe>) -> Self {
-        Self { probes, patience: Patience::new(WAIT_MAX, STEP) }
+        Self {
+            probes,
+            patience: Patience::new(WAIT_MAX, STEP),
+        }
     }
 
     pub(crate) fn look(self, root: &Root, given_up: &GivenUp, now: Instant) -> Settled {
@@ -62,7 +65,10 @@ impl Settling {
         let mut given_up = given_up.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(device) = unsettled(root, &given_up) {
             if !self.patience.is_at_end(now) {
-                return Settled::NotYet(Self { patience: self.patience.next(now), ..self });
+                return Settled::NotYet(Self {
+                    patience: self.patience.next(now),
+                    ..self
+                });
             }
             tracing::warn!(device, "no network interface is ready for it");
             given_up.insert(device);
@@ -73,22 +79,35 @@ impl Settling {
 
 fn unsettled(root: &Root, given_up: &BTreeSet<String>) -> Option<String> {
     let devices = root.directory(&DEVICES, Trust::Any).ok()?;
-    let udev_runs = root.place(&UDEV, Follow::No, Trust::Any).is_ok_and(|place| place.stat().is_ok());
+    let udev_runs = root
+        .place(&UDEV, Follow::No, Trust::Any)
+        .is_ok_and(|place| place.stat().is_ok());
     let is_settled = |vif: &str| {
         let path = DEVICES.join(vif).and_then(|device| device.join("net"));
         let Ok(net) = path else { return true };
-        let Ok(directory) = root.directory(&net, Trust::Any) else { return false };
+        let Ok(directory) = root.directory(&net, Trust::Any) else {
+            return false;
+        };
         let mut interfaces = names(&directory).into_iter().peekable();
-        interfaces.peek().is_some() && interfaces.all(|name| !udev_runs || is_known(root, &net, &name))
+        interfaces.peek().is_some()
+            && interfaces.all(|name| !udev_runs || is_known(root, &net, &name))
     };
-    let vifs = names(&devices).into_iter().filter(|name| name.starts_with("vif-") && !given_up.contains(name));
+    let vifs = names(&devices)
+        .into_iter()
+        .filter(|name| name.starts_with("vif-") && !given_up.contains(name));
     vifs.into_iter().find(|vif| !is_settled(vif))
 }
 
 fn is_known(root: &Root, net: &GuestPath, name: &str) -> bool {
-    let index = net.join(name).ok().and_then(|path| text(&root.directory(&path, Trust::Any).ok()?, "ifindex"));
+    let index = net
+        .join(name)
+        .ok()
+        .and_then(|path| text(&root.directory(&path, Trust::Any).ok()?, "ifindex"));
     // It has just got its name, or is gone: the next look tells.
     let Some(index) = index else { return false };
-    let Ok(entry) = UDEV_DATA.join(&format!("n{index}")) else { return true };
-    root.place(&entry, Follow::No, Trust::Any).is_ok_and(|place| place.stat().is_ok())
+    let Ok(entry) = UDEV_DATA.join(&format!("n{index}")) else {
+        return true;
+    };
+    root.place(&entry, Follow::No, Trust::Any)
+        .is_ok_and(|place| place.stat().is_ok())
 }

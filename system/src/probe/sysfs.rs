@@ -21,19 +21,29 @@ const STOLEN: &str = "2";
 const UP: u32 = 1;
 
 pub(super) fn interfaces(root: &Root) -> Vec<InterfaceState> {
-    let Ok(net) = root.directory(&NET, Trust::Any) else { return Vec::new() };
+    let Ok(net) = root.directory(&NET, Trust::Any) else {
+        return Vec::new();
+    };
     let mut names = names(&net);
     names.sort_unstable();
-    let mut candidates: Vec<Candidate> =
-        names.iter().filter(|name| *name != "lo").filter_map(|name| Candidate::read(root, name)).collect();
+    let mut candidates: Vec<Candidate> = names
+        .iter()
+        .filter(|name| *name != "lo")
+        .filter_map(|name| Candidate::read(root, name))
+        .collect();
 
     // In a container the only interface is the end of a virtual pair, without hardware of its own.
     let has_hardware = candidates.iter().any(|candidate| candidate.has_device);
-    let mut unmarked = candidates.iter_mut().filter(|candidate| candidate.is_unmarked);
+    let mut unmarked = candidates
+        .iter_mut()
+        .filter(|candidate| candidate.is_unmarked);
     if let (false, Some(only), None) = (has_hardware, unmarked.next(), unmarked.next()) {
         only.state.physical = true;
     }
-    candidates.into_iter().map(|candidate| candidate.state).collect()
+    candidates
+        .into_iter()
+        .map(|candidate| candidate.state)
+        .collect()
 }
 
 struct Candidate {
@@ -49,8 +59,14 @@ impl Candidate {
         let path = NET.join(name).ok()?;
         let interface = root.directory(&path, Trust::Any).ok()?;
         let has = |entry: &str| interface.stat(entry).is_ok();
-        let device = path.join("device").ok().and_then(|device| root.directory(&device, Trust::Any).ok());
-        let slave = path.join("bonding_slave").ok().and_then(|slave| root.directory(&slave, Trust::Any).ok());
+        let device = path
+            .join("device")
+            .ok()
+            .and_then(|device| root.directory(&device, Trust::Any).ok());
+        let slave = path
+            .join("bonding_slave")
+            .ok()
+            .and_then(|slave| root.directory(&slave, Trust::Any).ok());
 
         let is_ethernet = text(&interface, "type").as_deref() == Some(ETHERNET);
         let borrows = has("bridge")
@@ -67,11 +83,14 @@ impl Candidate {
             .or_else(|| text(&interface, "address"))
             .unwrap_or_default();
         let nodename = device.as_ref().and_then(|device| text(device, "nodename"));
-        let driver =
-            device.as_ref().and_then(|device| link_name(device, "driver").or_else(|| variable(device, "DRIVER")));
+        let driver = device
+            .as_ref()
+            .and_then(|device| link_name(device, "driver").or_else(|| variable(device, "DRIVER")));
         let state = InterfaceState {
             name: name.into(),
-            mac: MacAddr::try_from(address.as_str()).ok().filter(|_| is_ethernet),
+            mac: MacAddr::try_from(address.as_str())
+                .ok()
+                .filter(|_| is_ethernet),
             physical: is_unmarked && has_device,
             vif: nodename.and_then(|node| node.strip_prefix("device/vif/")?.parse().ok()),
             master: link_name(&interface, "master"),
@@ -79,21 +98,34 @@ impl Candidate {
             up: flags(&interface) & UP != 0,
             addresses: Vec::new(),
         };
-        Some(Self { state, has_device, is_unmarked })
+        Some(Self {
+            state,
+            has_device,
+            is_unmarked,
+        })
     }
 }
 
 /// The last component of what a symlink points to. The name in a plain file does as well.
 fn link_name(directory: &Directory, name: &str) -> Option<String> {
     let kind = file_type(&directory.stat(name).ok()?);
-    let target = if kind.is_symlink() { directory.read_link(name).ok()? } else { text(directory, name)? };
-    target.rsplit('/').find(|part| !part.is_empty()).map(String::from)
+    let target = if kind.is_symlink() {
+        directory.read_link(name).ok()?
+    } else {
+        text(directory, name)?
+    };
+    target
+        .rsplit('/')
+        .find(|part| !part.is_empty())
+        .map(String::from)
 }
 
 /// A variable of a `uevent` file.
 fn variable(directory: &Directory, name: &str) -> Option<String> {
     let uevent = text(directory, "uevent")?;
-    uevent.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.into()))
+    uevent
+        .lines()
+        .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.into()))
 }
 
 fn flags(interface: &Directory) -> u32 {

@@ -79,7 +79,11 @@ impl Child {
         set_nonblocking(&output)?;
         command
             .process_group(0)
-            .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(Stdio::from(printed.try_clone()?))
             .stderr(Stdio::from(printed));
         let mut process = command.spawn()?;
@@ -115,8 +119,14 @@ impl Child {
     pub(crate) fn sources(&self) -> Vec<Source<'_>> {
         let source = |fd, interest| Source { fd, interest };
         let exit = source(self.exit.as_fd(), Interest::Read);
-        let output = self.output.as_ref().map(|output| source(output.as_fd(), Interest::Read));
-        let input = self.input.as_ref().map(|input| source(input.pipe.as_fd(), Interest::Write));
+        let output = self
+            .output
+            .as_ref()
+            .map(|output| source(output.as_fd(), Interest::Read));
+        let input = self
+            .input
+            .as_ref()
+            .map(|input| source(input.pipe.as_fd(), Interest::Write));
         [Some(exit), output, input].into_iter().flatten().collect()
     }
 
@@ -150,17 +160,26 @@ impl Child {
                 self.deadline = after(now, BURY);
                 None
             }
-            Phase::Killed => Some(Outcome::Failed(Failure::TimedOut { output: self.take_output() })),
+            Phase::Killed => Some(Outcome::Failed(Failure::TimedOut {
+                output: self.take_output(),
+            })),
         }
     }
 
-    fn watch(process: &mut process::Child, stdin: Option<Secret>) -> io::Result<(Pid, ExitWatch, Option<Input>)> {
+    fn watch(
+        process: &mut process::Child,
+        stdin: Option<Secret>,
+    ) -> io::Result<(Pid, ExitWatch, Option<Input>)> {
         let group = group_of(process).ok_or(ErrorKind::InvalidData)?;
         let exit = ExitWatch::new(group)?;
         let input = match (process.stdin.take(), stdin) {
             (Some(pipe), Some(bytes)) => {
                 set_nonblocking(&pipe)?;
-                Some(Input { pipe, bytes, written: 0 })
+                Some(Input {
+                    pipe,
+                    bytes,
+                    written: 0,
+                })
             }
             (_, _) => None,
         };
@@ -169,8 +188,16 @@ impl Child {
 
     fn feed(&mut self) {
         while let Some(input) = &mut self.input {
-            let rest = input.bytes.expose().get(input.written..).unwrap_or_default();
-            match if rest.is_empty() { Ok(0) } else { input.pipe.write(rest) } {
+            let rest = input
+                .bytes
+                .expose()
+                .get(input.written..)
+                .unwrap_or_default();
+            match if rest.is_empty() {
+                Ok(0)
+            } else {
+                input.pipe.write(rest)
+            } {
                 Ok(0) => self.input = None,
                 Ok(len) => input.written = input.written.saturating_add(len),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -188,7 +215,9 @@ impl Child {
         let mut buffer = [0; 8192];
         self.has_more = None;
         for _ in 0..READS {
-            let Some(output) = &mut self.output else { return };
+            let Some(output) = &mut self.output else {
+                return;
+            };
             match output.read(&mut buffer) {
                 Ok(0) => self.output = None,
                 Ok(len) => self.tail.push(buffer.get(..len).unwrap_or_default()),
@@ -203,7 +232,10 @@ impl Child {
     /// Whether the program is a zombie. It is left one, so that the number of its group cannot be anybody else's yet.
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        !matches!(rustix::process::waitid(WaitId::Pid(self.group), options), Ok(None))
+        !matches!(
+            rustix::process::waitid(WaitId::Pid(self.group), options),
+            Ok(None)
+        )
     }
 
     fn finish(&mut self, now: Instant) -> Outcome {
@@ -240,7 +272,11 @@ impl Child {
             let secret = String::from_utf8_lossy(secret.expose());
             !secret.is_empty() && (is_cut || text.contains(secret.as_ref()))
         };
-        if self.conceal.as_ref().is_some_and(shows) { String::new() } else { text }
+        if self.conceal.as_ref().is_some_and(shows) {
+            String::new()
+        } else {
+            text
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -268,7 +304,10 @@ fn group_of(process: &process::Child) -> Option<Pid> {
 fn bury(group: Pid) {
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
     // It cannot be waited for here: a process that hangs in the kernel does not even die of this.
-    KILLED.lock().unwrap_or_else(PoisonError::into_inner).push(group);
+    KILLED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(group);
     reap();
 }
 
@@ -300,10 +339,16 @@ mod tests {
 
     #[test]
     fn no_program_runs_longer_than_an_hour() {
-        for (asked, granted) in [(TIMEOUT_MAX, TIMEOUT_MAX), (Duration::MAX, TIMEOUT_MAX), (GRACE, GRACE)] {
+        for (asked, granted) in [
+            (TIMEOUT_MAX, TIMEOUT_MAX),
+            (Duration::MAX, TIMEOUT_MAX),
+            (GRACE, GRACE),
+        ] {
             let before = Instant::now();
             let child = Child::spawn(Command::new("true"), None, None, asked, Vec::new()).unwrap();
-            assert!(child.deadline >= before + granted && child.deadline <= Instant::now() + granted);
+            assert!(
+                child.deadline >= before + granted && child.deadline <= Instant::now() + granted
+            );
         }
     }
 }

@@ -112,7 +112,10 @@ mod tests {
 
     #[test]
     fn the_end_of_a_program_makes_either_watch_readable() {
-        let mut child = Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let by_process = ExitWatch::new(Pid::from_child(&child)).unwrap();
         let mut by_signal = ExitWatch::Signal(Subscription::new().unwrap());
         drop(child.stdin.take());

@@ -44,8 +44,14 @@ pub(crate) fn find(root: &Root, name: &str) -> Option<GuestPath> {
 /// In a sandbox anything that is not a directory stands for a program, even a symlink that leads nowhere: trees for tests
 /// rarely have whole programs in them.
 fn is_program(root: &Root, path: &GuestPath) -> bool {
-    let follow = if root.is_sandbox() { Follow::No } else { Follow::Yes };
-    let Ok(place) = root.place(path, follow, Trust::Any) else { return false };
+    let follow = if root.is_sandbox() {
+        Follow::No
+    } else {
+        Follow::Yes
+    };
+    let Ok(place) = root.place(path, follow, Trust::Any) else {
+        return false;
+    };
     let Ok(stat) = place.stat() else { return false };
     if root.is_sandbox() {
         return file_type(&stat) != FileType::Directory;
@@ -61,18 +67,30 @@ fn is_program(root: &Root, path: &GuestPath) -> bool {
 }
 
 /// `None` if nothing is to run in a sandbox.
-fn try_launch(root: &Root, program: Program, conceal: Option<Secret>) -> Result<Option<Child>, Failure> {
+fn try_launch(
+    root: &Root,
+    program: Program,
+    conceal: Option<Secret>,
+) -> Result<Option<Child>, Failure> {
     let Some(name) = program.argv.first() else {
         return Err(Failure::Refused(String::from("a program without a name")));
     };
     let found = if name.starts_with('/') {
-        GuestPath::try_from(name.as_str()).ok().filter(|path| is_program(root, path))
+        GuestPath::try_from(name.as_str())
+            .ok()
+            .filter(|path| is_program(root, path))
     } else {
         find(root, name)
     };
     if !root.is_sandbox() {
         let path = found.ok_or(Failure::NotFound)?;
-        return spawn(PathBuf::from(path.as_str()), PathBuf::from("/"), program, conceal).map(Some);
+        return spawn(
+            PathBuf::from(path.as_str()),
+            PathBuf::from("/"),
+            program,
+            conceal,
+        )
+        .map(Some);
     }
     let stand_in = root.stand_in(name.rsplit('/').next().unwrap_or(name));
     let carried_out = match (&stand_in, &found) {
@@ -88,7 +106,12 @@ fn try_launch(root: &Root, program: Program, conceal: Option<Secret>) -> Result<
     }
 }
 
-fn spawn(path: PathBuf, directory: PathBuf, program: Program, conceal: Option<Secret>) -> Result<Child, Failure> {
+fn spawn(
+    path: PathBuf,
+    directory: PathBuf,
+    program: Program,
+    conceal: Option<Secret>,
+) -> Result<Child, Failure> {
     let mut command = Command::new(&path);
     command
         .args(program.argv.iter().skip(1))
@@ -97,12 +120,27 @@ fn spawn(path: PathBuf, directory: PathBuf, program: Program, conceal: Option<Se
         .env("PATH", PATH)
         .env("LC_ALL", "C")
         .env("HOME", "/root")
-        .envs(program.environment.iter().map(|(name, value)| (name, value)));
-    Child::spawn(command, program.stdin, conceal, program.timeout, program.accept).map_err(|error| {
+        .envs(
+            program
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
+    Child::spawn(
+        command,
+        program.stdin,
+        conceal,
+        program.timeout,
+        program.accept,
+    )
+    .map_err(|error| {
         // The program was there: if something is not, it is its interpreter.
         let is_missing = error.kind() == io::ErrorKind::NotFound;
-        let what =
-            if is_missing { String::from("its interpreter or loader does not exist") } else { error.to_string() };
+        let what = if is_missing {
+            String::from("its interpreter or loader does not exist")
+        } else {
+            error.to_string()
+        };
         Failure::Io(format!("run {}: {what}", path.display()))
     })
 }

@@ -74,25 +74,41 @@ impl Root {
 
     /// Appends one line to the list of what a sandbox did not do.
     pub(crate) fn record(&self, effect: &Record<'_>) -> Result<(), Trouble> {
-        let mut line = serde_json::to_vec(effect)
-            .map_err(|error| Trouble::io("describe an effect for", EFFECTS_FILE)(io::Error::from(error)))?;
+        let mut line = serde_json::to_vec(effect).map_err(|error| {
+            Trouble::io("describe an effect for", EFFECTS_FILE)(io::Error::from(error))
+        })?;
         line.push(b'\n');
-        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.directory, EFFECTS_FILE, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(Trouble::io("open", EFFECTS_FILE))?;
+        let flags =
+            OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(
+            &self.directory,
+            EFFECTS_FILE,
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )
+        .map_err(Trouble::io("open", EFFECTS_FILE))?;
         let stat = rustix::fs::fstat(&file).map_err(Trouble::io("look at", EFFECTS_FILE))?;
         if u64::try_from(stat.st_size).is_ok_and(|len| len >= EFFECTS_LEN_MAX) {
-            return Err(Trouble::refused(format!("{EFFECTS_FILE} is larger than {EFFECTS_LEN_MAX} bytes")));
+            return Err(Trouble::refused(format!(
+                "{EFFECTS_FILE} is larger than {EFFECTS_LEN_MAX} bytes"
+            )));
         }
         // A single write, so that lines of several threads do not mix.
-        File::from(file).write_all(&line).map_err(Trouble::io("write", EFFECTS_FILE))
+        File::from(file)
+            .write_all(&line)
+            .map_err(Trouble::io("write", EFFECTS_FILE))
     }
 
     /// The executable that a sandbox has in place of the program `name`.
     pub(crate) fn stand_in(&self, name: &str) -> Option<PathBuf> {
-        let usable = self.sandbox && !name.is_empty() && !matches!(name, "." | "..") && !name.contains('/');
-        let path = self.base.join(STAND_INS).join(OsStr::from_bytes(name.as_bytes()));
-        (usable && path.is_file() && rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).is_ok()).then_some(path)
+        let usable =
+            self.sandbox && !name.is_empty() && !matches!(name, "." | "..") && !name.contains('/');
+        let path = self
+            .base
+            .join(STAND_INS)
+            .join(OsStr::from_bytes(name.as_bytes()));
+        (usable && path.is_file() && rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).is_ok())
+            .then_some(path)
     }
 
     pub(crate) fn base(&self) -> &Path {
@@ -108,7 +124,11 @@ impl Root {
     fn foreign_write_bits(&self, stat: &Stat) -> Mode {
         // A tester with a private group and umask 002 has a sandbox full of group-writable directories.
         let own_group = self.sandbox && self.user != 0 && stat.st_gid == self.group;
-        if own_group { Mode::WOTH } else { Mode::WGRP | Mode::WOTH }
+        if own_group {
+            Mode::WOTH
+        } else {
+            Mode::WGRP | Mode::WOTH
+        }
     }
 
     fn open(base: PathBuf, sandbox: bool) -> io::Result<Self> {
@@ -116,6 +136,12 @@ impl Root {
         let directory = rustix::fs::open(&base, flags, Mode::empty())?;
         let user = rustix::process::geteuid().as_raw();
         let group = rustix::process::getegid().as_raw();
-        Ok(Self { directory, base, sandbox, user, group })
+        Ok(Self {
+            directory,
+            base,
+            sandbox,
+            user,
+            group,
+        })
     }
 }

@@ -44,7 +44,11 @@ impl Directory {
     }
 
     pub(crate) fn path(&self) -> &str {
-        if self.path.is_empty() { "/" } else { &self.path }
+        if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
+        }
     }
 
     /// Whether other users may create files in it.
@@ -60,13 +64,17 @@ impl Directory {
     pub(crate) fn read_link(&self, name: &str) -> Result<String, Trouble> {
         let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())
             .map_err(|errno| self.trouble("read the symlink", name, errno))?;
-        target.into_string().map_err(|_| Trouble::refused(format!("symlink {} is not UTF-8", self.path_of(name))))
+        target
+            .into_string()
+            .map_err(|_| Trouble::refused(format!("symlink {} is not UTF-8", self.path_of(name))))
     }
 
     /// What a failed system call on an entry means.
     pub(crate) fn trouble(&self, action: &'static str, name: &str, errno: Errno) -> Trouble {
         match errno {
-            Errno::NOENT | Errno::NOTDIR => Trouble::Missing { path: self.path_of(name) },
+            Errno::NOENT | Errno::NOTDIR => Trouble::Missing {
+                path: self.path_of(name),
+            },
             errno => Trouble::io(action, self.path_of(name))(errno),
         }
     }
@@ -98,7 +106,12 @@ impl Located {
 
 impl Root {
     /// Opens the directory that holds `path`.
-    pub(crate) fn place(&self, path: &GuestPath, follow: Follow, trust: Trust) -> Result<Located, Trouble> {
+    pub(crate) fn place(
+        &self,
+        path: &GuestPath,
+        follow: Follow,
+        trust: Trust,
+    ) -> Result<Located, Trouble> {
         let mut walk = Walk::new(self, path, trust)?;
         loop {
             let Some(name) = walk.pending.pop() else {
@@ -146,7 +159,14 @@ struct Entered {
 
 impl<'a> Walk<'a> {
     fn new(root: &'a Root, path: &GuestPath, trust: Trust) -> Result<Self, Trouble> {
-        let mut walk = Self { root, trust, root_shared: false, entered: Vec::new(), pending: Vec::new(), links: 0 };
+        let mut walk = Self {
+            root,
+            trust,
+            root_shared: false,
+            entered: Vec::new(),
+            pending: Vec::new(),
+            links: 0,
+        };
         walk.root_shared = walk.check(root.directory.as_fd(), "/")?;
         walk.push(path.as_str());
         Ok(walk)
@@ -169,22 +189,34 @@ impl<'a> Walk<'a> {
             Err(Errno::LOOP | Errno::NOTDIR | Errno::MLINK) => {
                 let directory = self.directory()?;
                 let Ok(target) = directory.read_link(&name) else {
-                    return Err(Trouble::Missing { path: format!("directory {}", directory.path_of(&name)) });
+                    return Err(Trouble::Missing {
+                        path: format!("directory {}", directory.path_of(&name)),
+                    });
                 };
                 self.follow(&directory, &name, &target)
             }
-            Err(Errno::NOENT) => Err(Trouble::Missing { path: format!("directory {}/{name}", self.path()) }),
-            Err(errno) => Err(Trouble::io("open", format!("{}/{name}", self.path()))(errno)),
+            Err(Errno::NOENT) => Err(Trouble::Missing {
+                path: format!("directory {}/{name}", self.path()),
+            }),
+            Err(errno) => Err(Trouble::io("open", format!("{}/{name}", self.path()))(
+                errno,
+            )),
         }
     }
 
     fn follow(&mut self, directory: &Directory, name: &str, target: &str) -> Result<(), Trouble> {
         self.links = self.links.saturating_add(1);
         if self.links > LINKS_MAX {
-            return Err(Trouble::refused(format!("too many symlinks on the way to {}", directory.path_of(name))));
+            return Err(Trouble::refused(format!(
+                "too many symlinks on the way to {}",
+                directory.path_of(name)
+            )));
         }
         if self.trust == Trust::Required && !self.root.trusts_owner(&directory.stat(name)?) {
-            return Err(Trouble::refused(format!("symlink {} is not owned by root", directory.path_of(name))));
+            return Err(Trouble::refused(format!(
+                "symlink {} is not owned by root",
+                directory.path_of(name)
+            )));
         }
         if target.starts_with('/') {
             self.entered.clear();
@@ -194,13 +226,23 @@ impl<'a> Walk<'a> {
     }
 
     fn push(&mut self, path: &str) {
-        self.pending.extend(path.rsplit('/').filter(|name| !matches!(*name, "" | ".")).map(String::from));
+        self.pending.extend(
+            path.rsplit('/')
+                .filter(|name| !matches!(*name, "" | "."))
+                .map(String::from),
+        );
     }
 
     fn directory(&self) -> Result<Directory, Trouble> {
         let path = self.path();
-        let fd = self.fd().try_clone_to_owned().map_err(Trouble::io("open", &path))?;
-        let shared = self.entered.last().map_or(self.root_shared, |entered| entered.shared);
+        let fd = self
+            .fd()
+            .try_clone_to_owned()
+            .map_err(Trouble::io("open", &path))?;
+        let shared = self
+            .entered
+            .last()
+            .map_or(self.root_shared, |entered| entered.shared);
         Ok(Directory { fd, path, shared })
     }
 
@@ -213,21 +255,30 @@ impl<'a> Walk<'a> {
         let stat = rustix::fs::fstat(fd).map_err(Trouble::io("look at", path))?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         if !self.root.trusts_owner(&stat) {
-            return Err(Trouble::refused(format!("directory {path} is not owned by root")));
+            return Err(Trouble::refused(format!(
+                "directory {path} is not owned by root"
+            )));
         }
         let shared = mode.intersects(self.root.foreign_write_bits(&stat));
         if shared && !mode.contains(Mode::SVTX) {
-            return Err(Trouble::refused(format!("directory {path} is writable for others than root")));
+            return Err(Trouble::refused(format!(
+                "directory {path} is writable for others than root"
+            )));
         }
         Ok(shared)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.entered.last().map_or_else(|| self.root.directory.as_fd(), |entered| entered.fd.as_fd())
+        self.entered
+            .last()
+            .map_or_else(|| self.root.directory.as_fd(), |entered| entered.fd.as_fd())
     }
 
     fn path(&self) -> String {
-        self.entered.iter().flat_map(|entered| ["/", &entered.name]).collect()
+        self.entered
+            .iter()
+            .flat_map(|entered| ["/", &entered.name])
+            .collect()
     }
 }
 

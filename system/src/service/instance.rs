@@ -60,12 +60,18 @@ impl InstanceLock {
         let path = directory.path_of(NAME);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-        let file = rustix::fs::openat(&directory, NAME, flags, mode).map_err(Trouble::io("open", &path))?;
+        let file = rustix::fs::openat(&directory, NAME, flags, mode)
+            .map_err(Trouble::io("open", &path))?;
         let mut file = File::from(file);
         // Not removed at the end: whoever opened it meanwhile would lock a file that nobody else sees.
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Err(LockError::Held { holder: holder(&mut file), path })),
+            Err(Errno::WOULDBLOCK) => {
+                return Ok(Err(LockError::Held {
+                    holder: holder(&mut file),
+                    path,
+                }));
+            }
             Err(errno) => return Err(Trouble::io("lock", &path)(errno)),
         }
         write_pid(&mut file).map_err(Trouble::io("write", &path))?;
@@ -83,8 +89,13 @@ fn holder(file: &mut File) -> String {
     const LEN_MAX: u64 = 16;
 
     let mut text = String::new();
-    let is_pid = file.take(LEN_MAX).read_to_string(&mut text).is_ok() && text.trim().parse::<u32>().is_ok();
-    if is_pid { text.trim().into() } else { String::from("unknown") }
+    let is_pid =
+        file.take(LEN_MAX).read_to_string(&mut text).is_ok() && text.trim().parse::<u32>().is_ok();
+    if is_pid {
+        text.trim().into()
+    } else {
+        String::from("unknown")
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +109,10 @@ mod tests {
         let lock = InstanceLock::acquire(&root).unwrap();
         let error = InstanceLock::acquire(&root).unwrap_err().to_string();
         let pid = std::process::id();
-        assert_eq!(error, format!("another nova-agent runs already: process {pid} holds /run/nova-agent.lock"));
+        assert_eq!(
+            error,
+            format!("another nova-agent runs already: process {pid} holds /run/nova-agent.lock")
+        );
         drop(lock);
         InstanceLock::acquire(&root).unwrap();
     }
@@ -108,9 +122,17 @@ mod tests {
         let sandbox = tempfile::tempdir().unwrap();
         let root = Root::sandbox(sandbox.path()).unwrap();
         let _lock = InstanceLock::acquire(&root).unwrap();
-        let directory = if sandbox.path().join("run").exists() { "run" } else { "var/run" };
+        let directory = if sandbox.path().join("run").exists() {
+            "run"
+        } else {
+            "var/run"
+        };
         let path = sandbox.path().join(directory).join("nova-agent.lock");
-        for (content, holder) in [("1234\n", "1234"), (&"7".repeat(16), "unknown"), (&"7".repeat(1 << 20), "unknown")] {
+        for (content, holder) in [
+            ("1234\n", "1234"),
+            (&"7".repeat(16), "unknown"),
+            (&"7".repeat(1 << 20), "unknown"),
+        ] {
             std::fs::write(&path, content).unwrap();
             let error = InstanceLock::acquire(&root).unwrap_err().to_string();
             assert!(error.contains(holder), "{error}");

@@ -31,7 +31,10 @@ pub struct ServiceManager {
 #[derive(Debug)]
 enum Kind {
     Plain,
-    Systemd { socket: UnixDatagram, address: SocketAddr },
+    Systemd {
+        socket: UnixDatagram,
+        address: SocketAddr,
+    },
     Upstart,
 }
 
@@ -65,7 +68,11 @@ impl ServiceManager {
     /// What the agent does, in a few words.
     pub fn status(&self, status: &str) {
         // Another line would be another message.
-        let line: String = status.chars().filter(|char| !char.is_control()).take(STATUS_MAX).collect();
+        let line: String = status
+            .chars()
+            .filter(|char| !char.is_control())
+            .take(STATUS_MAX)
+            .collect();
         self.notify(&format!("STATUS={line}"));
     }
 
@@ -130,7 +137,9 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
 /// sd_watchdog_enabled(3).
 fn watchdog_interval(variable: &impl Fn(&str) -> Option<OsString>) -> Option<Duration> {
     let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
-    if variable("WATCHDOG_PID").is_some() && number("WATCHDOG_PID") != Some(u64::from(std::process::id())) {
+    if variable("WATCHDOG_PID").is_some()
+        && number("WATCHDOG_PID") != Some(u64::from(std::process::id()))
+    {
         return None;
     }
     let limit = number("WATCHDOG_USEC").filter(|limit| *limit > 0)?;
@@ -145,8 +154,15 @@ mod tests {
 
     use super::*;
 
-    fn environment<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
-        |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+    fn environment<'a>(
+        variables: &'a [(&'a str, &'a str)],
+    ) -> impl Fn(&str) -> Option<OsString> + 'a {
+        |name| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.into())
+        }
     }
 
     fn receive(socket: &UnixDatagram) -> String {
@@ -171,7 +187,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let receiver = UnixDatagram::bind(&path).unwrap();
-        let manager = ServiceManager::detect_in(environment(&[("NOTIFY_SOCKET", path.to_str().unwrap())]));
+        let manager =
+            ServiceManager::detect_in(environment(&[("NOTIFY_SOCKET", path.to_str().unwrap())]));
         assert_notifies(&receiver, &manager);
     }
 
@@ -180,10 +197,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let receiver = UnixDatagram::bind(&path).unwrap();
-        let manager = ServiceManager::detect_in(environment(&[("NOTIFY_SOCKET", path.to_str().unwrap())]));
+        let manager =
+            ServiceManager::detect_in(environment(&[("NOTIFY_SOCKET", path.to_str().unwrap())]));
         for len in [STATUS_MAX, STATUS_MAX + 1, 1 << 20] {
             manager.status(&"x".repeat(len));
-            assert_eq!(receive(&receiver), format!("STATUS={}", "x".repeat(STATUS_MAX)));
+            assert_eq!(
+                receive(&receiver),
+                format!("STATUS={}", "x".repeat(STATUS_MAX))
+            );
         }
     }
 
@@ -191,8 +212,10 @@ mod tests {
     #[test]
     fn systemd_is_told_through_an_abstract_socket() {
         let name = format!("nova-agent-test-{}", std::process::id());
-        let receiver = UnixDatagram::bind_addr(&abstract_address(name.as_bytes()).unwrap()).unwrap();
-        let manager = ServiceManager::detect_in(environment(&[("NOTIFY_SOCKET", &format!("@{name}"))]));
+        let receiver =
+            UnixDatagram::bind_addr(&abstract_address(name.as_bytes()).unwrap()).unwrap();
+        let manager =
+            ServiceManager::detect_in(environment(&[("NOTIFY_SOCKET", &format!("@{name}"))]));
         assert_notifies(&receiver, &manager);
     }
 
@@ -208,12 +231,22 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_twice_as_often_as_needed_and_only_by_its_process() {
         let own = std::process::id().to_string();
-        let interval =
-            |variables: &[(&str, &str)]| ServiceManager::detect_in(environment(variables)).watchdog_interval();
+        let interval = |variables: &[(&str, &str)]| {
+            ServiceManager::detect_in(environment(variables)).watchdog_interval()
+        };
         assert_eq!(interval(&[]), None);
-        assert_eq!(interval(&[("WATCHDOG_USEC", "30000000")]), Some(Duration::from_secs(15)));
-        assert_eq!(interval(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", &own)]), Some(Duration::from_secs(15)));
-        assert_eq!(interval(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "1")]), None);
+        assert_eq!(
+            interval(&[("WATCHDOG_USEC", "30000000")]),
+            Some(Duration::from_secs(15))
+        );
+        assert_eq!(
+            interval(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", &own)]),
+            Some(Duration::from_secs(15))
+        );
+        assert_eq!(
+            interval(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "1")]),
+            None
+        );
         assert_eq!(interval(&[("WATCHDOG_USEC", "soon")]), None);
         assert_eq!(interval(&[("WATCHDOG_USEC", "0")]), None);
     }
@@ -236,13 +269,20 @@ mod tests {
         }
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", SELF])
-            .envs([("UPSTART_JOB", "nova-agent"), (EXPECT_STOP, "1"), (INSIDE, "1")])
+            .envs([
+                ("UPSTART_JOB", "nova-agent"),
+                (EXPECT_STOP, "1"),
+                (INSIDE, "1"),
+            ])
             .env_remove("NOTIFY_SOCKET")
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
         let pid = Pid::from_child(&process);
-        let stopped = waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        let stopped = waitid(
+            WaitId::Pid(pid),
+            WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+        );
         assert!(stopped.unwrap().unwrap().stopped());
         kill_process(pid, Signal::CONT).unwrap();
         assert!(process.wait().unwrap().success());

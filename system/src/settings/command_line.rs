@@ -67,24 +67,42 @@ impl CommandLine {
     ///
     /// # Errors
     /// [`Instead`] if help or version are asked for, or something is wrong.
-    pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self, Instead> {
+    pub fn parse(
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Self, Instead> {
         let mut parser = Parser::from_args(arguments.into_iter().map(Into::into));
         let mut line = Self::default();
         while let Some(argument) = parser.next().map_err(mistake)? {
             match argument {
                 Arg::Long("config") => set(&mut line.config, "--config <FILE>", &mut parser, path)?,
-                Arg::Long("xenstore") => set(&mut line.xenstore, "--xenstore <ADDRESS>", &mut parser, text)?,
-                Arg::Long("sandbox") => set(&mut line.sandbox, "--sandbox <DIR>", &mut parser, path)?,
+                Arg::Long("xenstore") => set(
+                    &mut line.xenstore,
+                    "--xenstore <ADDRESS>",
+                    &mut parser,
+                    text,
+                )?,
+                Arg::Long("sandbox") => {
+                    set(&mut line.sandbox, "--sandbox <DIR>", &mut parser, path)?
+                }
                 Arg::Long("reset-network") => line.reset_network = true,
                 Arg::Short('l') | Arg::Long("log-level") => {
-                    set(&mut line.log_level, "--log-level <LEVEL>", &mut parser, text)?;
+                    set(
+                        &mut line.log_level,
+                        "--log-level <LEVEL>",
+                        &mut parser,
+                        text,
+                    )?;
                 }
                 Arg::Short('o') | Arg::Long("log-file") => {
                     set(&mut line.log_file, "--log-file <FILE>", &mut parser, path)?;
                 }
                 Arg::Long("network") => match &mut line.command {
-                    Some(Command::Plan { network }) => set(network, "--network <FILE>", &mut parser, path)?,
-                    Some(Command::Run) | None => return Err(mistake("'--network' can only be used after 'plan'")),
+                    Some(Command::Plan { network }) => {
+                        set(network, "--network <FILE>", &mut parser, path)?
+                    }
+                    Some(Command::Run) | None => {
+                        return Err(mistake("'--network' can only be used after 'plan'"));
+                    }
                 },
                 // Without effect: the agent never forks. Service files of version 2 have it, with a value or without.
                 Arg::Long("no-fork") => {
@@ -93,11 +111,18 @@ impl CommandLine {
                         rest.next_if(|next| is_value(next) && command(next).is_none());
                     }
                 }
-                Arg::Short('h') | Arg::Long("help") => return Err(Instead::Answer(help(line.command.as_ref()))),
-                Arg::Short('V') | Arg::Long("version") => return Err(Instead::Answer(VERSION.into())),
+                Arg::Short('h') | Arg::Long("help") => {
+                    return Err(Instead::Answer(help(line.command.as_ref())));
+                }
+                Arg::Short('V') | Arg::Long("version") => {
+                    return Err(Instead::Answer(VERSION.into()));
+                }
                 Arg::Value(name) if line.command.is_none() => {
                     let known = command(&name).ok_or_else(|| {
-                        mistake(format_args!("unrecognized command '{}': plan or run", name.display()))
+                        mistake(format_args!(
+                            "unrecognized command '{}': plan or run",
+                            name.display()
+                        ))
                     })?;
                     line.command = Some(known);
                 }
@@ -121,7 +146,10 @@ impl Instead {
                 ExitCode::SUCCESS
             }
             Self::Mistake(text) => {
-                let _ = writeln!(io::stderr(), "error: {text}\n\n{USAGE}\n\nFor more information, try '--help'.");
+                let _ = writeln!(
+                    io::stderr(),
+                    "error: {text}\n\n{USAGE}\n\nFor more information, try '--help'."
+                );
                 ExitCode::from(UNUSABLE)
             }
         }
@@ -138,7 +166,8 @@ Commands:
   run   Serve the host's requests (the default)
 ";
 
-const PLAN_OPTIONS: &str = "      --network <FILE>      Take what the host says from a file instead of Xenstore
+const PLAN_OPTIONS: &str =
+    "      --network <FILE>      Take what the host says from a file instead of Xenstore
                             [default: network.json beside the directory of --sandbox,
                             if there is one and --xenstore is not given]
 ";
@@ -175,13 +204,17 @@ const PREFIX_MIN: usize = 3;
 
 fn help(command: Option<&Command>) -> String {
     match command {
-        None => format!("Guest agent for Xen cloud servers\n\n{USAGE}\n{COMMANDS}\nOptions:\n{OPTIONS}"),
+        None => {
+            format!("Guest agent for Xen cloud servers\n\n{USAGE}\n{COMMANDS}\nOptions:\n{OPTIONS}")
+        }
         Some(Command::Plan { .. }) => format!(
             "Show what a reset of the network would change now, and change nothing\n\n\
              Usage: nova-agent plan [OPTIONS]\n\nOptions:\n{PLAN_OPTIONS}{OPTIONS}"
         ),
         Some(Command::Run) => {
-            format!("Serve the host's requests (the default)\n\nUsage: nova-agent run [OPTIONS]\n\nOptions:\n{OPTIONS}")
+            format!(
+                "Serve the host's requests (the default)\n\nUsage: nova-agent run [OPTIONS]\n\nOptions:\n{OPTIONS}"
+            )
         }
     }
 }
@@ -202,28 +235,43 @@ fn set<T>(
     read: fn(&OsStr) -> Result<T, String>,
 ) -> Result<(), Instead> {
     if place.is_some() {
-        return Err(mistake(format_args!("the argument '{flag}' cannot be used multiple times")));
+        return Err(mistake(format_args!(
+            "the argument '{flag}' cannot be used multiple times"
+        )));
     }
     let value = match parser.optional_value() {
         Some(value) => Some(value),
         None => parser.raw_args().map_err(mistake)?.next_if(is_value),
     };
-    let value = value
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| mistake(format_args!("a value is required for '{flag}' but none was supplied")))?;
-    let read = read(&value)
-        .map_err(|error| mistake(format_args!("invalid value '{}' for '{flag}': {error}", value.display())))?;
+    let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
+        mistake(format_args!(
+            "a value is required for '{flag}' but none was supplied"
+        ))
+    })?;
+    let read = read(&value).map_err(|error| {
+        mistake(format_args!(
+            "invalid value '{}' for '{flag}': {error}",
+            value.display()
+        ))
+    })?;
     *place = Some(read);
     Ok(())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "any text is a path, but not any text is any value")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "any text is a path, but not any text is any value"
+)]
 fn path(value: &OsStr) -> Result<PathBuf, String> {
     Ok(value.into())
 }
 
 fn text<T: FromStr<Err: Display>>(value: &OsStr) -> Result<T, String> {
-    value.to_str().ok_or("not UTF-8")?.parse().map_err(|error: T::Err| error.to_string())
+    value
+        .to_str()
+        .ok_or("not UTF-8")?
+        .parse()
+        .map_err(|error: T::Err| error.to_string())
 }
 
 /// Not the next flag; `-` is standard error.
@@ -232,9 +280,20 @@ fn is_value(argument: &OsStr) -> bool {
 }
 
 fn unknown(name: &str) -> Instead {
-    let right = |known: &str| known.bytes().zip(name.bytes()).take_while(|(one, other)| one == other).count();
-    let meant = LONG_NAMES.iter().filter(|known| right(known) >= PREFIX_MIN).max_by_key(|known| right(known));
-    let tip = meant.map(|known| format!("\n\n  tip: a similar argument exists: '--{known}'")).unwrap_or_default();
+    let right = |known: &str| {
+        known
+            .bytes()
+            .zip(name.bytes())
+            .take_while(|(one, other)| one == other)
+            .count()
+    };
+    let meant = LONG_NAMES
+        .iter()
+        .filter(|known| right(known) >= PREFIX_MIN)
+        .max_by_key(|known| right(known));
+    let tip = meant
+        .map(|known| format!("\n\n  tip: a similar argument exists: '--{known}'"))
+        .unwrap_or_default();
     mistake(format_args!("unexpected argument '--{name}' found{tip}"))
 }
 
@@ -267,25 +326,50 @@ mod tests {
         let before = parse(&["--reset-network", "--xenstore", "unix:/s", "run"]).unwrap();
         let after = parse(&["run", "--reset-network", "--xenstore=unix:/s"]).unwrap();
         assert_eq!(before, after);
-        assert_eq!((before.command, before.reset_network), (Some(Command::Run), true));
+        assert_eq!(
+            (before.command, before.reset_network),
+            (Some(Command::Run), true)
+        );
         assert_eq!(before.xenstore, Some(StoreAddress::Unix("/s".into())));
     }
 
     #[test]
     fn a_plan_may_name_a_file_of_the_host() {
         let line = parse(&["plan", "--sandbox", "/s", "--network", "n.json"]).unwrap();
-        assert_eq!(line.command, Some(Command::Plan { network: Some("n.json".into()) }));
-        assert_eq!(parse(&["plan"]).unwrap().command, Some(Command::Plan { network: None }));
+        assert_eq!(
+            line.command,
+            Some(Command::Plan {
+                network: Some("n.json".into())
+            })
+        );
+        assert_eq!(
+            parse(&["plan"]).unwrap().command,
+            Some(Command::Plan { network: None })
+        );
         assert!(mistake_in(&["run", "--network", "n.json"]).contains("--network"));
     }
 
     #[test]
     fn service_files_of_the_predecessor_still_work() {
-        let line = parse(&["--no-fork", "True", "-o", "/var/log/nova-agent.log", "-l", "INFO"]).unwrap();
+        let line = parse(&[
+            "--no-fork",
+            "True",
+            "-o",
+            "/var/log/nova-agent.log",
+            "-l",
+            "INFO",
+        ])
+        .unwrap();
         assert_eq!(line.log_file, Some("/var/log/nova-agent.log".into()));
         assert_eq!(line.log_level, Some(LogLevel::Info));
-        assert_eq!(parse(&["--no-fork=False", "run"]).unwrap().command, Some(Command::Run));
-        assert_eq!(parse(&["--no-fork", "run"]).unwrap().command, Some(Command::Run));
+        assert_eq!(
+            parse(&["--no-fork=False", "run"]).unwrap().command,
+            Some(Command::Run)
+        );
+        assert_eq!(
+            parse(&["--no-fork", "run"]).unwrap().command,
+            Some(Command::Run)
+        );
         assert!(parse(&["-lwarning", "-o-", "--no-fork"]).is_ok());
     }
 
@@ -299,16 +383,25 @@ mod tests {
 
     #[test]
     fn the_help_has_every_flag_but_the_one_without_effect() {
-        for (arguments, has_network) in [(&["-h"][..], false), (&["run", "--help"], false), (&["plan", "--help"], true)]
-        {
-            let Err(Instead::Answer(help)) = parse(arguments) else { panic!("{arguments:?}") };
+        for (arguments, has_network) in [
+            (&["-h"][..], false),
+            (&["run", "--help"], false),
+            (&["plan", "--help"], true),
+        ] {
+            let Err(Instead::Answer(help)) = parse(arguments) else {
+                panic!("{arguments:?}")
+            };
             for name in LONG_NAMES {
                 let is_shown = match name {
                     "network" => has_network,
                     "no-fork" => false,
                     _ => true,
                 };
-                assert_eq!(help.contains(&format!(" --{name} ")), is_shown, "{name}: {help}");
+                assert_eq!(
+                    help.contains(&format!(" --{name} ")),
+                    is_shown,
+                    "{name}: {help}"
+                );
             }
             assert!(help.lines().all(|line| line.len() <= 100), "{help}");
         }
@@ -330,14 +423,26 @@ mod tests {
             (&["-x"], "unexpected argument '-x' found"),
             (&["bogus"], "unrecognized command 'bogus': plan or run"),
             (&["run", "plan"], "unexpected argument 'plan' found"),
-            (&["--config"], "a value is required for '--config <FILE>' but none was supplied"),
-            (&["--config="], "a value is required for '--config <FILE>' but none was supplied"),
-            (&["-o", "--reset-network"], "a value is required for '--log-file <FILE>' but none was supplied"),
+            (
+                &["--config"],
+                "a value is required for '--config <FILE>' but none was supplied",
+            ),
+            (
+                &["--config="],
+                "a value is required for '--config <FILE>' but none was supplied",
+            ),
+            (
+                &["-o", "--reset-network"],
+                "a value is required for '--log-file <FILE>' but none was supplied",
+            ),
             (
                 &["--config", "a", "run", "--config", "b"],
                 "the argument '--config <FILE>' cannot be used multiple times",
             ),
-            (&["--reset-network=no"], "unexpected argument for option '--reset-network': \"no\""),
+            (
+                &["--reset-network=no"],
+                "unexpected argument for option '--reset-network': \"no\"",
+            ),
         ] {
             assert_eq!(mistake_in(arguments), mistake);
         }

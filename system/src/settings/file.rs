@@ -48,8 +48,14 @@ impl Default for ConfigFile {
 
 impl ConfigFile {
     pub(super) fn read(path: &Path) -> Result<Self, SettingsError> {
-        let text = read(path).map_err(|source| SettingsError::Unreadable { path: path.into(), source })?;
-        Self::parse(&text).map_err(|message| SettingsError::Invalid { path: path.into(), message })
+        let text = read(path).map_err(|source| SettingsError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|message| SettingsError::Invalid {
+            path: path.into(),
+            message,
+        })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -57,7 +63,11 @@ impl ConfigFile {
         let tokens: Vec<_> = source.lex().collect();
         let mut reader = Reader::new(source);
         let mut error: Option<ParseError> = None;
-        parse_document(&tokens, &mut ValidateWhitespace::new(&mut reader, source), &mut error);
+        parse_document(
+            &tokens,
+            &mut ValidateWhitespace::new(&mut reader, source),
+            &mut error,
+        );
         let line = |at: usize| {
             let before = text.get(..at).unwrap_or(text);
             before.matches('\n').count().saturating_add(1)
@@ -96,9 +106,14 @@ const TABLE: &str = "log";
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(LEN_MAX.saturating_add(1)).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(LEN_MAX.saturating_add(1))
+        .read_to_string(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|len| len > LEN_MAX) {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {LEN_MAX} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {LEN_MAX} bytes"),
+        ));
     }
     Ok(text)
 }
@@ -133,7 +148,11 @@ impl<'t> Reader<'t> {
     }
 
     fn raw(&self, span: Span, encoding: Option<Encoding>) -> Raw<'t> {
-        let text = self.source.get(span).map(|raw| raw.as_str()).unwrap_or_default();
+        let text = self
+            .source
+            .get(span)
+            .map(|raw| raw.as_str())
+            .unwrap_or_default();
         Raw::new_unchecked(text, encoding, span)
     }
 
@@ -147,7 +166,11 @@ impl<'t> Reader<'t> {
 
     /// A table by its full name.
     fn open(&mut self, span: Span, name: String) {
-        if name == TABLE { self.once(span, name) } else { self.fail(span, format!("`{name}`: unknown")) }
+        if name == TABLE {
+            self.once(span, name)
+        } else {
+            self.fail(span, format!("`{name}`: unknown"))
+        }
     }
 
     fn once(&mut self, span: Span, name: String) {
@@ -222,20 +245,33 @@ struct Value<'t> {
 
 impl<'t> Value<'t> {
     fn boolean(&self) -> Result<bool, String> {
-        if let ScalarKind::Boolean(value) = self.kind { Ok(value) } else { Err(self.instead_of("boolean")) }
+        if let ScalarKind::Boolean(value) = self.kind {
+            Ok(value)
+        } else {
+            Err(self.instead_of("boolean"))
+        }
     }
 
     fn integer(&self) -> Result<u32, String> {
-        let ScalarKind::Integer(radix) = self.kind else { return Err(self.instead_of("integer")) };
-        u32::from_str_radix(self.text, radix.value()).map_err(|error| format!("{}: {error}", self.text))
+        let ScalarKind::Integer(radix) = self.kind else {
+            return Err(self.instead_of("integer"));
+        };
+        u32::from_str_radix(self.text, radix.value())
+            .map_err(|error| format!("{}: {error}", self.text))
     }
 
     fn string(&self) -> Result<&'t str, String> {
-        if self.kind == ScalarKind::String { Ok(self.text) } else { Err(self.instead_of("string")) }
+        if self.kind == ScalarKind::String {
+            Ok(self.text)
+        } else {
+            Err(self.instead_of("string"))
+        }
     }
 
     fn parse<T: FromStr<Err: Display>>(&self) -> Result<T, String> {
-        self.string()?.parse().map_err(|error: T::Err| error.to_string())
+        self.string()?
+            .parse()
+            .map_err(|error: T::Err| error.to_string())
     }
 
     fn instead_of(&self, wanted: &str) -> String {
@@ -266,7 +302,10 @@ mod tests {
         ] {
             assert_eq!(file(text).as_deref(), Some("/x"), "{text}");
         }
-        assert_eq!(parse("rescan_seconds = 1_000").unwrap().rescan_seconds, 1000);
+        assert_eq!(
+            parse("rescan_seconds = 1_000").unwrap().rescan_seconds,
+            1000
+        );
         assert_eq!(parse("rescan_seconds = 0x10").unwrap().rescan_seconds, 16);
         assert_eq!(parse("").unwrap().rescan_seconds, 300);
     }
@@ -275,19 +314,40 @@ mod tests {
     fn what_is_wrong_is_said_with_its_line() {
         for (text, error) in [
             ("\n\ncolour = 1", "line 3: `colour`: unknown"),
-            ("[log]\ninject_files = true", "line 2: `log.inject_files`: unknown"),
+            (
+                "[log]\ninject_files = true",
+                "line 2: `log.inject_files`: unknown",
+            ),
             ("[logs]", "line 1: `logs`: unknown"),
             ("[log.x]", "line 1: `log.x`: unknown"),
-            ("[[log]]\nfile = \"a\"", "line 1: no list of tables is known"),
+            (
+                "[[log]]\nfile = \"a\"",
+                "line 1: no list of tables is known",
+            ),
             ("[log]\n[log]", "line 2: `log`: a second time"),
             ("log = {}\n[log]", "line 2: `log`: a second time"),
-            ("xenstore = \"a\"\nxenstore = \"b\"", "line 2: `xenstore`: a second time"),
-            ("log.file = \"a\"\n[log]\nfile = \"b\"", "line 3: `log.file`: a second time"),
+            (
+                "xenstore = \"a\"\nxenstore = \"b\"",
+                "line 2: `xenstore`: a second time",
+            ),
+            (
+                "log.file = \"a\"\n[log]\nfile = \"b\"",
+                "line 3: `log.file`: a second time",
+            ),
             ("log.file = [\"a\"]", "line 1: `log.file`: no list is known"),
-            ("log = { log = { file = \"a\" } }", "line 1: `log.log`: unknown"),
-            ("inject_files = 1", "line 1: `inject_files`: integer, not boolean"),
+            (
+                "log = { log = { file = \"a\" } }",
+                "line 1: `log.log`: unknown",
+            ),
+            (
+                "inject_files = 1",
+                "line 1: `inject_files`: integer, not boolean",
+            ),
             ("xenstore = true", "line 1: `xenstore`: boolean, not string"),
-            ("rescan_seconds = 1.5", "line 1: `rescan_seconds`: float, not integer"),
+            (
+                "rescan_seconds = 1.5",
+                "line 1: `rescan_seconds`: float, not integer",
+            ),
             (
                 "rescan_seconds = 4294967296",
                 "line 1: `rescan_seconds`: 4294967296: number too large to fit in target type",
@@ -295,11 +355,18 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err(), error, "{text}");
         }
-        for (text, line) in
-            [("x", 1), ("\nxenstore = \"a", 2), ("\ninject_files = yes", 2), ("# \u{1}", 1), ("a = \"\\q\"", 1)]
-        {
+        for (text, line) in [
+            ("x", 1),
+            ("\nxenstore = \"a", 2),
+            ("\ninject_files = yes", 2),
+            ("# \u{1}", 1),
+            ("a = \"\\q\"", 1),
+        ] {
             let error = parse(text).unwrap_err();
-            assert!(error.starts_with(&format!("line {line}: ")), "{text}: {error}");
+            assert!(
+                error.starts_with(&format!("line {line}: ")),
+                "{text}: {error}"
+            );
         }
     }
 
@@ -310,7 +377,10 @@ mod tests {
         std::fs::write(&file, "#".repeat(most)).unwrap();
         assert_eq!(read(file.path()).unwrap().len(), most);
         std::fs::write(&file, "#".repeat(most + 1)).unwrap();
-        assert_eq!(read(file.path()).unwrap_err().to_string(), "larger than 65536 bytes");
+        assert_eq!(
+            read(file.path()).unwrap_err().to_string(),
+            "larger than 65536 bytes"
+        );
     }
 
     #[test]

@@ -77,19 +77,30 @@ impl Settings {
                 Ok(path) if path.exists() => ConfigFile::read(&path)?,
                 Ok(_) => ConfigFile::default(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => ConfigFile::default(),
-                Err(source) => return Err(SettingsError::Unreadable { path: CONFIG_FILE.as_str().into(), source }),
+                Err(source) => {
+                    return Err(SettingsError::Unreadable {
+                        path: CONFIG_FILE.as_str().into(),
+                        source,
+                    });
+                }
             },
         };
         // A path in the guest's own file is one of the guest; one from the command line is the caller's.
         let log_target = match (&command_line.log_file, file.log.file) {
             (Some(path), _) => LogTarget::from(path),
-            (None, Some(path)) => match (LogTarget::from(&path), GuestPath::try_from(path.as_str())) {
-                (LogTarget::File(_), Ok(path)) => LogTarget::File(
-                    root.resolve(&path)
-                        .map_err(|source| SettingsError::Unreadable { path: path.as_str().into(), source })?,
-                ),
-                (target, _) => target,
-            },
+            (None, Some(path)) => {
+                match (LogTarget::from(&path), GuestPath::try_from(path.as_str())) {
+                    (LogTarget::File(_), Ok(path)) => {
+                        LogTarget::File(root.resolve(&path).map_err(|source| {
+                            SettingsError::Unreadable {
+                                path: path.as_str().into(),
+                                source,
+                            }
+                        })?)
+                    }
+                    (target, _) => target,
+                }
+            }
             (None, None) => LogTarget::Stderr,
         };
         Ok(Self {
@@ -116,7 +127,13 @@ impl Settings {
 /// As without a configuration file and with an empty command line.
 impl Default for Settings {
     fn default() -> Self {
-        let ConfigFile { xenstore, rescan_seconds, inject_files, allow_empty_password, log } = ConfigFile::default();
+        let ConfigFile {
+            xenstore,
+            rescan_seconds,
+            inject_files,
+            allow_empty_password,
+            log,
+        } = ConfigFile::default();
         Self {
             xenstore,
             sandbox: None,
@@ -137,7 +154,10 @@ fn interval(seconds: u32) -> Option<Duration> {
 
 fn open_root(sandbox: Option<&Path>) -> Result<Root, SettingsError> {
     let root = sandbox.map_or_else(Root::guest, Root::sandbox);
-    root.map_err(|source| SettingsError::Unreadable { path: sandbox.unwrap_or_else(|| Path::new("/")).into(), source })
+    root.map_err(|source| SettingsError::Unreadable {
+        path: sandbox.unwrap_or_else(|| Path::new("/")).into(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -174,7 +194,13 @@ mod tests {
             allow_empty_password: false,
         };
         assert_eq!(settings, expected);
-        assert_eq!(Settings { sandbox: expected.sandbox, ..Settings::default() }, settings);
+        assert_eq!(
+            Settings {
+                sandbox: expected.sandbox,
+                ..Settings::default()
+            },
+            settings
+        );
     }
 
     #[test]
@@ -189,18 +215,41 @@ mod tests {
         std::os::unix::fs::symlink("/data/log", path.join("var/log")).unwrap();
         let settings = load(&["--sandbox", path.to_str().unwrap()]).unwrap();
         assert_eq!(settings.xenstore, StoreAddress::Unix("/tmp/s".into()));
-        assert_eq!((settings.rescan, settings.inject_files, settings.allow_empty_password), (None, false, true));
+        assert_eq!(
+            (
+                settings.rescan,
+                settings.inject_files,
+                settings.allow_empty_password
+            ),
+            (None, false, true)
+        );
         assert_eq!(settings.log_level, LogLevel::Warn);
-        assert_eq!(settings.log_target, LogTarget::File(path.join("data/log/nova-agent.log")));
+        assert_eq!(
+            settings.log_target,
+            LogTarget::File(path.join("data/log/nova-agent.log"))
+        );
     }
 
     #[test]
     fn the_command_line_wins() {
         let sandbox = sandbox("xenstore = \"/dev/a\"\n[log]\nlevel = \"warn\"\nfile = \"/a\"\n");
         let path = sandbox.path().to_str().unwrap();
-        let settings = load(&["--sandbox", path, "--xenstore", "/dev/b", "-l", "debug", "-o", "-"]).unwrap();
+        let settings = load(&[
+            "--sandbox",
+            path,
+            "--xenstore",
+            "/dev/b",
+            "-l",
+            "debug",
+            "-o",
+            "-",
+        ])
+        .unwrap();
         assert_eq!(settings.xenstore, StoreAddress::Path("/dev/b".into()));
-        assert_eq!((settings.log_level, settings.log_target), (LogLevel::Debug, LogTarget::Stderr));
+        assert_eq!(
+            (settings.log_level, settings.log_target),
+            (LogLevel::Debug, LogTarget::Stderr)
+        );
     }
 
     #[test]
@@ -214,17 +263,29 @@ mod tests {
             ("rescan_seconds =", "line 1"),
         ] {
             let sandbox = sandbox(config);
-            let error = load(&["--sandbox", sandbox.path().to_str().unwrap()]).unwrap_err().to_string();
-            assert!(error.contains("config.toml") && error.contains(word), "{config}: {error}");
+            let error = load(&["--sandbox", sandbox.path().to_str().unwrap()])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("config.toml") && error.contains(word),
+                "{config}: {error}"
+            );
             assert!(!error.contains('\n'), "{error}");
         }
     }
 
     #[test]
     fn a_file_that_was_named_must_exist() {
-        let error = load(&["--config", "/nonexistent.toml"]).unwrap_err().to_string();
-        assert!(error.starts_with("/nonexistent.toml: No such file"), "{error}");
-        let error = load(&["--sandbox", "/nonexistent"]).unwrap_err().to_string();
+        let error = load(&["--config", "/nonexistent.toml"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("/nonexistent.toml: No such file"),
+            "{error}"
+        );
+        let error = load(&["--sandbox", "/nonexistent"])
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("/nonexistent: No such file"), "{error}");
     }
 }

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nova_agent_core::effect::{
-    Done, Effect, ExistingMode, Failure, FileMode, GuestPath, Outcome, Probe, Program, Snapshot, Step, WriteFile,
+    Done, Effect, ExistingMode, Failure, FileMode, GuestPath, Outcome, Probe, Program, Snapshot,
+    Step, WriteFile,
 };
 use nova_agent_core::secret::Secret;
 use nova_agent_system::{EFFECTS_FILE, Root, STAND_INS, System};
@@ -58,7 +59,12 @@ impl Guest {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        shell.stdin.take().unwrap().write_all(format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
+        shell
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("#!/bin/sh\n{script}\n").as_bytes())
+            .unwrap();
         assert!(shell.wait().unwrap().success());
     }
 
@@ -97,7 +103,9 @@ impl Guest {
     /// The lines of the list of effects, as JSON.
     pub(crate) fn effects(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(self.host(EFFECTS_FILE)).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -111,7 +119,12 @@ pub(crate) fn secret(text: &str) -> Secret {
 
 pub(crate) fn write(path: &str, content: &str, mode: u16, existing: ExistingMode) -> Step {
     let path = GuestPath::try_from(path).unwrap();
-    Step::WriteFile(WriteFile { path, content: secret(content), mode: FileMode::new(mode), existing })
+    Step::WriteFile(WriteFile {
+        path,
+        content: secret(content),
+        mode: FileMode::new(mode),
+        existing,
+    })
 }
 
 pub(crate) fn program(argv: &[&str], timeout: Duration) -> Program {
@@ -124,7 +137,9 @@ pub(crate) fn is_root() -> bool {
 
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort_unstable();
     names
 }

@@ -40,7 +40,9 @@ impl BenchHost {
     }
 
     pub(crate) fn ask(&mut self, id: &str) -> Result<()> {
-        Ok(self.client.write(&format!("{}/host/{id}", self.home), REQUEST)?)
+        Ok(self
+            .client
+            .write(&format!("{}/host/{id}", self.home), REQUEST)?)
     }
 
     /// Until there is a response.
@@ -63,7 +65,13 @@ impl BenchHost {
 pub(crate) struct Agent(pub(crate) Child);
 
 impl Agent {
-    pub(crate) fn start(binary: &Path, socket: &Path, sandbox: &Path, log_level: &str, log: Stdio) -> Result<Self> {
+    pub(crate) fn start(
+        binary: &Path,
+        socket: &Path,
+        sandbox: &Path,
+        log_level: &str,
+        log: Stdio,
+    ) -> Result<Self> {
         let agent = Command::new(binary)
             .args(["run", "--log-level", log_level, "--xenstore"])
             .arg(format!("unix:{}", socket.display()))
@@ -72,7 +80,9 @@ impl Agent {
             .stdin(Stdio::null())
             .stderr(log)
             .spawn();
-        Ok(Self(agent.map_err(|error| format!("{}: {error}; is it built?", binary.display()))?))
+        Ok(Self(agent.map_err(|error| {
+            format!("{}: {error}; is it built?", binary.display())
+        })?))
     }
 }
 

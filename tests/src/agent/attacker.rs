@@ -31,7 +31,11 @@ impl Attacker {
     #[must_use]
     pub fn start(program: &str, sandbox: &Sandbox, mark: &str) -> Self {
         let mut command = bound_to_thread(Path::new(program));
-        command.arg(sandbox.root()).arg(mark).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg(sandbox.root())
+            .arg(mark)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the attacker can be run");
         let mut output = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         let mut ready = String::new();

@@ -11,7 +11,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+};
 
 use super::Sandbox;
 use crate::child::bound_to_thread;
@@ -44,17 +46,30 @@ impl AgentProcess {
         let (program, rest) = argv.split_first().expect("a program");
         let mut command = bound_to_thread(program);
         command.args(rest).args(["--xenstore", xenstore]);
-        command.args(sandbox.into_iter().flat_map(|sandbox| [OsStr::new("--sandbox"), sandbox.root().as_os_str()]));
+        command.args(
+            sandbox
+                .into_iter()
+                .flat_map(|sandbox| [OsStr::new("--sandbox"), sandbox.root().as_os_str()]),
+        );
         command.args(["--log-level", log_level]).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.as_ref().display()));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.as_ref().display()));
         let stderr = child.stderr.take().expect("standard error is a pipe");
         let log = Arc::new(Log::default());
         let reader = thread::spawn({
             let log = Arc::clone(&log);
             move || log.fill(stderr)
         });
-        Self { child, log, reader: Some(reader) }
+        Self {
+            child,
+            log,
+            reader: Some(reader),
+        }
     }
 
     /// The number of the process.
@@ -65,7 +80,9 @@ impl AgentProcess {
 
     /// Waits until a line of the log contains `text`, and returns the first one that does.
     pub fn wait_for_line(&self, text: &str) -> String {
-        self.log.wait_for(text).unwrap_or_else(|| panic!("no line with {text:?} in the agent's log:\n{}", self.log()))
+        self.log
+            .wait_for(text)
+            .unwrap_or_else(|| panic!("no line with {text:?} in the agent's log:\n{}", self.log()))
     }
 
     /// Waits until the requests that were there at the start are answered.
@@ -84,9 +101,13 @@ impl AgentProcess {
     pub fn shrink_send_buffers(&self) {
         let pidfd = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
         let mut sockets = 0;
-        for entry in fs::read_dir(format!("/proc/{}/fd", self.id())).expect("Linux is needed for this test") {
+        for entry in
+            fs::read_dir(format!("/proc/{}/fd", self.id())).expect("Linux is needed for this test")
+        {
             let entry = entry.unwrap();
-            if fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:")) {
+            if fs::read_link(entry.path())
+                .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+            {
                 let number = entry.file_name().to_string_lossy().parse().unwrap();
                 let socket = pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).unwrap();
                 set_socket_send_buffer_size(socket, 0).unwrap();
@@ -99,10 +120,16 @@ impl AgentProcess {
     /// How much of the processor all of its threads have used, in the kernel's ticks.
     #[must_use]
     pub fn processor_time(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("Linux is needed for this test");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))
+            .expect("Linux is needed for this test");
         // Behind the name, which may hold anything: `utime` and `stime` are the 14th and 15th field of all (proc(5)).
         let (_, behind) = stat.rsplit_once(')').unwrap();
-        behind.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+        behind
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum()
     }
 
     /// Stops the process for some time, but none of its children.
@@ -132,16 +159,22 @@ impl AgentProcess {
     /// Whether these bytes are anywhere in the memory that it can write and has not swapped.
     #[must_use]
     pub fn remembers(&self, bytes: &[u8]) -> bool {
-        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.id())).expect("Linux is needed for this test");
-        let memory = fs::File::open(format!("/proc/{}/mem", self.id())).expect("root is needed for this test");
+        let maps = fs::read_to_string(format!("/proc/{}/smaps", self.id()))
+            .expect("Linux is needed for this test");
+        let memory = fs::File::open(format!("/proc/{}/mem", self.id()))
+            .expect("root is needed for this test");
         let mut part = None;
         maps.lines().any(|line| {
             // proc(5): `from-to rights offset device inode name`, then lines of `Name: value`.
             let mut fields = line.split_ascii_whitespace();
-            let (first, second) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+            let (first, second) = (
+                fields.next().unwrap_or_default(),
+                fields.next().unwrap_or_default(),
+            );
             match first.split_once('-') {
                 Some((from, to)) if second.starts_with("rw") => {
-                    let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
+                    let [from, to] =
+                        [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
                     part = Some(from..to);
                     false
                 }
@@ -150,7 +183,11 @@ impl AgentProcess {
                     false
                 }
                 // Most of the stacks was never touched.
-                None => first == "Rss:" && second != "0" && part.take().is_some_and(|part| holds(&memory, part, bytes)),
+                None => {
+                    first == "Rss:"
+                        && second != "0"
+                        && part.take().is_some_and(|part| holds(&memory, part, bytes))
+                }
             }
         })
     }
@@ -168,7 +205,11 @@ impl AgentProcess {
             if let Some(status) = self.child.try_wait().expect("the agent can be waited for") {
                 break status;
             }
-            assert!(Instant::now() < deadline, "the agent does not end; its log:\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the agent does not end; its log:\n{}",
+                self.log()
+            );
             thread::sleep(POLL_INTERVAL);
         };
         if let Some(reader) = self.reader.take() {
@@ -183,7 +224,10 @@ impl AgentProcess {
     }
 
     fn pid(&self) -> Pid {
-        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive")
+        i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id is positive")
     }
 }
 
@@ -201,7 +245,9 @@ fn holds(memory: &fs::File, range: Range<u64>, bytes: &[u8]) -> bool {
     const CHUNK: usize = 1 << 20;
     const PAGE: usize = 4096;
 
-    let Some(first) = bytes.first() else { return true };
+    let Some(first) = bytes.first() else {
+        return true;
+    };
     let mut chunk = vec![0; CHUNK + bytes.len()];
     range.step_by(CHUNK).any(|at| {
         // A part that cannot be read is one that was never touched, or belongs to a device.
@@ -233,7 +279,9 @@ impl Log {
             let mut line = Vec::new();
             let is_complete = !source.read_until(b'\n', &mut line).is_ok_and(|len| len > 0);
             let mut written = self.lock();
-            written.lines.push(String::from_utf8_lossy(&line).into_owned());
+            written
+                .lines
+                .push(String::from_utf8_lossy(&line).into_owned());
             written.is_complete = is_complete;
             self.grown.notify_all();
             if is_complete {
@@ -247,7 +295,12 @@ impl Log {
         let mut written = self.lock();
         let mut seen = 0;
         loop {
-            if let Some(line) = written.lines.iter().skip(seen).find(|line| line.contains(text)) {
+            if let Some(line) = written
+                .lines
+                .iter()
+                .skip(seen)
+                .find(|line| line.contains(text))
+            {
                 return Some(line.clone());
             }
             seen = written.lines.len();
@@ -255,7 +308,11 @@ impl Log {
             if written.is_complete || left.is_zero() {
                 return None;
             }
-            written = self.grown.wait_timeout(written, left).unwrap_or_else(PoisonError::into_inner).0;
+            written = self
+                .grown
+                .wait_timeout(written, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 

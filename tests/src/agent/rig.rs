@@ -68,7 +68,10 @@ enum Store {
         dir: TempDir,
     },
     /// The guest, if there is one, goes before its daemon.
-    Real { guest: Option<RealGuest>, store: RealStore },
+    Real {
+        guest: Option<RealGuest>,
+        store: RealStore,
+    },
 }
 
 /// A response, taken apart.
@@ -84,16 +87,28 @@ impl Answer {
     /// An answer to compare with.
     #[must_use]
     pub fn new(code: &str, message: &str) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
     }
 
     /// Takes a response apart.
     #[must_use]
     pub fn parse(response: &[u8]) -> Self {
         let shown = response.escape_ascii();
-        let value: Value = serde_json::from_slice(response).unwrap_or_else(|error| panic!("{shown}: {error}"));
-        let text = |key: &str| value[key].as_str().unwrap_or_else(|| panic!("no {key} in {shown}")).to_owned();
-        Self { code: text("returncode"), message: text("message") }
+        let value: Value =
+            serde_json::from_slice(response).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let text = |key: &str| {
+            value[key]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {key} in {shown}"))
+                .to_owned()
+        };
+        Self {
+            code: text("returncode"),
+            message: text("message"),
+        }
     }
 }
 
@@ -107,7 +122,12 @@ impl Rig {
     /// A rig without an agent, whose domain has another kernel or device if the store is real.
     #[must_use]
     pub fn with(runtime: Runtime, kind: StoreKind, options: GuestOptions) -> Self {
-        Self::on(runtime, kind, Store::start(kind, Some(options)), Domain::Number(DOMID))
+        Self::on(
+            runtime,
+            kind,
+            Store::start(kind, Some(options)),
+            Domain::Number(DOMID),
+        )
     }
 
     /// A rig whose agent is in dom0, a client of the daemon's own socket as the host is.
@@ -168,12 +188,18 @@ impl Rig {
     /// The device that was inserted.
     #[must_use]
     pub fn device(&self) -> &Device {
-        self.device.as_ref().expect("the test has inserted a device")
+        self.device
+            .as_ref()
+            .expect("the test has inserted a device")
     }
 
     /// Has the next agents run as on a kernel before Linux 5.1, which has no `pidfd_open`.
     pub fn use_old_kernel(&mut self) {
-        self.launcher = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("xenstored/old-kernel").into()];
+        self.launcher = vec![
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("xenstored/old-kernel")
+                .into(),
+        ];
     }
 
     /// Has the next agents run by another program.
@@ -183,12 +209,24 @@ impl Rig {
 
     /// Has the next agents run where each shell of the machine is a program of the test.
     pub fn hide_shells(&mut self, program: &str) {
-        self.run_by(&["unshare", "--mount", "--propagation", "private", "sh", "-c", HIDDEN_SHELLS, program]);
+        self.run_by(&[
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            HIDDEN_SHELLS,
+            program,
+        ]);
     }
 
     /// Has the next agents run where the kernel would leave the dump of a process that crashes, whatever its size.
     pub fn allow_core_dumps(&mut self, directory: &Path) {
-        self.launcher = core_dumps_allowed(directory).into_iter().map(OsString::from).collect();
+        self.launcher = core_dumps_allowed(directory)
+            .into_iter()
+            .map(OsString::from)
+            .collect();
     }
 
     /// Has the next agents start with SIGCHLD ignored, as whoever starts a service may leave it.
@@ -238,20 +276,37 @@ impl Rig {
     #[must_use]
     pub fn second_agent(&self) -> AgentProcess {
         let (mut argv, xenstore): (Vec<OsString>, String) = match &self.device {
-            Some(device) => {
-                (device.door().into_iter().map(OsString::from).collect(), device.path().display().to_string())
-            }
-            None => (Vec::new(), format!("unix:{}", self.agent_socket().display())),
+            Some(device) => (
+                device.door().into_iter().map(OsString::from).collect(),
+                device.path().display().to_string(),
+            ),
+            None => (
+                Vec::new(),
+                format!("unix:{}", self.agent_socket().display()),
+            ),
         };
         argv.extend(self.launcher.clone());
         if self.has_own_programs {
             argv.extend(
-                ["unshare", "--mount", "--propagation", "private", "sh", "-c", OWN_PROGRAMS].map(OsString::from),
+                [
+                    "unshare",
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-c",
+                    OWN_PROGRAMS,
+                ]
+                .map(OsString::from),
             );
             argv.push(self.sandbox.path("/stand-ins").into());
         }
         argv.push(self.runtime.binary().into());
-        let sandbox = if self.has_own_programs { None } else { Some(&self.sandbox) };
+        let sandbox = if self.has_own_programs {
+            None
+        } else {
+            Some(&self.sandbox)
+        };
         AgentProcess::start(&argv, &xenstore, sandbox, &self.log_level, &self.arguments)
     }
 
@@ -260,7 +315,11 @@ impl Rig {
     pub fn run(&self, arguments: &[&str]) -> Output {
         let xenstore = format!("unix:{}", self.agent_socket().display());
         let mut command = bound_to_thread(self.runtime.binary());
-        command.args(arguments).args(["--xenstore", &xenstore]).arg("--sandbox").arg(self.sandbox.root());
+        command
+            .args(arguments)
+            .args(["--xenstore", &xenstore])
+            .arg("--sandbox")
+            .arg(self.sandbox.root());
         command.output().expect("the agent's binary can be run")
     }
 
@@ -342,9 +401,17 @@ impl Rig {
     pub fn restore(&mut self) {
         match &self.store {
             Store::Embedded { server, .. } => {
-                server.as_ref().expect("a running store").restore_guest(DOMID, DOMID + 1).unwrap();
+                server
+                    .as_ref()
+                    .expect("a running store")
+                    .restore_guest(DOMID, DOMID + 1)
+                    .unwrap();
             }
-            Store::Real { guest, .. } => guest.as_ref().expect("an agent in a domain").restore().unwrap(),
+            Store::Real { guest, .. } => guest
+                .as_ref()
+                .expect("an agent in a domain")
+                .restore()
+                .unwrap(),
         }
         self.domain = Domain::Number(DOMID + 1);
         self.host.set_domain(self.domain).unwrap();
@@ -352,26 +419,41 @@ impl Rig {
 
     /// Closes every connection of an embedded store, as a daemon does that is started anew and keeps its tree.
     pub fn close_connections(&mut self) {
-        let Store::Embedded { server, .. } = &self.store else { panic!("not an embedded store") };
-        server.as_ref().expect("a running store").close_connections().unwrap();
+        let Store::Embedded { server, .. } = &self.store else {
+            panic!("not an embedded store")
+        };
+        server
+            .as_ref()
+            .expect("a running store")
+            .close_connections()
+            .unwrap();
         self.connect_again();
     }
 
     /// Kills a real daemon and starts it again; the agent has to be in dom0.
     pub fn restart_daemon(&mut self) {
-        let Store::Real { store, .. } = &mut self.store else { panic!("not a real store") };
+        let Store::Real { store, .. } = &mut self.store else {
+            panic!("not a real store")
+        };
         store.restart().unwrap();
         self.connect_again();
     }
 
     /// Ends an embedded store, calls `between`, and starts another one on the same paths, with a new and empty domain.
     pub fn replace_store(&mut self, between: impl FnOnce(&mut Self)) {
-        let Store::Embedded { server, .. } = &mut self.store else { panic!("not an embedded store") };
+        let Store::Embedded { server, .. } = &mut self.store else {
+            panic!("not an embedded store")
+        };
         *server = None;
         between(self);
         let flavour = self.kind.flavour();
-        let Store::Embedded { server, dir } = &mut self.store else { panic!("not an embedded store") };
-        server.insert(Server::start(dir.path(), flavour).unwrap()).add_guest(DOMID).unwrap();
+        let Store::Embedded { server, dir } = &mut self.store else {
+            panic!("not an embedded store")
+        };
+        server
+            .insert(Server::start(dir.path(), flavour).unwrap())
+            .add_guest(DOMID)
+            .unwrap();
         self.connect_again();
     }
 
@@ -390,7 +472,12 @@ impl Rig {
     /// Ends the test: the real `xenstore-read` and Python read every response that there was, and must read it as it is.
     /// Returns what was seen of each.
     pub fn finish(self) -> std::collections::BTreeMap<String, Seen> {
-        let Self { agent, witness, store, .. } = self;
+        let Self {
+            agent,
+            witness,
+            store,
+            ..
+        } = self;
         let seen = witness.finish();
         let mut responses: Vec<&Vec<u8>> = seen.values().flat_map(|seen| &seen.contents).collect();
         responses.sort();
@@ -398,12 +485,23 @@ impl Rig {
         let verdicts = Verdict::real_all(&store.dom0_socket(), &responses).unwrap();
         for (response, verdict) in responses.into_iter().zip(verdicts) {
             let shown = response.escape_ascii();
-            assert_eq!(verdict.printed.as_bytes(), response, "xenstore-read changes {shown}");
-            let Some(Value::Object(object)) = verdict.json else { panic!("no object for Python: {shown}") };
+            assert_eq!(
+                verdict.printed.as_bytes(),
+                response,
+                "xenstore-read changes {shown}"
+            );
+            let Some(Value::Object(object)) = verdict.json else {
+                panic!("no object for Python: {shown}")
+            };
             let keys: Vec<&String> = object.keys().collect();
             assert_eq!(keys, ["message", "returncode"], "{shown}");
             assert!(object.values().all(Value::is_string), "{shown}");
-            assert!(object["message"].as_str().is_some_and(|message| message.len() <= MESSAGE_MAX), "{shown}");
+            assert!(
+                object["message"]
+                    .as_str()
+                    .is_some_and(|message| message.len() <= MESSAGE_MAX),
+                "{shown}"
+            );
         }
         drop(agent);
         seen
@@ -416,10 +514,16 @@ impl Store {
         let daemon = match kind {
             StoreKind::EmbeddedC | StoreKind::EmbeddedOxen => {
                 // Not below $TMPDIR, which may be too long for a socket.
-                let dir = tempfile::Builder::new().prefix("xs").tempdir_in("/tmp").unwrap();
+                let dir = tempfile::Builder::new()
+                    .prefix("xs")
+                    .tempdir_in("/tmp")
+                    .unwrap();
                 let server = Server::start(dir.path(), kind.flavour()).unwrap();
                 server.add_guest(DOMID).unwrap();
-                return Self::Embedded { server: Some(server), dir };
+                return Self::Embedded {
+                    server: Some(server),
+                    dir,
+                };
             }
             StoreKind::RealC => Daemon::C,
             StoreKind::RealOxen => Daemon::Oxen,
@@ -439,7 +543,11 @@ impl Store {
     fn agent_socket(&self) -> PathBuf {
         match self {
             Self::Embedded { dir, .. } => dir.path().join(format!("guest.{DOMID}")),
-            Self::Real { guest, .. } => guest.as_ref().expect("an agent in a domain").socket().into(),
+            Self::Real { guest, .. } => guest
+                .as_ref()
+                .expect("an agent in a domain")
+                .socket()
+                .into(),
         }
     }
 }
@@ -452,14 +560,23 @@ impl Store {
 pub fn core_dumps_allowed(directory: &Path) -> Vec<String> {
     const SCRIPT: &str = r#"ulimit -c unlimited; cd "$0"; exec "$@""#;
 
-    ["sh", "-c", SCRIPT, &directory.display().to_string()].map(String::from).into()
+    ["sh", "-c", SCRIPT, &directory.display().to_string()]
+        .map(String::from)
+        .into()
 }
 
 /// The code and message of a command that the agent refused.
 #[track_caller]
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, host::Error>) -> Answer {
     match result {
-        Err(host::Error::Refused { returncode, message, .. }) => Answer { code: returncode, message },
+        Err(host::Error::Refused {
+            returncode,
+            message,
+            ..
+        }) => Answer {
+            code: returncode,
+            message,
+        },
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -59,8 +59,13 @@ impl Runtime {
 fn build(package: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
     // target/[triple/]profile/deps/test
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in the target directory");
-    let above = profile.parent().expect("a test lies in the target directory");
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a test lies in the target directory");
+    let above = profile
+        .parent()
+        .expect("a test lies in the target directory");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args([
         "build",
@@ -74,12 +79,22 @@ fn build(package: &str) -> PathBuf {
     if above.join("CACHEDIR.TAG").exists() {
         cargo.arg("--target-dir").arg(above);
     } else {
-        cargo.arg("--target-dir").arg(above.parent().expect("a triple lies in the target directory"));
-        cargo.arg("--target").arg(above.file_name().expect("a triple has a name"));
+        cargo.arg("--target-dir").arg(
+            above
+                .parent()
+                .expect("a triple lies in the target directory"),
+        );
+        cargo
+            .arg("--target")
+            .arg(above.file_name().expect("a triple has a name"));
     }
     let profile_name = profile.file_name().expect("a profile has a name");
     // The profile whose directory has another name than itself.
-    cargo.arg("--profile").arg(if profile_name == "debug" { "dev".as_ref() } else { profile_name });
+    cargo.arg("--profile").arg(if profile_name == "debug" {
+        "dev".as_ref()
+    } else {
+        profile_name
+    });
     let status = cargo.status().expect("cargo is needed to build the agent");
     assert!(status.success(), "{package} cannot be built: {status}");
     profile.join(package)

@@ -58,13 +58,21 @@ impl Order {
     /// Only counts.
     #[must_use]
     pub const fn count(calls: Calls) -> Self {
-        Self { calls, nth: 0, instead: Instead::Kill }
+        Self {
+            calls,
+            nth: 0,
+            instead: Instead::Kill,
+        }
     }
 
     /// Kills the agent before the nth change that anybody can see.
     #[must_use]
     pub const fn kill(nth: usize) -> Self {
-        Self { calls: Calls::VISIBLE, nth, instead: Instead::Kill }
+        Self {
+            calls: Calls::VISIBLE,
+            nth,
+            instead: Instead::Kill,
+        }
     }
 }
 
@@ -83,7 +91,10 @@ impl Saboteur {
     #[must_use]
     pub(super) fn new(root: &Path, with_looks: bool) -> (Self, Vec<OsString>) {
         // Not below $TMPDIR, which may be too long for a socket.
-        let dir = tempfile::Builder::new().prefix("saboteur").tempdir_in("/tmp").unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("saboteur")
+            .tempdir_in("/tmp")
+            .unwrap();
         let socket = dir.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -94,7 +105,15 @@ impl Saboteur {
             socket.into(),
             root.into(),
         ];
-        (Self { _dir: dir, listener, orders: None, shared: Arc::default() }, launcher)
+        (
+            Self {
+                _dir: dir,
+                listener,
+                orders: None,
+                shared: Arc::default(),
+            },
+            launcher,
+        )
     }
 
     /// Waits for the agent to be started, gives the first order, and lets it go on.
@@ -106,22 +125,42 @@ impl Saboteur {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => panic!("{error}"),
             }
-            assert!(Instant::now() < deadline, "the agent is not run by the saboteur");
+            assert!(
+                Instant::now() < deadline,
+                "the agent is not run by the saboteur"
+            );
             thread::sleep(POLL_INTERVAL);
         };
         stream.set_nonblocking(false).unwrap();
-        let (shared, lines) = (Arc::clone(&self.shared), BufReader::new(stream.try_clone().unwrap()));
+        let (shared, lines) = (
+            Arc::clone(&self.shared),
+            BufReader::new(stream.try_clone().unwrap()),
+        );
         thread::spawn(move || {
-            lines.lines().map_while(Result::ok).for_each(|line| shared.take(&line));
+            lines
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| shared.take(&line));
             shared.change(|seen| seen.is_over = true);
         });
         self.orders = Some(stream);
-        assert!(self.order(order, "-"), "the agent has ended before it was started");
+        assert!(
+            self.order(order, "-"),
+            "the agent has ended before it was started"
+        );
     }
 
     /// Gives another order, which holds from the first message on that contains the id of a request. Returns whether the
     /// agent still runs.
-    pub fn order(&mut self, Order { calls: Calls(calls), nth, instead }: Order, id: &str) -> bool {
+    pub fn order(
+        &mut self,
+        Order {
+            calls: Calls(calls),
+            nth,
+            instead,
+        }: Order,
+        id: &str,
+    ) -> bool {
         let action = match instead {
             Instead::Kill => 0,
             Instead::Fail(errno) => errno.raw_os_error(),
@@ -131,7 +170,9 @@ impl Saboteur {
         if writeln!(orders, "{calls} {nth} {action} {id}").is_err() {
             return false;
         }
-        self.shared.wait_until(|seen| seen.is_obeyed || seen.is_over).is_obeyed
+        self.shared
+            .wait_until(|seen| seen.is_obeyed || seen.is_over)
+            .is_obeyed
     }
 
     /// The calls since the last order, in words.
@@ -165,7 +206,12 @@ impl Shared {
     fn take(&self, line: &str) {
         let (kind, call) = line.split_once(' ').unwrap_or((line, ""));
         self.change(|seen| match kind {
-            "ok" => *seen = Seen { is_obeyed: true, ..Seen::default() },
+            "ok" => {
+                *seen = Seen {
+                    is_obeyed: true,
+                    ..Seen::default()
+                }
+            }
             "hit" => {
                 seen.calls.push(call.into());
                 seen.hit = Some(call.into());
@@ -180,7 +226,9 @@ impl Shared {
     }
 
     fn wait_until(&self, condition: impl Fn(&Seen) -> bool) -> MutexGuard<'_, Seen> {
-        let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, |seen| !condition(seen));
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), PATIENCE, |seen| !condition(seen));
         let (seen, result) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(!result.timed_out(), "the saboteur does not answer");
         seen

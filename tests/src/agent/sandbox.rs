@@ -27,7 +27,10 @@ impl Sandbox {
     /// A guest with what every one has.
     #[must_use]
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("guest").tempdir_in("/tmp").expect("a temporary directory");
+        let dir = tempfile::Builder::new()
+            .prefix("guest")
+            .tempdir_in("/tmp")
+            .expect("a temporary directory");
         let sandbox = Self { dir };
         sandbox.write("/etc/shadow", SHADOW, 0o600);
         sandbox.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644);
@@ -41,7 +44,9 @@ impl Sandbox {
     pub fn of(tree: &Tree) -> Self {
         let mut builder = tempfile::Builder::new();
         builder.prefix("guest");
-        let dir = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir_in("/tmp"));
+        let dir = builder
+            .tempdir_in("/dev/shm")
+            .or_else(|_| builder.tempdir_in("/tmp"));
         let dir = dir.expect("a temporary directory");
         tree.write(dir.path());
         Self { dir }
@@ -50,18 +55,34 @@ impl Sandbox {
     /// Makes it a Debian guest whose network interfaces have these addresses, with `ifupdown` to configure them.
     pub fn install_debian(&self, macs: &[&str]) {
         self.write("/etc/debian_version", "12.5\n", 0o644);
-        self.write("/etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n", 0o644);
-        self.write("/etc/network/interfaces", "auto lo\niface lo inet loopback\n", 0o644);
+        self.write(
+            "/etc/os-release",
+            "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n",
+            0o644,
+        );
+        self.write(
+            "/etc/network/interfaces",
+            "auto lo\niface lo inet loopback\n",
+            0o644,
+        );
         self.write("/etc/hosts", "127.0.0.1\tlocalhost\n", 0o644);
         for program in ["/sbin/ifup", "/sbin/ifdown", "/sbin/ifquery", "/sbin/ip"] {
             self.write(program, "", 0o755);
         }
         for (nth, mac) in macs.iter().enumerate() {
             let interface = |file: &str| format!("/sys/class/net/eth{nth}/{file}");
-            self.write(&interface("address"), format!("{}\n", mac.to_lowercase()), 0o444);
+            self.write(
+                &interface("address"),
+                format!("{}\n", mac.to_lowercase()),
+                0o444,
+            );
             self.write(&interface("type"), "1\n", 0o444);
             self.write(&interface("flags"), "0x1003\n", 0o444);
-            self.write(&interface("device/nodename"), format!("device/vif/{nth}\n"), 0o444);
+            self.write(
+                &interface("device/nodename"),
+                format!("device/vif/{nth}\n"),
+                0o444,
+            );
         }
     }
 
@@ -116,7 +137,11 @@ impl Sandbox {
 
     /// Has a script run in place of a program. It starts in the root of the sandbox.
     pub fn stand_in(&self, program: &str, script: &str) {
-        self.write(&format!("/stand-ins/{program}"), format!("#!/bin/sh\n{script}\n"), 0o755);
+        self.write(
+            &format!("/stand-ins/{program}"),
+            format!("#!/bin/sh\n{script}\n"),
+            0o755,
+        );
     }
 
     /// The content of a file.
@@ -128,7 +153,8 @@ impl Sandbox {
     /// The permission bits of what is at a path.
     #[must_use]
     pub fn mode(&self, path: &str) -> u32 {
-        let metadata = fs::symlink_metadata(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let metadata =
+            fs::symlink_metadata(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         metadata.permissions().mode() & 0o7777
     }
 
@@ -149,10 +175,16 @@ impl Sandbox {
     pub fn files(&self, path: &str) -> Vec<PathBuf> {
         let (mut files, mut directories) = (Vec::new(), vec![self.path(path)]);
         while let Some(directory) = directories.pop() {
-            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            let Ok(entries) = fs::read_dir(&directory) else {
+                continue;
+            };
             for entry in entries.map(Result::unwrap) {
                 let kind = entry.file_type().unwrap();
-                if kind.is_dir() { directories.push(entry.path()) } else { files.push(entry.path()) }
+                if kind.is_dir() {
+                    directories.push(entry.path())
+                } else {
+                    files.push(entry.path())
+                }
             }
         }
         files.sort();

@@ -42,7 +42,11 @@ impl Seen {
     /// How often the node was written: it is removed once at most, and its id is not used again.
     #[must_use]
     pub const fn writes(&self) -> usize {
-        if self.exists { self.events } else { self.events.saturating_sub(1) }
+        if self.exists {
+            self.events
+        } else {
+            self.events.saturating_sub(1)
+        }
     }
 }
 
@@ -56,7 +60,10 @@ impl Witness {
             let (shared, socket) = (Arc::clone(&shared), PathBuf::from(socket));
             move || shared.read_along(client, &socket)
         });
-        Self { shared, thread: Some(thread) }
+        Self {
+            shared,
+            thread: Some(thread),
+        }
     }
 
     /// Waits for the response to a request.
@@ -74,7 +81,12 @@ impl Witness {
             if left.is_zero() {
                 return Err(format!("no response to {id} after {timeout:?}"));
             }
-            seen = self.shared.more.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
+            seen = self
+                .shared
+                .more
+                .wait_timeout(seen, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -133,8 +145,12 @@ impl Shared {
         events.append(&mut client.events_so_far()?);
         for event in events {
             let path = event.path.to_string();
-            let below = path.strip_prefix(DOMAINS).and_then(|below| below.strip_prefix('/'));
-            let Some((_, id)) = below.and_then(|below| below.split_once(RESPONSES)) else { continue };
+            let below = path
+                .strip_prefix(DOMAINS)
+                .and_then(|below| below.strip_prefix('/'));
+            let Some((_, id)) = below.and_then(|below| below.split_once(RESPONSES)) else {
+                continue;
+            };
             let content = match client.read(&path) {
                 Ok(content) => Some(content),
                 Err(Error::Store(ErrorName::Enoent)) => None,

@@ -35,7 +35,8 @@ static END: AtomicBool = AtomicBool::new(false);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args_os().skip(1);
-    let (Some(root), Some(mark), None) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let (Some(root), Some(mark), None) = (arguments.next(), arguments.next(), arguments.next())
+    else {
         return Err("usage: nova-attacker ROOT MARK".into());
     };
     let root = PathBuf::from(root);
@@ -80,7 +81,9 @@ fn become_nobody() -> io::Result<()> {
     set_thread_res_gid(group, group, group)?;
     set_thread_res_uid(user, user, user)?;
     // Neither is there a way back.
-    if set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok() || rustix::process::getuid() != user {
+    if set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok()
+        || rustix::process::getuid() != user
+    {
         return Err(io::Error::other("still root"));
     }
     Ok(())
@@ -111,7 +114,13 @@ fn until_the_end(count: &AtomicUsize, mut act: impl FnMut() -> io::Result<()>) {
 
 fn swap_directories(root: &Path) -> io::Result<()> {
     for stage in stages(root) {
-        rustix::fs::renameat_with(CWD, stage.join("door"), CWD, stage.join("way-in"), RenameFlags::EXCHANGE)?;
+        rustix::fs::renameat_with(
+            CWD,
+            stage.join("door"),
+            CWD,
+            stage.join("way-in"),
+            RenameFlags::EXCHANGE,
+        )?;
     }
     Ok(())
 }
@@ -147,9 +156,20 @@ fn set_trap(root: &Path, nth: usize) -> io::Result<()> {
 fn occupy(root: &Path, occupied: &mut VecDeque<PathBuf>) -> io::Result<()> {
     let directory = root.join("tmp");
     for entry in fs::read_dir(&directory)?.filter_map(Result::ok) {
-        let Some(name) = entry.file_name().into_string().ok().filter(|name| name.contains(".nova-")) else { continue };
-        let Some((front, number)) = name.rsplit_once('-') else { continue };
-        let Ok(number) = number.parse::<u32>() else { continue };
+        let Some(name) = entry
+            .file_name()
+            .into_string()
+            .ok()
+            .filter(|name| name.contains(".nova-"))
+        else {
+            continue;
+        };
+        let Some((front, number)) = name.rsplit_once('-') else {
+            continue;
+        };
+        let Ok(number) = number.parse::<u32>() else {
+            continue;
+        };
         if occupied.iter().any(|path| path.ends_with(&name)) {
             continue;
         }
@@ -169,8 +189,15 @@ fn occupy(root: &Path, occupied: &mut VecDeque<PathBuf>) -> io::Result<()> {
 /// Reads what can be read.
 fn spy(root: &Path, mark: &[u8]) {
     let backups = root.join("var/lib/nova-agent/backup");
-    for directory in [root.join("etc"), root.join("tmp"), root.join("var/lib/nova-agent"), backups] {
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
+    for directory in [
+        root.join("etc"),
+        root.join("tmp"),
+        root.join("var/lib/nova-agent"),
+        backups,
+    ] {
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
+        };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
             tell_if_marked(&path, open(&path), mark);
         }
@@ -192,11 +219,22 @@ impl Follower {
         let inotify = inotify::init(CreateFlags::NONBLOCK)?;
         let watch = |name| {
             let directory = root.join(name);
-            let number = inotify::add_watch(&inotify, &directory, WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
+            let number = inotify::add_watch(
+                &inotify,
+                &directory,
+                WatchFlags::CREATE | WatchFlags::MOVED_TO,
+            )?;
             Ok((number, directory))
         };
-        let directories = ["etc", "tmp"].into_iter().map(watch).collect::<io::Result<_>>()?;
-        Ok(Self { inotify, directories, opened: VecDeque::new() })
+        let directories = ["etc", "tmp"]
+            .into_iter()
+            .map(watch)
+            .collect::<io::Result<_>>()?;
+        Ok(Self {
+            inotify,
+            directories,
+            opened: VecDeque::new(),
+        })
     }
 
     fn follow(&mut self, mark: &[u8]) -> io::Result<()> {
@@ -205,7 +243,10 @@ impl Follower {
         let mut is_something_new = false;
         // Until there is none any more: what was read with one event and is not looked at is lost.
         while let Ok(event) = events.next() {
-            let directory = self.directories.iter().find(|(number, _)| *number == event.wd());
+            let directory = self
+                .directories
+                .iter()
+                .find(|(number, _)| *number == event.wd());
             let name = event.file_name().map(CStr::to_str);
             if let (Some((_, directory)), Some(Ok(name))) = (directory, name) {
                 let path = directory.join(name);
@@ -222,14 +263,22 @@ impl Follower {
                 *file = None;
             }
         }
-        if is_something_new { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+        if is_something_new {
+            Ok(())
+        } else {
+            Err(ErrorKind::WouldBlock.into())
+        }
     }
 }
 
 fn open(path: &Path) -> Option<File> {
     // Does not wait for who writes into a FIFO.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    File::options().read(true).custom_flags(flags).open(path).ok()
+    File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()
 }
 
 fn tell_if_marked(path: &Path, file: Option<impl Read + Seek>, mark: &[u8]) -> bool {

@@ -120,14 +120,24 @@ enum Error {
 }
 
 fn run(arguments: Arguments) -> Result<bool, Error> {
-    let Arguments { xenstore, domid, timeout, poll, command } = arguments;
+    let Arguments {
+        xenstore,
+        domid,
+        timeout,
+        poll,
+        command,
+    } = arguments;
     let mut host = Host::connect(xenstore, domid.map_or(Domain::Own, Domain::Number))?;
     host.set_waiting(match poll {
         Poll::Nova => Waiting::Poll,
         Poll::Watch => Waiting::Watch,
     });
     if let Some(timeout) = timeout {
-        host.set_timeouts(Timeouts { response: timeout, reset_network: timeout, version: timeout });
+        host.set_timeouts(Timeouts {
+            response: timeout,
+            reset_network: timeout,
+            version: timeout,
+        });
     }
     if !matches!(command, Command::Provision) {
         writeln!(io::stdout(), "{}", RoundTrip::HEADING)?;
@@ -147,11 +157,17 @@ fn run(arguments: Arguments) -> Result<bool, Error> {
             };
             host.set_password(&password).map(drop)?;
         }
-        Command::InjectFile { path } => host.inject_file(&path, Secret::new(read_input()?).expose()).map(drop)?,
+        Command::InjectFile { path } => host
+            .inject_file(&path, Secret::new(read_input()?).expose())
+            .map(drop)?,
         Command::ResetNetwork => host.reset_network().map(drop)?,
         Command::SetHostname { name } => host.set_hostname(&name).map(drop)?,
         Command::Request { name, value, json } => {
-            let value = if json { serde_json::from_str(&value)? } else { value.into() };
+            let value = if json {
+                serde_json::from_str(&value)?
+            } else {
+                value.into()
+            };
             host.request(&name, &value).map(drop)?;
         }
         Command::Provision => host.provision(&Server::two_networks())?,
@@ -165,7 +181,10 @@ fn boot(host: &mut Host) -> Result<bool, Error> {
         Some(password) => password,
         None => host::random_password()?,
     };
-    let boot = host.boot(&Server { admin_password: Some(password), ..Server::two_networks() })?;
+    let boot = host.boot(&Server {
+        admin_password: Some(password),
+        ..Server::two_networks()
+    })?;
     if boot.version.is_none() {
         writeln!(io::stderr(), "nova-host: no agent")?;
     }

@@ -1,6 +1,10 @@
 //! Hostile and unlucky worlds by the thousand: `make simulate SEEDS=10000`, or one of them with all that happens in it:
 //! `make simulate SEED=123`.
-#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for the terminal")]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program for the terminal"
+)]
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -31,18 +35,36 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(seed) = arguments.seed {
         let run = run(Choices::of_seed(seed), true);
-        println!("{}{} events, digest {:016x}", run.story, run.events, run.digests.outputs);
-        let Some(violation) = run.violation else { return ExitCode::SUCCESS };
-        print!("\n{}", show(&Failure { seed, lists: run.lists, violation }));
+        println!(
+            "{}{} events, digest {:016x}",
+            run.story, run.events, run.digests.outputs
+        );
+        let Some(violation) = run.violation else {
+            return ExitCode::SUCCESS;
+        };
+        print!(
+            "\n{}",
+            show(&Failure {
+                seed,
+                lists: run.lists,
+                violation
+            })
+        );
         return ExitCode::FAILURE;
     }
     match run_many(arguments.first, arguments.seeds) {
         Ok(figures) => {
             print!("{figures}");
-            let Some(file) = arguments.digests else { return ExitCode::SUCCESS };
+            let Some(file) = arguments.digests else {
+                return ExitCode::SUCCESS;
+            };
             let mut text = String::new();
             for (seed, digests) in &figures.digests {
-                let _ = writeln!(text, "{seed} {:016x} {:016x}", digests.outputs, digests.shape);
+                let _ = writeln!(
+                    text,
+                    "{seed} {:016x} {:016x}",
+                    digests.outputs, digests.shape
+                );
             }
             if let Err(error) = std::fs::write(&file, text) {
                 eprintln!("{}: {error}", file.display());

@@ -32,10 +32,17 @@ struct State {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = env::args_os().nth(1).ok_or("usage: nova-verify EXPECTED.json")?;
+    let path = env::args_os()
+        .nth(1)
+        .ok_or("usage: nova-verify EXPECTED.json")?;
     let expected: Expected = serde_json::from_slice(&fs::read(path)?)?;
-    let interfaces = expected.interfaces.into_iter().map(|(name, state)| state.expectation(name));
-    let expectation = Expectation { interfaces: interfaces.collect::<Result<_, _>>()? };
+    let interfaces = expected
+        .interfaces
+        .into_iter()
+        .map(|(name, state)| state.expectation(name));
+    let expectation = Expectation {
+        interfaces: interfaces.collect::<Result<_, _>>()?,
+    };
 
     let system = System::new(Root::guest()?);
     let start = Instant::now();
@@ -72,7 +79,11 @@ impl State {
         };
         Ok(ExpectedInterface {
             name,
-            addresses: self.addresses.iter().map(|address| network(address)).collect::<Result<_, _>>()?,
+            addresses: self
+                .addresses
+                .iter()
+                .map(|address| network(address))
+                .collect::<Result<_, _>>()?,
             routes: self.routes.iter().map(route).collect::<Result<_, _>>()?,
             exclusive: true,
         })

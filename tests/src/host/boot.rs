@@ -38,8 +38,13 @@ impl Host {
     /// # Errors
     /// Those that fail the build of a server; see [`Error::is_tolerated`].
     pub fn boot(&mut self, server: &Server) -> Result<Boot, Error> {
-        let Some(version) = self.await_version()? else { return Ok(Boot::default()) };
-        let mut boot = Boot { version: Some(version), faults: Vec::new() };
+        let Some(version) = self.await_version()? else {
+            return Ok(Boot::default());
+        };
+        let mut boot = Boot {
+            version: Some(version),
+            faults: Vec::new(),
+        };
 
         if let Some(key) = &server.ssh_key {
             boot.note("ssh key", self.inject_ssh_key(key))?;
@@ -69,7 +74,10 @@ impl Host {
 
     /// Replaces root's authorized keys by the owner's.
     fn inject_ssh_key(&mut self, key: &str) -> Result<super::Reply, Error> {
-        let content = format!("\n# The following ssh key was injected by Nova\n{}\n", key.trim());
+        let content = format!(
+            "\n# The following ssh key was injected by Nova\n{}\n",
+            key.trim()
+        );
         self.inject_file("/root/.ssh/authorized_keys", content.as_bytes())
     }
 }

@@ -71,7 +71,14 @@ impl KeyExchange {
     /// [`Error::Openssl`].
     pub fn encrypt(&self, password: &Secret, digest: KeyDigest) -> Result<String, Error> {
         let mut openssl = Command::new("openssl");
-        openssl.args(["aes-128-cbc", "-A", "-a", "-pass", &format!("pass:{}", self.0), "-nosalt"]);
+        openssl.args([
+            "aes-128-cbc",
+            "-A",
+            "-a",
+            "-pass",
+            &format!("pass:{}", self.0),
+            "-nosalt",
+        ]);
         match digest {
             KeyDigest::Default => {}
             KeyDigest::Md5 => _ = openssl.args(["-md", "md5"]),
@@ -97,9 +104,15 @@ impl fmt::Debug for KeyExchange {
 
 /// Runs a program with `line` and a newline as its input. Warnings on its standard error are thrown away, as Nova does.
 fn run(command: &mut Command, line: &Secret) -> io::Result<String> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
     let written = match child.stdin.take() {
-        Some(mut stdin) => stdin.write_all(line.expose()).and_then(|()| stdin.write_all(b"\n")),
+        Some(mut stdin) => stdin
+            .write_all(line.expose())
+            .and_then(|()| stdin.write_all(b"\n")),
         None => Ok(()),
     };
     let output = child.wait_with_output()?;
@@ -112,7 +125,10 @@ fn run(command: &mut Command, line: &Secret) -> io::Result<String> {
 
 /// `base` to the power of `exponent` in the group that Nova uses.
 fn power(base: &BigUint, exponent: &BigUint) -> BigUint {
-    base.modpow(exponent, &BigUint::from(162_259_276_829_213_363_391_578_010_288_127_u128))
+    base.modpow(
+        exponent,
+        &BigUint::from(162_259_276_829_213_363_391_578_010_288_127_u128),
+    )
 }
 
 #[cfg(test)]
@@ -125,14 +141,31 @@ mod tests {
 
     #[test]
     fn the_agent_decrypts_what_the_installed_openssl_encrypts() {
-        let digests = [KeyDigest::Default, KeyDigest::Md5, KeyDigest::Sha1, KeyDigest::Sha256];
-        let passwords =
-            ["", "x", "Tr0ub4dor&3", "fifteen letters", "sixteen letters!", "\u{43f}\u{430}\u{440}\u{1f511}\t~"];
+        let digests = [
+            KeyDigest::Default,
+            KeyDigest::Md5,
+            KeyDigest::Sha1,
+            KeyDigest::Sha256,
+        ];
+        let passwords = [
+            "",
+            "x",
+            "Tr0ub4dor&3",
+            "fifteen letters",
+            "sixteen letters!",
+            "\u{43f}\u{430}\u{440}\u{1f511}\t~",
+        ];
         for digest in digests {
             for password in passwords {
                 let (host, mut exchanges) = exchange();
-                let ciphertext = host.encrypt(&Secret::from(String::from(password)), digest).unwrap();
-                assert_eq!(exchanges.decrypt(&ciphertext).unwrap().expose(), password.as_bytes(), "{digest:?}");
+                let ciphertext = host
+                    .encrypt(&Secret::from(String::from(password)), digest)
+                    .unwrap();
+                assert_eq!(
+                    exchanges.decrypt(&ciphertext).unwrap().expose(),
+                    password.as_bytes(),
+                    "{digest:?}"
+                );
             }
         }
     }
@@ -141,14 +174,23 @@ mod tests {
     fn a_password_for_another_exchange_is_refused() {
         let (host, _) = exchange();
         let (_, mut exchanges) = exchange();
-        let ciphertext = host.encrypt(&Secret::from(String::from("Tr0ub4dor&3")), KeyDigest::Default).unwrap();
+        let ciphertext = host
+            .encrypt(
+                &Secret::from(String::from("Tr0ub4dor&3")),
+                KeyDigest::Default,
+            )
+            .unwrap();
         assert_eq!(exchanges.decrypt(&ciphertext), Err(PasswordError::Invalid));
     }
 
     #[test]
     fn an_answer_that_is_no_number_is_not_readable() {
         for answer in ["", "D0", "1.5", "None"] {
-            assert_eq!(HostKey::generate().unwrap().agree(answer).unwrap_err(), Unreadable::NoNumber, "{answer}");
+            assert_eq!(
+                HostKey::generate().unwrap().agree(answer).unwrap_err(),
+                Unreadable::NoNumber,
+                "{answer}"
+            );
         }
     }
 
@@ -159,7 +201,10 @@ mod tests {
         let agent = PrivateKey::from_entropy(Secret::new(entropy.to_vec())).unwrap();
         let answer = agent.public_key().to_string();
         let mut exchanges = Exchanges::new();
-        exchanges.insert(Instant::default(), agent.agree(&PublicKey::try_from(host.public().as_str()).unwrap()));
+        exchanges.insert(
+            Instant::default(),
+            agent.agree(&PublicKey::try_from(host.public().as_str()).unwrap()),
+        );
         (host.agree(&answer).unwrap(), exchanges)
     }
 }

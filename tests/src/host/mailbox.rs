@@ -67,7 +67,12 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     pub(super) const fn new(client: Client, domain: Domain, waiting: Waiting) -> Self {
-        Self { client, domain, waiting, is_watching: false }
+        Self {
+            client,
+            domain,
+            waiting,
+            is_watching: false,
+        }
     }
 
     pub(super) fn set_domain(&mut self, domain: Domain) -> Result<(), Error> {

@@ -129,15 +129,20 @@ impl Host {
     /// # Errors
     /// See [`Self::version`]; [`Error::NotImplemented`] if the plugin takes the answer for a refusal.
     pub fn features(&mut self) -> Result<Vec<String>, Error> {
-        self.round_trip("features", "", "", |response| match response::read_features(response) {
-            Ok(Some(reply)) => {
-                // Without stripping blanks: `injectfile, file_inject` hides the second name.
-                let features = reply.message.split(',').map(String::from).collect();
-                Ok((reply, features))
-            }
-            Ok(None) => Err(Error::NotImplemented),
-            Err(reason) => Err(Error::Features(reason)),
-        })
+        self.round_trip(
+            "features",
+            "",
+            "",
+            |response| match response::read_features(response) {
+                Ok(Some(reply)) => {
+                    // Without stripping blanks: `injectfile, file_inject` hides the second name.
+                    let features = reply.message.split(',').map(String::from).collect();
+                    Ok((reply, features))
+                }
+                Ok(None) => Err(Error::NotImplemented),
+                Err(reason) => Err(Error::Features(reason)),
+            },
+        )
     }
 
     /// Asks whether the agent is ready.
@@ -165,17 +170,32 @@ impl Host {
         let key = HostKey::generate()?;
         let public = key.public();
         let reply = self.call("keyinit", &public, &public)?;
-        key.agree(&reply.message).map_err(|reason| Error::Unreadable { command: "keyinit".into(), reason })
+        key.agree(&reply.message)
+            .map_err(|reason| Error::Unreadable {
+                command: "keyinit".into(),
+                reason,
+            })
     }
 
     /// The second half of a password change: sends the password, encrypted under an exchange of before.
     ///
     /// # Errors
     /// See [`Self::version`].
-    #[expect(clippy::needless_pass_by_value, reason = "a secret serves for one password")]
-    pub fn send_password(&mut self, exchange: KeyExchange, password: &Secret) -> Result<Reply, Error> {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a secret serves for one password"
+    )]
+    pub fn send_password(
+        &mut self,
+        exchange: KeyExchange,
+        password: &Secret,
+    ) -> Result<Reply, Error> {
         let ciphertext = exchange.encrypt(password, self.key_digest)?;
-        self.call("password", &ciphertext, &format!("{} characters", ciphertext.len()))
+        self.call(
+            "password",
+            &ciphertext,
+            &format!("{} characters", ciphertext.len()),
+        )
     }
 
     /// Injects a file with the command that the agent's features call for, as the plugin does: they are asked for anew.
@@ -205,7 +225,10 @@ impl Host {
             b64_file: String,
         }
 
-        let file = File { b64_path: STANDARD.encode(path), b64_file: STANDARD.encode(content) };
+        let file = File {
+            b64_path: STANDARD.encode(path),
+            b64_file: STANDARD.encode(content),
+        };
         self.call("file_inject", file, &shown_file(path, content))
     }
 
@@ -215,7 +238,11 @@ impl Host {
     /// See [`Self::version`].
     pub fn injectfile(&mut self, path: &str, content: &[u8]) -> Result<Reply, Error> {
         let joined = [path.as_bytes(), b",", content].concat();
-        self.call("injectfile", STANDARD.encode(joined), &shown_file(path, content))
+        self.call(
+            "injectfile",
+            STANDARD.encode(joined),
+            &shown_file(path, content),
+        )
     }
 
     /// Has the agent configure the network from `vm-data`.
@@ -247,7 +274,12 @@ impl Host {
     ///
     /// # Errors
     /// See [`Self::version`].
-    pub fn kms_activate(&mut self, activation_key: &str, profile: &str, domains: &[&str]) -> Result<Reply, Error> {
+    pub fn kms_activate(
+        &mut self,
+        activation_key: &str,
+        profile: &str,
+        domains: &[&str],
+    ) -> Result<Reply, Error> {
         #[derive(Serialize)]
         struct Activation<'a> {
             activation_key: &'a str,
@@ -255,7 +287,15 @@ impl Host {
             domains: &'a [&'a str],
         }
 
-        self.call("kmsactivate", Activation { activation_key, profile, domains }, profile)
+        self.call(
+            "kmsactivate",
+            Activation {
+                activation_key,
+                profile,
+                domains,
+            },
+            profile,
+        )
     }
 
     /// Sends any command. The argument is shown unless the command's is secret.
@@ -263,9 +303,13 @@ impl Host {
     /// # Errors
     /// See [`Self::version`].
     pub fn request(&mut self, command: &str, argument: &serde_json::Value) -> Result<Reply, Error> {
-        let text = argument.as_str().map_or_else(|| argument.to_string(), String::from);
+        let text = argument
+            .as_str()
+            .map_or_else(|| argument.to_string(), String::from);
         let shown = match command {
-            "file_inject" | "injectfile" | "kmsactivate" | "password" => format!("{} characters", text.len()),
+            "file_inject" | "injectfile" | "kmsactivate" | "password" => {
+                format!("{} characters", text.len())
+            }
             _ => text,
         };
         self.call(command, argument, &shown)
@@ -320,7 +364,12 @@ impl Host {
     }
 
     /// One command with a response that is read in the usual way.
-    fn call(&mut self, command: &str, argument: impl Serialize, shown: &str) -> Result<Reply, Error> {
+    fn call(
+        &mut self,
+        command: &str,
+        argument: impl Serialize,
+        shown: &str,
+    ) -> Result<Reply, Error> {
         self.round_trip(command, argument, shown, |response| {
             let reply = judge(command, response)?;
             Ok((reply.clone(), reply))
@@ -341,8 +390,15 @@ impl Host {
             value: T,
         }
 
-        let request = python::dumps(&Request { name: command, value: argument })?;
-        let timeout = if command == "resetnetwork" { self.timeouts.reset_network } else { self.timeouts.response };
+        let request = python::dumps(&Request {
+            name: command,
+            value: argument,
+        })?;
+        let timeout = if command == "resetnetwork" {
+            self.timeouts.reset_network
+        } else {
+            self.timeouts.response
+        };
         let start = Instant::now();
         let response = self
             .mailbox
@@ -355,7 +411,12 @@ impl Host {
             Err(error) => (Err(error.to_string()), Err(error)),
         };
         if let Some(observer) = &mut self.observer {
-            (observer.0)(&RoundTrip { command: command.into(), argument: shown.into(), reply, elapsed });
+            (observer.0)(&RoundTrip {
+                command: command.into(),
+                argument: shown.into(),
+                reply,
+                elapsed,
+            });
         }
         result
     }
@@ -363,7 +424,10 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("mailbox", &self.mailbox).field("timeouts", &self.timeouts).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("mailbox", &self.mailbox)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -374,10 +438,18 @@ impl fmt::Debug for Host {
 pub fn judge(command: &str, response: &[u8]) -> Result<Reply, Error> {
     match response::read(response, successes(command)) {
         Ok(Ok(reply)) => Ok(reply),
-        Ok(Err(Refusal { returncode, message })) => {
-            Err(Error::Refused { command: command.into(), returncode, message })
-        }
-        Err(reason) => Err(Error::Unreadable { command: command.into(), reason }),
+        Ok(Err(Refusal {
+            returncode,
+            message,
+        })) => Err(Error::Refused {
+            command: command.into(),
+            returncode,
+            message,
+        }),
+        Err(reason) => Err(Error::Unreadable {
+            command: command.into(),
+            reason,
+        }),
     }
 }
 

@@ -19,11 +19,19 @@ pub(super) fn dumps(value: &impl Serialize) -> Result<String, serde_json::Error>
 struct Python;
 
 impl Formatter for Python {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         separate(writer, first)
     }
 
-    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         separate(writer, first)
     }
 
@@ -31,7 +39,11 @@ impl Formatter for Python {
         writer.write_all(b": ")
     }
 
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         for c in fragment.chars() {
             if matches!(c, ' '..='~') {
                 write!(writer, "{c}")?;
@@ -46,7 +58,11 @@ impl Formatter for Python {
 }
 
 fn separate<W: ?Sized + Write>(writer: &mut W, first: bool) -> io::Result<()> {
-    if first { Ok(()) } else { writer.write_all(b", ") }
+    if first {
+        Ok(())
+    } else {
+        writer.write_all(b", ")
+    }
 }
 
 #[cfg(test)]
@@ -55,10 +71,12 @@ mod tests {
 
     #[test]
     fn json_is_what_python_prints() {
-        let value: serde_json::Value =
-            serde_json::from_str("{\"a\":[1,\"x\",null,true],\"b\":{},\"c\":\"\u{e9}\u{1f511}\\n\\\"\\\\/\u{7f}\"}")
-                .unwrap();
-        let expected = r#"{"a": [1, "x", null, true], "b": {}, "c": "\u00e9\ud83d\udd11\n\"\\/\u007f"}"#;
+        let value: serde_json::Value = serde_json::from_str(
+            "{\"a\":[1,\"x\",null,true],\"b\":{},\"c\":\"\u{e9}\u{1f511}\\n\\\"\\\\/\u{7f}\"}",
+        )
+        .unwrap();
+        let expected =
+            r#"{"a": [1, "x", null, true], "b": {}, "c": "\u00e9\ud83d\udd11\n\"\\/\u007f"}"#;
         assert_eq!(dumps(&value).unwrap(), expected);
     }
 }

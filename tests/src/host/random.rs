@@ -12,7 +12,9 @@ use super::Error;
 /// Fresh bytes from the system.
 pub(super) fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::Random)?;
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(Error::Random)?;
     Ok(bytes)
 }
 
@@ -51,7 +53,10 @@ mod tests {
         assert_eq!(uuid.len(), 36);
         assert_eq!(uuid.as_bytes()[14], b'4');
         assert!(b"89ab".contains(&uuid.as_bytes()[19]));
-        assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(
+            uuid.split('-').map(str::len).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12]
+        );
         assert_ne!(uuid, super::uuid().unwrap());
     }
 }

@@ -47,17 +47,30 @@ pub enum Unreadable {
 ///
 /// # Errors
 /// [`Unreadable`] is Nova's exception; a [`Refusal`] is its orderly error.
-pub(super) fn read(stored: &[u8], successes: &[&str]) -> Result<Result<Reply, Refusal>, Unreadable> {
+pub(super) fn read(
+    stored: &[u8],
+    successes: &[&str],
+) -> Result<Result<Reply, Refusal>, Unreadable> {
     let mut object = object(stored)?;
-    let code = object.remove("returncode").ok_or(Unreadable::NoReturnCode)?;
+    let code = object
+        .remove("returncode")
+        .ok_or(Unreadable::NoReturnCode)?;
     let message = object.remove("message");
 
     // An integer is no member of a list of strings, even if it looks the same.
     if !code.as_str().is_some_and(|code| successes.contains(&code)) {
-        return Ok(Err(Refusal { returncode: text(code), message: message.map(text).unwrap_or_default() }));
+        return Ok(Err(Refusal {
+            returncode: text(code),
+            message: message.map(text).unwrap_or_default(),
+        }));
     }
-    let Value::String(message) = message.ok_or(Unreadable::NoMessage)? else { return Err(Unreadable::NoText) };
-    Ok(Ok(Reply { returncode: text(code), message: message.replace(r"\r\n", "") }))
+    let Value::String(message) = message.ok_or(Unreadable::NoMessage)? else {
+        return Err(Unreadable::NoText);
+    };
+    Ok(Ok(Reply {
+        returncode: text(code),
+        message: message.replace(r"\r\n", ""),
+    }))
 }
 
 /// Reads the response to `features` as the plugin does, which asks for it on its own account; `None` if the plugin takes
@@ -70,7 +83,9 @@ pub(super) fn read(stored: &[u8], successes: &[&str]) -> Result<Result<Reply, Re
 /// [`Unreadable`] is an exception of the plugin, which Nova takes as an orderly error.
 pub(super) fn read_features(stored: &[u8]) -> Result<Option<Reply>, Unreadable> {
     let mut object = object(stored)?;
-    let code = object.remove("returncode").ok_or(Unreadable::NoReturnCode)?;
+    let code = object
+        .remove("returncode")
+        .ok_or(Unreadable::NoReturnCode)?;
     // In Python, `False` and `0.0` are equal to 0.
     if code == Value::Bool(false) || code.as_f64() == Some(0.0) {
         return Ok(None);
@@ -78,7 +93,10 @@ pub(super) fn read_features(stored: &[u8]) -> Result<Option<Reply>, Unreadable> 
     let Value::String(message) = object.remove("message").ok_or(Unreadable::NoMessage)? else {
         return Err(Unreadable::NoText);
     };
-    Ok(Some(Reply { returncode: text(code), message }))
+    Ok(Some(Reply {
+        returncode: text(code),
+        message,
+    }))
 }
 
 /// The plugin passes on what is JSON and makes a JSON string of everything else; Nova then indexes it as an object.
@@ -99,7 +117,11 @@ pub(crate) fn parse_response(stored: &[u8]) -> Option<Value> {
 
 /// A value as a person would want to see it.
 fn text(value: Value) -> String {
-    if let Value::String(text) = value { text } else { value.to_string() }
+    if let Value::String(text) = value {
+        text
+    } else {
+        value.to_string()
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +131,10 @@ mod tests {
     #[track_caller]
     fn assert_message(stored: &[u8], message: &str) {
         let reply = read(stored, &["0"]).unwrap().unwrap();
-        assert_eq!((reply.returncode.as_str(), reply.message.as_str()), ("0", message));
+        assert_eq!(
+            (reply.returncode.as_str(), reply.message.as_str()),
+            ("0", message)
+        );
     }
 
     #[test]
@@ -120,8 +145,14 @@ mod tests {
 
     #[test]
     fn escapes_of_line_breaks_are_doubled_by_the_tool_and_removed_by_nova() {
-        assert_message(br#"{"returncode": "0", "message": "1.3.0.1\r\n"}"#, "1.3.0.1");
-        assert_message(br#"{"returncode": "0", "message": "caf\u00e9"}"#, r"caf\u00e9");
+        assert_message(
+            br#"{"returncode": "0", "message": "1.3.0.1\r\n"}"#,
+            "1.3.0.1",
+        );
+        assert_message(
+            br#"{"returncode": "0", "message": "caf\u00e9"}"#,
+            r"caf\u00e9",
+        );
     }
 
     #[test]
@@ -145,31 +176,61 @@ mod tests {
             b"{'returncode': '0', 'message': ''}",
         ];
         for stored in responses {
-            assert_eq!(read(stored, &["0"]).unwrap_err(), Unreadable::NotAnObject, "{}", stored.escape_ascii());
+            assert_eq!(
+                read(stored, &["0"]).unwrap_err(),
+                Unreadable::NotAnObject,
+                "{}",
+                stored.escape_ascii()
+            );
         }
     }
 
     #[test]
     fn both_members_are_required_and_the_message_is_a_string() {
-        assert_eq!(read(br#"{"message": ""}"#, &["0"]).unwrap_err(), Unreadable::NoReturnCode);
-        assert_eq!(read(br#"{"returncode": "0"}"#, &["0"]).unwrap_err(), Unreadable::NoMessage);
-        assert_eq!(read(br#"{"returncode": "0", "message": 3}"#, &["0"]).unwrap_err(), Unreadable::NoText);
+        assert_eq!(
+            read(br#"{"message": ""}"#, &["0"]).unwrap_err(),
+            Unreadable::NoReturnCode
+        );
+        assert_eq!(
+            read(br#"{"returncode": "0"}"#, &["0"]).unwrap_err(),
+            Unreadable::NoMessage
+        );
+        assert_eq!(
+            read(br#"{"returncode": "0", "message": 3}"#, &["0"]).unwrap_err(),
+            Unreadable::NoText
+        );
     }
 
     #[test]
     fn other_codes_and_numbers_are_refusals_with_or_without_a_message() {
-        let refusal = read(br#"{"returncode": "500", "message": "no"}"#, &["0"]).unwrap().unwrap_err();
-        assert_eq!((refusal.returncode.as_str(), refusal.message.as_str()), ("500", "no"));
+        let refusal = read(br#"{"returncode": "500", "message": "no"}"#, &["0"])
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(
+            (refusal.returncode.as_str(), refusal.message.as_str()),
+            ("500", "no")
+        );
         let refusal = read(br#"{"returncode": 0}"#, &["0"]).unwrap().unwrap_err();
-        assert_eq!((refusal.returncode.as_str(), refusal.message.as_str()), ("0", ""));
-        assert!(read(br#"{"returncode": "500", "message": ""}"#, &["0", "500"]).unwrap().is_ok());
+        assert_eq!(
+            (refusal.returncode.as_str(), refusal.message.as_str()),
+            ("0", "")
+        );
+        assert!(
+            read(br#"{"returncode": "500", "message": ""}"#, &["0", "500"])
+                .unwrap()
+                .is_ok()
+        );
     }
 
     #[test]
     fn every_string_is_a_success_of_features_and_the_number_zero_is_not() {
         for code in ["\"500\"", "500", "null", "true"] {
             let stored = format!("{{\"returncode\": {code}, \"message\": \"version\"}}");
-            assert_eq!(read_features(stored.as_bytes()).unwrap().unwrap().message, "version", "{code}");
+            assert_eq!(
+                read_features(stored.as_bytes()).unwrap().unwrap().message,
+                "version",
+                "{code}"
+            );
         }
         for code in ["0", "0.0", "false", "-0"] {
             let stored = format!("{{\"returncode\": {code}, \"message\": \"version\"}}");

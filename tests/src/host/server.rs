@@ -78,7 +78,10 @@ impl Host {
             self.write(&format!("vm-data/networking/{}", vif.node), &vif.network)?;
         }
         for (key, value) in &server.metadata {
-            self.write(&format!("vm-data/user-metadata/{}", metadata_node(key)), &python::dumps(value)?)?;
+            self.write(
+                &format!("vm-data/user-metadata/{}", metadata_node(key)),
+                &python::dumps(value)?,
+            )?;
         }
         Ok(())
     }
@@ -103,7 +106,15 @@ impl Host {
 
 /// The name of a metadata key's node: what a path may not hold becomes an underscore.
 fn metadata_node(key: &str) -> String {
-    key.chars().map(|c| if c.is_ascii_alphanumeric() || "-_@".contains(c) { c } else { '_' }).collect()
+    key.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_@".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -120,6 +131,9 @@ mod tests {
 
     #[test]
     fn metadata_keys_become_names_of_nodes() {
-        assert_eq!(metadata_node("rax:auto/scale id\u{e9}-_@9"), "rax_auto_scale_id_-_@9");
+        assert_eq!(
+            metadata_node("rax:auto/scale id\u{e9}-_@9"),
+            "rax_auto_scale_id_-_@9"
+        );
     }
 }

@@ -30,7 +30,11 @@ pub fn stored_by_xenstore_write(argument: &str) -> Vec<u8> {
     let mut stored = Vec::with_capacity(argument.len());
     let mut rest = argument.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let (byte, tail) = if *first == b'\\' { unescape(tail) } else { (*first, tail) };
+        let (byte, tail) = if *first == b'\\' {
+            unescape(tail)
+        } else {
+            (*first, tail)
+        };
         stored.push(byte);
         rest = tail;
     }
@@ -40,7 +44,9 @@ pub fn stored_by_xenstore_write(argument: &str) -> Vec<u8> {
 /// The byte that an escape stands for, and what follows it; `text` begins behind the backslash.
 fn unescape(text: &[u8]) -> (u8, &[u8]) {
     // The tool takes the terminator of its argument for the character behind the backslash.
-    let Some((kind, tail)) = text.split_first() else { return (0, text) };
+    let Some((kind, tail)) = text.split_first() else {
+        return (0, text);
+    };
     match kind {
         b't' => (b'\t', tail),
         b'n' => (b'\n', tail),
@@ -54,9 +60,18 @@ fn unescape(text: &[u8]) -> (u8, &[u8]) {
 /// Reads a number of one to `digits` digits; what does not fit a byte is cut off at the top.
 fn number(text: &[u8], digits: usize, radix: u32) -> Option<(u8, &[u8])> {
     let digit = |byte: &u8| char::from(*byte).to_digit(radix);
-    let len = text.iter().take(digits).take_while(|byte| digit(byte).is_some()).count();
-    let (number, tail) = text.split_at_checked(len).filter(|(number, _)| !number.is_empty())?;
-    let value = number.iter().filter_map(digit).fold(0_u32, |value, digit| value * radix + digit);
+    let len = text
+        .iter()
+        .take(digits)
+        .take_while(|byte| digit(byte).is_some())
+        .count();
+    let (number, tail) = text
+        .split_at_checked(len)
+        .filter(|(number, _)| !number.is_empty())?;
+    let value = number
+        .iter()
+        .filter_map(digit)
+        .fold(0_u32, |value, digit| value * radix + digit);
     Some((value.to_le_bytes()[0], tail))
 }
 
@@ -79,6 +94,9 @@ mod tests {
     #[test]
     fn what_reading_prints_writing_stores() {
         let all: Vec<u8> = (0..=255).collect();
-        assert_eq!(stored_by_xenstore_write(&printed_by_xenstore_read(&all)), all);
+        assert_eq!(
+            stored_by_xenstore_write(&printed_by_xenstore_read(&all)),
+            all
+        );
     }
 }

@@ -25,7 +25,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Carries messages until either end closes, or a fault ends the connection.
 pub(super) fn carry(sender: Sender, from: &UnixStream, to: &UnixStream, shared: &Shared) {
-    let mut lane = Lane { sender, from, to, shared, decoder: Decoder::new(SOCKET_REPLY_MAX), held_back: 0 };
+    let mut lane = Lane {
+        sender,
+        from,
+        to,
+        shared,
+        decoder: Decoder::new(SOCKET_REPLY_MAX),
+        held_back: 0,
+    };
     // Whatever ended it, it is over for both ends.
     let _ = lane.run();
     for stream in [from, to] {
@@ -92,7 +99,9 @@ impl Lane<'_> {
     }
 
     fn deliver(&self, message: &Message, fate: Option<Fault>) -> io::Result<()> {
-        let bytes = message.encode_within(SOCKET_REPLY_MAX).map_err(io::Error::other)?;
+        let bytes = message
+            .encode_within(SOCKET_REPLY_MAX)
+            .map_err(io::Error::other)?;
         let (first, second) = bytes.split_at(if fate.is_some() { bytes.len() / 2 } else { 0 });
         self.write(first)?;
         match fate {

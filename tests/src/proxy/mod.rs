@@ -3,7 +3,12 @@
 //!
 //! The bytes are the real ones of both sides. Messages of both directions are counted from 0, over all connections, in
 //! the order in which they arrive here.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail the test"
+)]
 
 mod lane;
 
@@ -54,7 +59,10 @@ impl Proxy {
     #[must_use]
     pub fn start(store: &Path) -> Self {
         // Not below $TMPDIR, which may be too long for a socket.
-        let dir = tempfile::Builder::new().prefix("proxy").tempdir_in("/tmp").unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("proxy")
+            .tempdir_in("/tmp")
+            .unwrap();
         let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
         let shared = Arc::new(Shared::default());
         thread::spawn({
@@ -135,7 +143,9 @@ impl Proxy {
     #[must_use]
     pub fn recorded(&self, count: usize, timeout: Duration) -> Vec<(Sender, Message)> {
         let recorded = |state: &State| state.record.as_ref().map_or(0, Vec::len);
-        let state = self.shared.wait_until(timeout, |state| recorded(state) >= count);
+        let state = self
+            .shared
+            .wait_until(timeout, |state| recorded(state) >= count);
         state.record.clone().unwrap_or_default()
     }
 }
@@ -177,7 +187,9 @@ impl Shared {
         let mut state = self.lock();
         let first = state.count;
         state.count += messages.len();
-        let fates = (first..state.count).map(|number| state.faults.remove(&number)).collect();
+        let fates = (first..state.count)
+            .map(|number| state.faults.remove(&number))
+            .collect();
         if let Some(record) = &mut state.record {
             record.extend(messages.iter().map(|message| (sender, message.clone())));
         }
@@ -190,7 +202,10 @@ impl Shared {
     fn pass(&self) -> bool {
         let mut state = self.lock();
         while state.is_stalled && !state.is_over {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.dribbles
     }
@@ -213,10 +228,18 @@ impl Shared {
 
     fn wait_for(&self, what: &str, condition: impl Fn(&State) -> bool) {
         let state = self.wait_until(PATIENCE, &condition);
-        assert!(condition(&state), "in vain: {what}; {} messages have passed", state.count);
+        assert!(
+            condition(&state),
+            "in vain: {what}; {} messages have passed",
+            state.count
+        );
     }
 
-    fn wait_until(&self, timeout: Duration, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait_until(
+        &self,
+        timeout: Duration,
+        condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         loop {
@@ -224,7 +247,11 @@ impl Shared {
             if left.is_zero() || condition(&state) {
                 return state;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -244,13 +271,21 @@ fn accept(listener: &UnixListener, store: &Path, shared: &Arc<Shared>) {
         if shared.lock().is_over {
             return;
         }
-        let Ok(store) = UnixStream::connect(store) else { continue };
+        let Ok(store) = UnixStream::connect(store) else {
+            continue;
+        };
         let mut state = shared.lock();
         state.connections += 1;
-        state.open.push([agent.try_clone().unwrap(), store.try_clone().unwrap()]);
+        state
+            .open
+            .push([agent.try_clone().unwrap(), store.try_clone().unwrap()]);
         drop(state);
         for sender in [Sender::Agent, Sender::Store] {
-            let (agent, store, shared) = (agent.try_clone().unwrap(), store.try_clone().unwrap(), Arc::clone(shared));
+            let (agent, store, shared) = (
+                agent.try_clone().unwrap(),
+                store.try_clone().unwrap(),
+                Arc::clone(shared),
+            );
             thread::spawn(move || match sender {
                 Sender::Agent => lane::carry(sender, &agent, &store, &shared),
                 Sender::Store => lane::carry(sender, &store, &agent, &shared),

@@ -16,8 +16,15 @@ fn bytes_pass_one_by_one_and_messages_are_kept() {
     let mut client = Client::connect(proxy.socket()).unwrap();
     client.write("/a", "value").unwrap();
     assert_eq!(client.read("/a").unwrap(), b"value");
-    let senders: Vec<Sender> = proxy.recorded(4, PATIENCE).into_iter().map(|(sender, _)| sender).collect();
-    assert_eq!(senders, [Sender::Agent, Sender::Store, Sender::Agent, Sender::Store]);
+    let senders: Vec<Sender> = proxy
+        .recorded(4, PATIENCE)
+        .into_iter()
+        .map(|(sender, _)| sender)
+        .collect();
+    assert_eq!(
+        senders,
+        [Sender::Agent, Sender::Store, Sender::Agent, Sender::Store]
+    );
     assert_eq!((proxy.count(), proxy.connections()), (4, 1));
 }
 
@@ -28,7 +35,10 @@ fn a_cut_breaks_the_connection_within_the_message() {
     // The first WRITE passes, the second one does not reach the store.
     proxy.set_fault(2, Fault::Cut);
     client.write("/a", "1").unwrap();
-    assert!(matches!(client.write("/a", "2"), Err(Error::Closed | Error::Io(_))));
+    assert!(matches!(
+        client.write("/a", "2"),
+        Err(Error::Closed | Error::Io(_))
+    ));
     let mut client = Client::connect(proxy.socket()).unwrap();
     assert_eq!(client.read("/a").unwrap(), b"1");
     assert!(!proxy.clear_faults());

@@ -3,7 +3,12 @@
 //! [`play`] plays the host on any [`Stage`]: the machine in a world of its own, or an agent's binary behind a proxy. What
 //! differs from run to run, like keys, is replaced by a name. What the machine alone does is in the directory `transcripts`
 //! of this crate, and a runtime passes when it does the same.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail the test"
+)]
 
 mod world;
 
@@ -59,7 +64,11 @@ pub trait Stage {
 
 /// Plays a session. Returns its transcript.
 pub fn play(stage: &mut impl Stage) -> String {
-    let mut session = Session { stage, steps: Vec::new(), names: BTreeMap::new() };
+    let mut session = Session {
+        stage,
+        steps: Vec::new(),
+        names: BTreeMap::new(),
+    };
     session.run();
     session.transcript()
 }
@@ -71,7 +80,9 @@ pub fn path(flavour: Flavour) -> PathBuf {
         Flavour::C => "c.txt",
         Flavour::Oxen => "oxen.txt",
     };
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("transcripts")
+        .join(name)
 }
 
 /// Where a transcript is not the expected one: the lines around the first difference.
@@ -83,13 +94,25 @@ pub fn difference(expected: &str, played: &str) -> Option<String> {
     if expected == played {
         return None;
     }
-    let (expected, played): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), played.lines().collect());
-    let first = expected.iter().zip(&played).take_while(|(expected, played)| expected == played).count();
+    let (expected, played): (Vec<&str>, Vec<&str>) =
+        (expected.lines().collect(), played.lines().collect());
+    let first = expected
+        .iter()
+        .zip(&played)
+        .take_while(|(expected, played)| expected == played)
+        .count();
     let shown = |lines: &[&str]| {
-        let lines = lines.get(first.saturating_sub(CONTEXT)..).unwrap_or_default();
+        let lines = lines
+            .get(first.saturating_sub(CONTEXT)..)
+            .unwrap_or_default();
         lines.get(..2 * CONTEXT).unwrap_or(lines).join("\n")
     };
-    Some(format!("line {}, expected:\n{}\n\nplayed:\n{}", first + 1, shown(&expected), shown(&played)))
+    Some(format!(
+        "line {}, expected:\n{}\n\nplayed:\n{}",
+        first + 1,
+        shown(&expected),
+        shown(&played)
+    ))
 }
 
 /// How many messages there are in a transcript up to the end of each step.
@@ -116,11 +139,13 @@ struct Session<'a, S> {
 
 impl<S: Stage> Session<'_, S> {
     fn run(&mut self) {
-        self.names.insert(env!("CARGO_PKG_VERSION").into(), "[version]");
+        self.names
+            .insert(env!("CARGO_PKG_VERSION").into(), "[version]");
         let server = Server::two_networks();
         self.stage.write("vm-data/hostname", &server.hostname);
         for vif in &server.vifs {
-            self.stage.write(&format!("vm-data/networking/{}", vif.node), &vif.network);
+            self.stage
+                .write(&format!("vm-data/networking/{}", vif.node), &vif.network);
         }
         self.request("waiting", &command("version", "agent"));
         self.stage.start();
@@ -129,25 +154,54 @@ impl<S: Stage> Session<'_, S> {
         for name in ["version", "features", "ready"] {
             self.ask(name, name, &command(name, ""));
         }
-        self.ask("an unknown command", "unknown", &command("no\n\"such\" caf\u{e9}", ""));
+        self.ask(
+            "an unknown command",
+            "unknown",
+            &command("no\n\"such\" caf\u{e9}", ""),
+        );
         self.ask("a request that is no JSON", "malformed", "{\"name\":");
         self.ask("a request without content", "empty", "");
         self.ask("its content", "empty", &command("version", "agent"));
-        self.ask("a request with a name that is too long", &"x".repeat(129), &command("version", "agent"));
+        self.ask(
+            "a request with a name that is too long",
+            &"x".repeat(129),
+            &command("version", "agent"),
+        );
         self.set_password();
-        self.ask("injectfile", "file", &command("injectfile", &STANDARD.encode("/etc/motd,hello, all\n")));
-        let file = json!({"b64_path": STANDARD.encode("/etc/issue"), "b64_file": STANDARD.encode("x")});
-        self.ask("file_inject", "other", &json!({"name": "file_inject", "value": file}).to_string());
+        self.ask(
+            "injectfile",
+            "file",
+            &command("injectfile", &STANDARD.encode("/etc/motd,hello, all\n")),
+        );
+        let file =
+            json!({"b64_path": STANDARD.encode("/etc/issue"), "b64_file": STANDARD.encode("x")});
+        self.ask(
+            "file_inject",
+            "other",
+            &json!({"name": "file_inject", "value": file}).to_string(),
+        );
         self.ask("sethostname", "hostname", &command("sethostname", "web-2"));
 
         self.stage.hold_ifup();
-        self.ask("resetnetwork, and ifup takes its time", "slow", &command("resetnetwork", ""));
-        self.ask("version meanwhile", "meanwhile", &command("version", "agent"));
+        self.ask(
+            "resetnetwork, and ifup takes its time",
+            "slow",
+            &command("resetnetwork", ""),
+        );
+        self.ask(
+            "version meanwhile",
+            "meanwhile",
+            &command("version", "agent"),
+        );
         self.stage.remove("data/host/slow");
         self.end("the host gives up");
         self.stage.release_ifup();
         self.end("ifup has ended, and nobody waits for an answer");
-        self.ask("resetnetwork, and nothing is to be done", "again", &command("resetnetwork", ""));
+        self.ask(
+            "resetnetwork, and nothing is to be done",
+            "again",
+            &command("resetnetwork", ""),
+        );
 
         self.stage.remove("data/host");
         self.end("the host removes all requests with the node above them");
@@ -164,7 +218,11 @@ impl<S: Stage> Session<'_, S> {
         let response = self.stage.read("data/guest/keyinit");
         let public = judge("keyinit", response.as_bytes()).unwrap().message;
         let password = Secret::from(String::from("Tr0ub4dor&3"));
-        let ciphertext = key.agree(&public).unwrap().encrypt(&password, KeyDigest::Md5).unwrap();
+        let ciphertext = key
+            .agree(&public)
+            .unwrap()
+            .encrypt(&password, KeyDigest::Md5)
+            .unwrap();
         self.names.insert(public, "[public key]");
         self.names.insert(ciphertext.clone(), "[password]");
         self.ask("password", "password", &command("password", &ciphertext));
@@ -182,7 +240,8 @@ impl<S: Stage> Session<'_, S> {
     fn end(&mut self, step: &'static str) {
         let messages = self.stage.settle(self.steps.len() + 1);
         let before = self.steps.iter().map(|(_, messages)| messages.len()).sum();
-        self.steps.push((step, messages.get(before..).unwrap_or_default().to_vec()));
+        self.steps
+            .push((step, messages.get(before..).unwrap_or_default().to_vec()));
     }
 
     fn transcript(&self) -> String {
@@ -228,7 +287,11 @@ fn show(sender: Sender, message: &Message) -> String {
         }
         None => write!(line, "{}", message.kind).expect("a string takes everything"),
     }
-    for field in message.payload.split(|byte| *byte == 0).filter(|field| !field.is_empty()) {
+    for field in message
+        .payload
+        .split(|byte| *byte == 0)
+        .filter(|field| !field.is_empty())
+    {
         line.push(' ');
         for byte in field {
             match byte {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, Done, Effect, EntryKind, ExistingMode, Failure, FileMode, FileState, GuestPath, InterfaceState,
-    Kernel, Outcome, Probe, Snapshot, Step, WriteFile,
+    DirectoryEntry, Done, Effect, EntryKind, ExistingMode, Failure, FileMode, FileState, GuestPath,
+    InterfaceState, Kernel, Outcome, Probe, Snapshot, Step, WriteFile,
 };
 use nova_agent_core::secret::Secret;
 
@@ -56,7 +56,10 @@ impl Guest {
         for (path, content) in [
             ("/etc/debian_version", "12.5\n"),
             ("/etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n"),
-            ("/etc/network/interfaces", "auto lo\niface lo inet loopback\n"),
+            (
+                "/etc/network/interfaces",
+                "auto lo\niface lo inet loopback\n",
+            ),
             ("/etc/hosts", "127.0.0.1\tlocalhost\n"),
             ("/etc/hostname", "before\n"),
             ("/sbin/ifup", ""),
@@ -116,8 +119,15 @@ impl Guest {
         match effect {
             Effect::Entropy { len } => {
                 self.entropy = self.entropy.wrapping_add(1);
-                let bytes = (1..=len).map(|nth| self.entropy.wrapping_mul(31).wrapping_add(nth.to_le_bytes()[0]));
-                (Duration::ZERO, Outcome::Entropy(Secret::new(bytes.collect())))
+                let bytes = (1..=len).map(|nth| {
+                    self.entropy
+                        .wrapping_mul(31)
+                        .wrapping_add(nth.to_le_bytes()[0])
+                });
+                (
+                    Duration::ZERO,
+                    Outcome::Entropy(Secret::new(bytes.collect())),
+                )
             }
             Effect::Probe(probes) => {
                 let mut snapshot = Snapshot::default();
@@ -127,7 +137,11 @@ impl Guest {
                 (Duration::ZERO, Outcome::Probed(snapshot))
             }
             Effect::Step(step) => {
-                let takes = if matches!(step, Step::Run(_)) { self.program_takes } else { Duration::ZERO };
+                let takes = if matches!(step, Step::Run(_)) {
+                    self.program_takes
+                } else {
+                    Duration::ZERO
+                };
                 (takes, self.step(step))
             }
         }
@@ -135,7 +149,9 @@ impl Guest {
 
     fn step(&mut self, step: Step) -> Outcome {
         let undo = match step {
-            Step::MakeDirectory { path, .. } if self.files.contains_key(&path) || !self.directory(&path).is_empty() => {
+            Step::MakeDirectory { path, .. }
+                if self.files.contains_key(&path) || !self.directory(&path).is_empty() =>
+            {
                 None
             }
             Step::MakeDirectory { path, .. } => {
@@ -160,13 +176,21 @@ impl Guest {
                 self.runs.push(program.command_line());
                 None
             }
-            Step::SetHostname(name) => Some(Step::SetHostname(std::mem::replace(&mut self.hostname, name))),
+            Step::SetHostname(name) => Some(Step::SetHostname(std::mem::replace(
+                &mut self.hostname,
+                name,
+            ))),
             Step::SetPassword { password, .. } => {
                 self.passwords.push(password);
                 None
             }
             Step::Symlink { path, target } => self.replace(path, Some(File::Symlink(target))),
-            Step::WriteFile(WriteFile { path, content, mode, existing }) => {
+            Step::WriteFile(WriteFile {
+                path,
+                content,
+                mode,
+                existing,
+            }) => {
                 let mode = match self.files.get(&path) {
                     Some(File::Regular(_, kept)) if existing == ExistingMode::Keep => *kept,
                     Some(_) | None => mode,
@@ -186,8 +210,13 @@ impl Guest {
             Some(file) => self.files.insert(path.clone(), file),
             None => self.files.remove(&path),
         };
-        let Some(old) = old else { return Some(Step::RemoveFile { path }) };
-        let backup = guest_path(&format!("/var/lib/nova-agent/backup/{}{path}", self.backups.len()));
+        let Some(old) = old else {
+            return Some(Step::RemoveFile { path });
+        };
+        let backup = guest_path(&format!(
+            "/var/lib/nova-agent/backup/{}{path}",
+            self.backups.len()
+        ));
         self.backups.insert(backup.clone(), old);
         Some(Step::RestoreFile { path, backup })
     }
@@ -201,8 +230,13 @@ impl Guest {
             Probe::File(path) => {
                 let state = match self.files.get(&path) {
                     Some(File::Directory) => FileState::Directory,
-                    Some(File::Regular(content, mode)) => FileState::Regular { content: content.clone(), mode: *mode },
-                    Some(File::Symlink(target)) => FileState::Symlink { target: target.clone() },
+                    Some(File::Regular(content, mode)) => FileState::Regular {
+                        content: content.clone(),
+                        mode: *mode,
+                    },
+                    Some(File::Symlink(target)) => FileState::Symlink {
+                        target: target.clone(),
+                    },
                     None if self.directory(&path).is_empty() => FileState::Missing,
                     None => FileState::Directory,
                 };
@@ -210,7 +244,11 @@ impl Guest {
             }
             Probe::Kernel => {
                 let hostname = self.hostname.clone();
-                snapshot.kernel = Some(Kernel { system: "Linux".into(), release: "6.1.0".into(), hostname });
+                snapshot.kernel = Some(Kernel {
+                    system: "Linux".into(),
+                    release: "6.1.0".into(),
+                    hostname,
+                });
             }
             // What the kernel knows cannot be told here.
             Probe::Routes => snapshot.routes = Some(Vec::new()),
@@ -227,7 +265,9 @@ impl Guest {
         let below = format!("{}/", path.as_str().trim_end_matches('/'));
         let mut entries = BTreeMap::new();
         for (file, state) in &self.files {
-            let Some(rest) = file.as_str().strip_prefix(&below) else { continue };
+            let Some(rest) = file.as_str().strip_prefix(&below) else {
+                continue;
+            };
             let (name, kind) = match (rest.split_once('/'), state) {
                 (Some((directory, _)), _) => (directory, EntryKind::Directory),
                 (None, File::Directory) => (rest, EntryKind::Directory),
@@ -236,7 +276,13 @@ impl Guest {
             };
             entries.insert(name, kind);
         }
-        entries.into_iter().map(|(name, kind)| DirectoryEntry { name: name.into(), kind }).collect()
+        entries
+            .into_iter()
+            .map(|(name, kind)| DirectoryEntry {
+                name: name.into(),
+                kind,
+            })
+            .collect()
     }
 
     fn put(&mut self, path: &str, file: File) {
@@ -253,9 +299,15 @@ fn interfaces(addresses_of_first: &[(IpAddr, u8)]) -> Vec<InterfaceState> {
         master: None,
         driver: Some("vif".into()),
         up: true,
-        addresses: if vif == 0 { addresses_of_first.to_vec() } else { Vec::new() },
+        addresses: if vif == 0 {
+            addresses_of_first.to_vec()
+        } else {
+            Vec::new()
+        },
     };
-    [(0, "bc:76:4e:20:75:72"), (1, "bc:76:4e:20:5e:fb")].map(interface).into()
+    [(0, "bc:76:4e:20:75:72"), (1, "bc:76:4e:20:5e:fb")]
+        .map(interface)
+        .into()
 }
 
 fn guest_path(path: &str) -> GuestPath {

@@ -26,7 +26,11 @@ pub(super) struct Dom0 {
 impl Dom0 {
     pub(super) fn new(store: &mut Store, domid: u32) -> Self {
         let connection = store.connect(Peer::Dom0);
-        let mut dom0 = Self { connection, domid, writes: BTreeMap::new() };
+        let mut dom0 = Self {
+            connection,
+            domid,
+            writes: BTreeMap::new(),
+        };
         dom0.watch(store);
         dom0
     }
@@ -45,7 +49,8 @@ impl Dom0 {
     }
 
     pub(super) fn path(&self, node: &str) -> StorePath {
-        StorePath::try_from(format!("/local/domain/{}/{node}", self.domid).as_str()).expect("a path")
+        StorePath::try_from(format!("/local/domain/{}/{node}", self.domid).as_str())
+            .expect("a path")
     }
 
     /// Connects to a store that was started anew.
@@ -63,21 +68,39 @@ impl Dom0 {
         let mut heard = Vec::new();
         let mut changed = Vec::new();
         while let Some(message) = store.poll_message(self.connection) {
-            changed.push(payload::parse_watch(&message.payload).unwrap().path.to_string());
+            changed.push(
+                payload::parse_watch(&message.payload)
+                    .unwrap()
+                    .path
+                    .to_string(),
+            );
         }
         for changed in changed {
-            let Some(id) = changed.strip_prefix(&format!("{}/", self.path("data/guest"))) else { continue };
+            let Some(id) = changed.strip_prefix(&format!("{}/", self.path("data/guest"))) else {
+                continue;
+            };
             let read = payload::path(&StorePath::try_from(changed.as_str()).unwrap());
             if let Ok(content) = self.call(store, Op::Read, read) {
-                self.writes.entry(id.into()).or_default().push(content.clone());
+                self.writes
+                    .entry(id.into())
+                    .or_default()
+                    .push(content.clone());
                 heard.push((id.into(), content));
             }
         }
         heard
     }
 
-    pub(super) fn call(&self, store: &mut Store, op: Op, payload: Vec<u8>) -> Result<Vec<u8>, ErrorName> {
-        store.handle_message(self.connection, Message::new(op, ReqId(1), TxId::NONE, payload));
+    pub(super) fn call(
+        &self,
+        store: &mut Store,
+        op: Op,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, ErrorName> {
+        store.handle_message(
+            self.connection,
+            Message::new(op, ReqId(1), TxId::NONE, payload),
+        );
         let mut events = Vec::new();
         let reply = loop {
             let message = store.poll_message(self.connection).expect("a reply");
@@ -86,7 +109,10 @@ impl Dom0 {
             }
             events.push(message);
         };
-        assert!(events.is_empty(), "events are heard before the host asks for anything");
+        assert!(
+            events.is_empty(),
+            "events are heard before the host asks for anything"
+        );
         match reply.op() {
             Some(Op::Error) => Err(payload::parse_error(&reply.payload).unwrap_or(ErrorName::Eio)),
             _ => Ok(reply.payload),
@@ -146,13 +172,18 @@ impl World {
     pub fn provision(&mut self, server: &Server) {
         self.write("vm-data/hostname", server.hostname.as_bytes());
         for vif in &server.vifs {
-            self.write(&format!("vm-data/networking/{}", vif.node), vif.network.as_bytes());
+            self.write(
+                &format!("vm-data/networking/{}", vif.node),
+                vif.network.as_bytes(),
+            );
         }
     }
 
     /// The content of a node of the agent's domain, if there is one.
     pub fn read(&mut self, node: &str) -> Option<String> {
-        let content = self.call(Op::Read, payload::path(&self.dom0.path(node))).ok()?;
+        let content = self
+            .call(Op::Read, payload::path(&self.dom0.path(node)))
+            .ok()?;
         Some(String::from_utf8(content).expect("what the two write is text"))
     }
 
@@ -163,7 +194,8 @@ impl World {
 
     /// Writes a node of the agent's domain.
     pub fn write(&mut self, node: &str, content: &[u8]) {
-        self.call(Op::Write, payload::write(&self.dom0.path(node), content)).expect("dom0 may write everything");
+        self.call(Op::Write, payload::write(&self.dom0.path(node), content))
+            .expect("dom0 may write everything");
     }
 
     fn list(&mut self, node: &str) -> Vec<String> {

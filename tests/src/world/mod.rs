@@ -4,7 +4,12 @@
 //! A [`Fault`] is one thing that goes wrong at a place that can be counted through: a test runs the same story with the
 //! fault at every place, or several faults at all pairs of places. A [`simulation`] drives the same world through faults and
 //! orders of events that a seed chooses.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail the test"
+)]
 
 mod guest;
 mod host;
@@ -202,7 +207,11 @@ impl World {
     }
 
     /// As [`Self::run_for`], until a condition holds. Returns whether it does.
-    pub fn run_until(&mut self, timeout: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> bool {
+    pub fn run_until(
+        &mut self,
+        timeout: Duration,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
         let end = self.now.after(timeout);
         self.settle();
         while !condition(self) {
@@ -217,7 +226,12 @@ impl World {
     /// Jumps to the next time at which something happens, unless that is after `end`.
     fn step(&mut self, end: Instant) -> bool {
         let outcome = self.outcomes.keys().next().map(|(at, _)| *at);
-        let Some(next) = [outcome, self.deadline].into_iter().flatten().min().filter(|next| *next <= end) else {
+        let Some(next) = [outcome, self.deadline]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|next| *next <= end)
+        else {
             return false;
         };
         self.now = self.now.max(next);
@@ -264,7 +278,11 @@ impl World {
                     self.send_one();
                 }
                 Output::Wait(deadline) => {
-                    assert_eq!(self.machine.poll_output(), Output::Wait(deadline), "the same question again");
+                    assert_eq!(
+                        self.machine.poll_output(),
+                        Output::Wait(deadline),
+                        "the same question again"
+                    );
                     if !self.complete_one() && !self.receive_one() {
                         self.deadline = deadline;
                         return;
@@ -272,20 +290,33 @@ impl World {
                 }
             }
         }
-        panic!("the world never comes to rest; the last reports: {:?}", self.reports.iter().rev().take(10));
+        panic!(
+            "the world never comes to rest; the last reports: {:?}",
+            self.reports.iter().rev().take(10)
+        );
     }
 
     /// Reports an effect that is over.
     fn complete_one(&mut self) -> bool {
-        let Some(first) = self.outcomes.first_entry().filter(|first| first.key().0 <= self.now) else { return false };
+        let Some(first) = self
+            .outcomes
+            .first_entry()
+            .filter(|first| first.key().0 <= self.now)
+        else {
+            return false;
+        };
         let ((_, id), outcome) = first.remove_entry();
-        self.machine.handle_completed(self.now, id, outcome).expect("the machine gave out this effect");
+        self.machine
+            .handle_completed(self.now, id, outcome)
+            .expect("the machine gave out this effect");
         true
     }
 
     /// Delivers a message of the machine.
     fn send_one(&mut self) {
-        let (Some(connection), Some(message)) = (self.connection, self.outbox.pop_front()) else { return };
+        let (Some(connection), Some(message)) = (self.connection, self.outbox.pop_front()) else {
+            return;
+        };
         self.messages.push((Sender::Agent, the_message(&message)));
         if self.breaks_here() {
             return;
@@ -296,13 +327,21 @@ impl World {
 
     /// Delivers a message of the store.
     fn receive_one(&mut self) -> bool {
-        let Some(connection) = self.connection else { return false };
+        let Some(connection) = self.connection else {
+            return false;
+        };
         while let Some(message) = self.store.poll_bytes(connection) {
-            let decoded = Decoder::new(PAYLOAD_MAX).decode(&mut message.as_slice()).ok().flatten();
-            self.messages.push((Sender::Store, decoded.expect("a whole message")));
+            let decoded = Decoder::new(PAYLOAD_MAX)
+                .decode(&mut message.as_slice())
+                .ok()
+                .flatten();
+            self.messages
+                .push((Sender::Store, decoded.expect("a whole message")));
             self.inbox.push_back(message);
         }
-        let Some(message) = self.inbox.pop_front() else { return false };
+        let Some(message) = self.inbox.pop_front() else {
+            return false;
+        };
         if self.breaks_here() {
             return true;
         }
@@ -319,11 +358,15 @@ impl World {
         });
         let mut pieces: VecDeque<&[u8]> = match cut {
             _ if self.faults.contains(&Fault::Trickle) => message.chunks(1).collect(),
-            Some((first, second)) if !first.is_empty() && !second.is_empty() => [first, second].into(),
+            Some((first, second)) if !first.is_empty() && !second.is_empty() => {
+                [first, second].into()
+            }
             Some(_) | None => [message.as_slice()].into(),
         };
         while let Some(piece) = pieces.pop_front() {
-            self.machine.handle_bytes(self.now, piece).expect("there is a connection");
+            self.machine
+                .handle_bytes(self.now, piece)
+                .expect("there is a connection");
             if !pieces.is_empty() {
                 // Nothing can come of a part of a message.
                 assert!(matches!(self.machine.poll_output(), Output::Wait(_)));
@@ -375,5 +418,6 @@ impl World {
 fn the_message(bytes: &[u8]) -> Message {
     let mut rest = bytes;
     let only = Decoder::new(PAYLOAD_MAX).decode(&mut rest).ok().flatten();
-    only.filter(|_| rest.is_empty()).expect("one write, one message")
+    only.filter(|_| rest.is_empty())
+        .expect("one write, one message")
 }

@@ -48,7 +48,11 @@ impl Watch {
 
     /// A path at or below the watched one, as the client expects it.
     fn show(&self, path: &str) -> String {
-        format!("{}{}", self.shown, path.get(self.path.len()..).unwrap_or_default())
+        format!(
+            "{}{}",
+            self.shown,
+            path.get(self.path.len()..).unwrap_or_default()
+        )
     }
 }
 
@@ -85,8 +89,14 @@ impl Connection {
 
     pub(super) fn caller(&self, flavour: Flavour) -> Caller {
         match self.peer {
-            Peer::Dom0 => Caller { domid: 0, limited_replies: flavour == Flavour::C },
-            Peer::Guest(domid) => Caller { domid, limited_replies: true },
+            Peer::Dom0 => Caller {
+                domid: 0,
+                limited_replies: flavour == Flavour::C,
+            },
+            Peer::Guest(domid) => Caller {
+                domid,
+                limited_replies: true,
+            },
         }
     }
 
@@ -119,7 +129,8 @@ impl Connection {
         if self.queued_events < EVENTS_MAX {
             self.queued_events += 1;
             let payload = payload::fields([path.as_bytes(), token]);
-            self.out.push_back(Message::new(Op::WatchEvent, ReqId(0), TxId::NONE, payload));
+            self.out
+                .push_back(Message::new(Op::WatchEvent, ReqId(0), TxId::NONE, payload));
         }
     }
 }

@@ -24,7 +24,10 @@ const OWNED_BY_GUEST: [&str; 12] = [
 const READ_ONLY: [&str; 2] = ["cpu", "memory"];
 
 /// Who builds it: nothing of a guest's limits applies.
-const TOOLSTACK: Caller = Caller { domid: 0, limited_replies: false };
+const TOOLSTACK: Caller = Caller {
+    domid: 0,
+    limited_replies: false,
+};
 
 pub(super) fn home(domid: u32) -> String {
     format!("/local/domain/{domid}")
@@ -33,12 +36,21 @@ pub(super) fn home(domid: u32) -> String {
 /// Builds the tree of domain `domid` anew.
 ///
 /// `first_domid` names the virtual machine, which keeps its name whatever the number of its domain.
-pub(super) fn build(tree: &mut Tree, flavour: Flavour, domid: u32, first_domid: u32) -> Vec<Change> {
+pub(super) fn build(
+    tree: &mut Tree,
+    flavour: Flavour,
+    domid: u32,
+    first_domid: u32,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     // Different for every domain, and the same in every run of a simulated world.
-    let identity = format!("{:08x}-0000-4000-8000-{domid:012}", tree.generation() % 0x1_0000_0000);
-    let mut toolstack =
-        |op: NodeOp| -> Result<Vec<u8>, ErrorName> { carry_out(&op, TOOLSTACK, flavour, tree, &mut changes) };
+    let identity = format!(
+        "{:08x}-0000-4000-8000-{domid:012}",
+        tree.generation() % 0x1_0000_0000
+    );
+    let mut toolstack = |op: NodeOp| -> Result<Vec<u8>, ErrorName> {
+        carry_out(&op, TOOLSTACK, flavour, tree, &mut changes)
+    };
     let home = home(domid);
     let read_only = vec![perm(Access::None, 0), perm(Access::Read, domid)];
 
@@ -59,7 +71,10 @@ pub(super) fn build(tree: &mut Tree, flavour: Flavour, domid: u32, first_domid: 
     for (name, value) in [
         ("unique-domain-id", identity),
         ("name", format!("guest-{first_domid}")),
-        ("vm", format!("/vm/00000000-0000-4000-8000-{first_domid:012}")),
+        (
+            "vm",
+            format!("/vm/00000000-0000-4000-8000-{first_domid:012}"),
+        ),
         ("domid", domid.to_string()),
         ("memory/target", "1048576".into()),
     ] {
@@ -73,11 +88,17 @@ pub(super) fn copy(tree: &mut Tree, flavour: Flavour, from: &str, to: &str) -> V
     let mut changes = Vec::new();
     let mut pending = vec![(String::from(from), String::from(to))];
     while let Some((from, to)) = pending.pop() {
-        let Some(node) = tree.get(&from) else { continue };
+        let Some(node) = tree.get(&from) else {
+            continue;
+        };
         for name in node.sorted_names() {
             pending.push((join(&from, name), join(&to, name)));
         }
-        let op = if node.value.is_empty() { NodeOp::Mkdir(to) } else { NodeOp::Write(to, node.value.clone()) };
+        let op = if node.value.is_empty() {
+            NodeOp::Mkdir(to)
+        } else {
+            NodeOp::Write(to, node.value.clone())
+        };
         let _ = carry_out(&op, TOOLSTACK, flavour, tree, &mut changes);
     }
     changes
@@ -85,7 +106,13 @@ pub(super) fn copy(tree: &mut Tree, flavour: Flavour, from: &str, to: &str) -> V
 
 pub(super) fn destroy(tree: &mut Tree, flavour: Flavour, domid: u32) -> Vec<Change> {
     let mut changes = Vec::new();
-    let _ = carry_out(&NodeOp::Rm(home(domid)), TOOLSTACK, flavour, tree, &mut changes);
+    let _ = carry_out(
+        &NodeOp::Rm(home(domid)),
+        TOOLSTACK,
+        flavour,
+        tree,
+        &mut changes,
+    );
     changes
 }
 

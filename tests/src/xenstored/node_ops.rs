@@ -36,7 +36,9 @@ impl NodeOp {
     pub(super) fn modifies(&self) -> bool {
         match self {
             Self::Mkdir(_) | Self::Rm(_) | Self::SetPerms(..) | Self::Write(..) => true,
-            Self::Directory(_) | Self::DirectoryPart(..) | Self::GetPerms(_) | Self::Read(_) => false,
+            Self::Directory(_) | Self::DirectoryPart(..) | Self::GetPerms(_) | Self::Read(_) => {
+                false
+            }
         }
     }
 }
@@ -68,11 +70,18 @@ impl Caller {
 
     /// Whether it may read, and whether it may write.
     fn access(self, perms: &[Permission]) -> (bool, bool) {
-        let Some((first, others)) = perms.split_first() else { return (false, false) };
+        let Some((first, others)) = perms.split_first() else {
+            return (false, false);
+        };
         if !self.is_guest() || first.domid == self.domid {
             return (true, true);
         }
-        match others.iter().find(|perm| perm.domid == self.domid).unwrap_or(first).access {
+        match others
+            .iter()
+            .find(|perm| perm.domid == self.domid)
+            .unwrap_or(first)
+            .access
+        {
             Access::Both => (true, true),
             Access::None => (false, false),
             Access::Read => (true, false),
@@ -99,7 +108,12 @@ pub(super) fn carry_out(
     tree: &mut Tree,
     changes: &mut Vec<Change>,
 ) -> Result<Vec<u8>, ErrorName> {
-    let mut operation = Operation { caller, flavour, tree, changes };
+    let mut operation = Operation {
+        caller,
+        flavour,
+        tree,
+        changes,
+    };
     match op {
         NodeOp::Directory(path) => operation.directory(path),
         NodeOp::DirectoryPart(path, offset) => operation.directory_part(path, *offset),
@@ -152,30 +166,45 @@ impl Operation<'_> {
     }
 
     fn rm(&mut self, path: &str) -> Result<Vec<u8>, ErrorName> {
-        let Some((parent, _)) = split(path) else { return Err(ErrorName::Einval) };
+        let Some((parent, _)) = split(path) else {
+            return Err(ErrorName::Einval);
+        };
         let Some(node) = self.tree.get(path) else {
             let nearest = self.tree.nearest(path);
             if self.flavour == Flavour::C && !self.caller.may_write(nearest.perms()) {
                 return Err(ErrorName::Eacces);
             }
-            return if self.tree.get(parent).is_some() { Ok(payload::ok()) } else { Err(ErrorName::Enoent) };
+            return if self.tree.get(parent).is_some() {
+                Ok(payload::ok())
+            } else {
+                Err(ErrorName::Enoent)
+            };
         };
         if !self.caller.may_write(node.perms()) {
             return Err(ErrorName::Eacces);
         }
         let perms = node.perms().into();
         let removed = Some(self.tree.remove(path));
-        self.changes.push(Change { path: path.into(), perms, removed });
+        self.changes.push(Change {
+            path: path.into(),
+            perms,
+            removed,
+        });
         Ok(payload::ok())
     }
 
     fn set_perms(&mut self, path: &str, perms: &[Permission]) -> Result<Vec<u8>, ErrorName> {
-        let Some(node) = self.tree.get(path) else { return Err(self.missing(path, Caller::may_write)) };
+        let Some(node) = self.tree.get(path) else {
+            return Err(self.missing(path, Caller::may_write));
+        };
         if !self.caller.is_owner(node) {
             return Err(ErrorName::Eacces);
         }
         if self.caller.is_guest() {
-            if perms.first().is_none_or(|first| first.domid != node.owner()) {
+            if perms
+                .first()
+                .is_none_or(|first| first.domid != node.owner())
+            {
                 return Err(match self.flavour {
                     Flavour::C => ErrorName::Eperm,
                     Flavour::Oxen => ErrorName::Eacces,
@@ -245,7 +274,11 @@ impl Operation<'_> {
         }
         // What dom0 creates belongs to the owner of its parent; so does what a guest creates, in oxenstored only.
         let own = self.caller.is_guest() && self.flavour == Flavour::C;
-        let owner = if own { self.caller.domid } else { nearest.owner() };
+        let owner = if own {
+            self.caller.domid
+        } else {
+            nearest.owner()
+        };
         let mut missing = vec![path];
         while let Some((parent, _)) = missing.last().and_then(|path| split(path)) {
             if self.tree.get(parent).is_some() {
@@ -256,7 +289,10 @@ impl Operation<'_> {
         if self.caller.is_guest() && self.tree.owned_by(owner) + missing.len() > NODES_MAX {
             return Err(self.flavour.quota_error());
         }
-        let topmost = missing.last().and_then(|path| split(path)).map_or(0, |(_, name)| name.len() + 1);
+        let topmost = missing
+            .last()
+            .and_then(|path| split(path))
+            .map_or(0, |(_, name)| name.len() + 1);
         self.check_record(nearest.record_len(topmost))?;
         self.check_record(RECORD_HEADER + RECORD_PERM * nearest.perms().len() + value_len)?;
         for path in missing.into_iter().rev() {
@@ -273,7 +309,16 @@ impl Operation<'_> {
     }
 
     fn changed(&mut self, path: &str) {
-        let perms = self.tree.get(path).map(Node::perms).unwrap_or_default().into();
-        self.changes.push(Change { path: path.into(), perms, removed: None });
+        let perms = self
+            .tree
+            .get(path)
+            .map(Node::perms)
+            .unwrap_or_default()
+            .into();
+        self.changes.push(Change {
+            path: path.into(),
+            perms,
+            removed: None,
+        });
     }
 }

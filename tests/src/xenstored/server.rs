@@ -53,8 +53,15 @@ impl Server {
             commands: receiver,
         };
         worker.listen(&dir.join("socket"), Peer::Dom0)?;
-        let thread = thread::Builder::new().name("xenstored".into()).spawn(move || worker.run())?;
-        Ok(Self { dir, commands, waker, thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("xenstored".into())
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            dir,
+            commands,
+            waker,
+            thread: Some(thread),
+        })
     }
 
     /// Creates a domain and the socket `guest.N`, whose path is returned.
@@ -95,7 +102,11 @@ impl Server {
     pub fn restore_guest(&self, old: u32, new: u32) -> Result<(), ServerError> {
         self.run(move |worker| {
             worker.store.restore_domain(old, new);
-            for listener in worker.listeners.values_mut().filter(|listener| listener.peer == Peer::Guest(old)) {
+            for listener in worker
+                .listeners
+                .values_mut()
+                .filter(|listener| listener.peer == Peer::Guest(old))
+            {
                 listener.peer = Peer::Guest(new);
             }
         })
@@ -125,13 +136,18 @@ impl Server {
     }
 
     /// Has the worker do something, and waits for its result.
-    fn run<T: Send + 'static>(&self, action: impl FnOnce(&mut Worker) -> T + Send + 'static) -> Result<T, ServerError> {
+    fn run<T: Send + 'static>(
+        &self,
+        action: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> Result<T, ServerError> {
         let (sender, receiver) = mpsc::channel();
         let action = Box::new(move |worker: &mut Worker| {
             // Whoever asked may have given up.
             let _ = sender.send(action(worker));
         });
-        self.commands.send(Command::Run(action)).map_err(|_| ServerError::Stopped)?;
+        self.commands
+            .send(Command::Run(action))
+            .map_err(|_| ServerError::Stopped)?;
         self.waker.wake()?;
         receiver.recv().map_err(|_| ServerError::Stopped)
     }
@@ -219,8 +235,17 @@ impl Worker {
         let _ = fs::remove_file(path);
         let mut socket = UnixListener::bind(path)?;
         let token = self.next_token();
-        self.poll.registry().register(&mut socket, token, Interest::READABLE)?;
-        self.listeners.insert(token, Listener { socket, path: path.into(), peer });
+        self.poll
+            .registry()
+            .register(&mut socket, token, Interest::READABLE)?;
+        self.listeners.insert(
+            token,
+            Listener {
+                socket,
+                path: path.into(),
+                peer,
+            },
+        );
         Ok(())
     }
 
@@ -228,12 +253,25 @@ impl Worker {
         while let Some(Listener { socket, peer, .. }) = self.listeners.get(&listener) {
             let peer = *peer;
             // Nobody is left, or somebody went before he was served.
-            let Ok((mut stream, _)) = socket.accept() else { return Ok(()) };
+            let Ok((mut stream, _)) = socket.accept() else {
+                return Ok(());
+            };
             let token = self.next_token();
-            self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.poll.registry().register(
+                &mut stream,
+                token,
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
             let conn = self.store.connect(peer);
             self.tokens.insert(conn, token);
-            self.clients.insert(token, Client { stream, conn, unsent: VecDeque::new() });
+            self.clients.insert(
+                token,
+                Client {
+                    stream,
+                    conn,
+                    unsent: VecDeque::new(),
+                },
+            );
         }
         Ok(())
     }
@@ -254,7 +292,8 @@ impl Worker {
             match client.stream.read(&mut buffer) {
                 Ok(len) if len > 0 => {
                     let conn = client.conn;
-                    self.store.handle_bytes(conn, buffer.get(..len).unwrap_or_default());
+                    self.store
+                        .handle_bytes(conn, buffer.get(..len).unwrap_or_default());
                     self.send_all();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -268,8 +307,12 @@ impl Worker {
     fn send_all(&mut self) {
         let pending: Vec<_> = self.store.pending().collect();
         for conn in pending {
-            let Some(token) = self.tokens.get(&conn) else { continue };
-            let Some(client) = self.clients.get_mut(token) else { continue };
+            let Some(token) = self.tokens.get(&conn) else {
+                continue;
+            };
+            let Some(client) = self.clients.get_mut(token) else {
+                continue;
+            };
             while let Some(bytes) = self.store.poll_bytes(conn) {
                 client.unsent.extend(bytes);
             }
@@ -281,7 +324,10 @@ impl Worker {
 
     /// Closes the sockets of connections that the store has closed.
     fn close_disconnected(&mut self) {
-        let gone = self.clients.iter().filter(|(_, client)| !self.store.is_connected(client.conn));
+        let gone = self
+            .clients
+            .iter()
+            .filter(|(_, client)| !self.store.is_connected(client.conn));
         let gone: Vec<_> = gone.map(|(token, _)| *token).collect();
         gone.into_iter().for_each(|token| self.close(token));
     }

@@ -44,12 +44,23 @@ impl Store {
         let mut tree = Tree::new();
         let nodes: &[&str] = match flavour {
             Flavour::C => &["/tool", "/tool/xenstored"],
-            Flavour::Oxen => &["/@introduceDomain", "/@releaseDomain", "/tool", "/tool/xenstored"],
+            Flavour::Oxen => &[
+                "/@introduceDomain",
+                "/@releaseDomain",
+                "/tool",
+                "/tool/xenstored",
+            ],
         };
         for path in nodes {
             tree.create(path, 0);
         }
-        Self { flavour, tree, domains: BTreeSet::new(), connections: BTreeMap::new(), last_conn: 0 }
+        Self {
+            flavour,
+            tree,
+            domains: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            last_conn: 0,
+        }
     }
 
     /// The daemon that it behaves like.
@@ -74,7 +85,8 @@ impl Store {
         if !self.domains.remove(&domid) {
             return;
         }
-        self.connections.retain(|_, connection| connection.peer != Peer::Guest(domid));
+        self.connections
+            .retain(|_, connection| connection.peer != Peer::Guest(domid));
         let changes = domain::destroy(&mut self.tree, self.flavour, domid);
         self.fire(&changes);
         self.fire_special("@releaseDomain");
@@ -88,10 +100,21 @@ impl Store {
         let first = self
             .tree
             .get(&format!("{}/name", domain::home(old)))
-            .and_then(|node| std::str::from_utf8(&node.value).ok()?.strip_prefix("guest-")?.parse().ok());
+            .and_then(|node| {
+                std::str::from_utf8(&node.value)
+                    .ok()?
+                    .strip_prefix("guest-")?
+                    .parse()
+                    .ok()
+            });
         let mut changes = domain::build(&mut self.tree, self.flavour, new, first.unwrap_or(old));
         let vm_data = |domid| format!("{}/vm-data", domain::home(domid));
-        changes.extend(domain::copy(&mut self.tree, self.flavour, &vm_data(old), &vm_data(new)));
+        changes.extend(domain::copy(
+            &mut self.tree,
+            self.flavour,
+            &vm_data(old),
+            &vm_data(new),
+        ));
         changes.extend(domain::destroy(&mut self.tree, self.flavour, old));
 
         let mut moved = Vec::new();
@@ -99,7 +122,10 @@ impl Store {
             if connection.peer == Peer::Guest(old) {
                 connection.peer = Peer::Guest(new);
                 moved.push((*id, std::mem::take(&mut connection.watches)));
-                connection.transactions.values_mut().for_each(|transaction| *transaction = OpenTransaction::Stale);
+                connection
+                    .transactions
+                    .values_mut()
+                    .for_each(|transaction| *transaction = OpenTransaction::Stale);
             }
         }
         self.domains.remove(&old);
@@ -108,9 +134,14 @@ impl Store {
         self.fire_special("@releaseDomain");
         self.fire_special("@introduceDomain");
         for (id, watches) in moved {
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
             for watch in watches {
-                let watch = Watch { path: absolute(&watch.shown, new), ..watch };
+                let watch = Watch {
+                    path: absolute(&watch.shown, new),
+                    ..watch
+                };
                 connection.event(&watch.shown, &watch.token);
                 connection.watches.push(watch);
             }
@@ -150,9 +181,16 @@ impl Store {
 
     /// Takes one message from a connection, and queues what it leads to, for whomever.
     pub fn handle_message(&mut self, conn: ConnId, message: Message) {
-        let Message { kind, req_id, tx_id, payload } = message;
+        let Message {
+            kind,
+            req_id,
+            tx_id,
+            payload,
+        } = message;
         let mut changes = Vec::new();
-        let Some(connection) = self.connections.get(&conn) else { return };
+        let Some(connection) = self.connections.get(&conn) else {
+            return;
+        };
         let caller = connection.caller(self.flavour);
         let result = match Op::from_raw(kind) {
             None => Err(ErrorName::Enosys),
@@ -164,7 +202,12 @@ impl Store {
             _ => tx_id,
         };
         let reply = match result {
-            Ok(payload) => Message { kind, req_id, tx_id, payload },
+            Ok(payload) => Message {
+                kind,
+                req_id,
+                tx_id,
+                payload,
+            },
             Err(name) => Message::new(Op::Error, req_id, tx_id, payload::error(&name)),
         };
         match self.flavour {
@@ -200,7 +243,10 @@ impl Store {
 
     /// The connections that have something to poll.
     pub fn pending(&self) -> impl Iterator<Item = ConnId> {
-        self.connections.iter().filter(|(_, connection)| connection.has_output()).map(|(id, _)| *id)
+        self.connections
+            .iter()
+            .filter(|(_, connection)| connection.has_output())
+            .map(|(id, _)| *id)
     }
 
     /// Whether a connection is still open.
@@ -219,9 +265,13 @@ impl Store {
         changes: &mut Vec<Change>,
     ) -> Result<Vec<u8>, ErrorName> {
         match op {
-            Op::Directory | Op::Read | Op::GetPerms | Op::Write | Op::Mkdir | Op::Rm | Op::SetPerms => {
-                self.on_node(conn, caller, op, tx_id, payload, changes)
-            }
+            Op::Directory
+            | Op::Read
+            | Op::GetPerms
+            | Op::Write
+            | Op::Mkdir
+            | Op::Rm
+            | Op::SetPerms => self.on_node(conn, caller, op, tx_id, payload, changes),
             Op::DirectoryPart => match self.flavour {
                 Flavour::C => self.on_node(conn, caller, op, tx_id, payload, changes),
                 Flavour::Oxen => Err(ErrorName::Enosys),
@@ -231,7 +281,9 @@ impl Store {
             Op::TransactionStart => self.start_transaction(conn, caller, tx_id),
             Op::TransactionEnd => self.end_transaction(conn, caller, tx_id, payload, changes),
             Op::GetDomainPath => {
-                let path = domain::home(leading_number(fields(payload)?.first().copied().unwrap_or_default()));
+                let path = domain::home(leading_number(
+                    fields(payload)?.first().copied().unwrap_or_default(),
+                ));
                 Ok(payload::fields([path.as_bytes()]))
             }
             Op::ResetWatches => {
@@ -243,15 +295,23 @@ impl Store {
             }
             // What oxenstored is asked for here by a guest, it does not do, but it says so to nobody.
             Op::Control if self.flavour == Flavour::Oxen => Ok(payload::ok()),
-            Op::Control | Op::Introduce | Op::IsDomainIntroduced | Op::Release | Op::Resume | Op::SetTarget => {
+            Op::Control
+            | Op::Introduce
+            | Op::IsDomainIntroduced
+            | Op::Release
+            | Op::Resume
+            | Op::SetTarget => {
                 if caller.is_guest() {
                     return Err(ErrorName::Eacces);
                 }
                 self.manage(op, payload)
             }
-            Op::WatchEvent | Op::Error | Op::GetFeature | Op::SetFeature | Op::GetQuota | Op::SetQuota => {
-                Err(ErrorName::Enosys)
-            }
+            Op::WatchEvent
+            | Op::Error
+            | Op::GetFeature
+            | Op::SetFeature
+            | Op::GetQuota
+            | Op::SetQuota => Err(ErrorName::Enosys),
         }
     }
 
@@ -268,8 +328,13 @@ impl Store {
             let op = parse_node_op(op, payload, caller, self.flavour)?;
             return carry_out(&op, caller, self.flavour, &mut self.tree, changes);
         }
-        let transactions = self.connections.get_mut(&conn).map(|connection| &mut connection.transactions);
-        let Some(transaction) = transactions.and_then(|transactions| transactions.get_mut(&tx_id.0)) else {
+        let transactions = self
+            .connections
+            .get_mut(&conn)
+            .map(|connection| &mut connection.transactions);
+        let Some(transaction) =
+            transactions.and_then(|transactions| transactions.get_mut(&tx_id.0))
+        else {
             return Err(self.flavour.unknown_transaction());
         };
         let op = parse_node_op(op, payload, caller, self.flavour)?;
@@ -279,39 +344,87 @@ impl Store {
         }
     }
 
-    fn watch(&mut self, conn: ConnId, caller: Caller, payload: &[u8]) -> Result<Vec<u8>, ErrorName> {
-        let [path, token] = fields(payload)?[..] else { return Err(ErrorName::Einval) };
+    fn watch(
+        &mut self,
+        conn: ConnId,
+        caller: Caller,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, ErrorName> {
+        let [path, token] = fields(payload)?[..] else {
+            return Err(ErrorName::Einval);
+        };
         let (path, shown) = watch_path(path, caller, self.flavour)?;
-        let watches = self.connections.values().filter(|other| other.peer == Peer::Guest(caller.domid));
+        let watches = self
+            .connections
+            .values()
+            .filter(|other| other.peer == Peer::Guest(caller.domid));
         let count: usize = watches.map(|other| other.watches.len()).sum();
-        let Some(connection) = self.connections.get_mut(&conn) else { return Err(ErrorName::Eio) };
-        if connection.watches.iter().any(|watch| watch.is(&path, token)) {
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Err(ErrorName::Eio);
+        };
+        if connection
+            .watches
+            .iter()
+            .any(|watch| watch.is(&path, token))
+        {
             return Err(ErrorName::Eexist);
         }
         if caller.is_guest() && count >= self.flavour.watches_max() {
             return Err(self.flavour.watch_quota_error());
         }
-        connection.watches.push(Watch { path, shown, token: token.into() });
+        connection.watches.push(Watch {
+            path,
+            shown,
+            token: token.into(),
+        });
         Ok(payload::ok())
     }
 
-    fn unwatch(&mut self, conn: ConnId, caller: Caller, payload: &[u8]) -> Result<Vec<u8>, ErrorName> {
-        let [path, token] = fields(payload)?[..] else { return Err(ErrorName::Einval) };
+    fn unwatch(
+        &mut self,
+        conn: ConnId,
+        caller: Caller,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, ErrorName> {
+        let [path, token] = fields(payload)?[..] else {
+            return Err(ErrorName::Einval);
+        };
         // A path that nobody could watch is not watched.
         let (path, _) = watch_path(path, caller, self.flavour).map_err(|_| ErrorName::Enoent)?;
-        let Some(connection) = self.connections.get_mut(&conn) else { return Err(ErrorName::Eio) };
-        let position = connection.watches.iter().position(|watch| watch.is(&path, token));
-        connection.watches.remove(position.ok_or(ErrorName::Enoent)?);
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Err(ErrorName::Eio);
+        };
+        let position = connection
+            .watches
+            .iter()
+            .position(|watch| watch.is(&path, token));
+        connection
+            .watches
+            .remove(position.ok_or(ErrorName::Enoent)?);
         Ok(payload::ok())
     }
 
-    fn start_transaction(&mut self, conn: ConnId, caller: Caller, tx_id: TxId) -> Result<Vec<u8>, ErrorName> {
-        let of_caller = self.connections.values().filter(|other| other.peer == Peer::Guest(caller.domid));
+    fn start_transaction(
+        &mut self,
+        conn: ConnId,
+        caller: Caller,
+        tx_id: TxId,
+    ) -> Result<Vec<u8>, ErrorName> {
+        let of_caller = self
+            .connections
+            .values()
+            .filter(|other| other.peer == Peer::Guest(caller.domid));
         let open: usize = of_caller.map(|other| other.transactions.len()).sum();
-        let Some(connection) = self.connections.get_mut(&conn) else { return Err(ErrorName::Eio) };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Err(ErrorName::Eio);
+        };
         if tx_id != TxId::NONE {
             let known = connection.transactions.contains_key(&tx_id.0);
-            return Err(if known { ErrorName::Ebusy } else { self.flavour.unknown_transaction() });
+            return Err(if known {
+                ErrorName::Ebusy
+            } else {
+                self.flavour.unknown_transaction()
+            });
         }
         if caller.is_guest() && open >= TRANSACTIONS_MAX {
             return Err(self.flavour.quota_error());
@@ -324,7 +437,9 @@ impl Store {
             }
         }
         let transaction = OpenTransaction::Live(Box::new(Transaction::new(&self.tree)));
-        connection.transactions.insert(connection.last_tx, transaction);
+        connection
+            .transactions
+            .insert(connection.last_tx, transaction);
         Ok(payload::number(connection.last_tx))
     }
 
@@ -336,7 +451,9 @@ impl Store {
         payload: &[u8],
         changes: &mut Vec<Change>,
     ) -> Result<Vec<u8>, ErrorName> {
-        let Some(connection) = self.connections.get_mut(&conn) else { return Err(ErrorName::Eio) };
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return Err(ErrorName::Eio);
+        };
         if tx_id == TxId::NONE {
             return Err(ErrorName::Enoent);
         }
@@ -366,11 +483,16 @@ impl Store {
         } else if op == Op::Release && !self.domains.remove(&domid) {
             return Err(ErrorName::Enoent);
         } else if op == Op::Release {
-            self.connections.retain(|_, connection| connection.peer != Peer::Guest(domid));
+            self.connections
+                .retain(|_, connection| connection.peer != Peer::Guest(domid));
             self.fire_special("@releaseDomain");
         } else if op == Op::IsDomainIntroduced {
             let known = domid == 0 || self.domains.contains(&domid);
-            return Ok(payload::fields([if known { b"T".as_slice() } else { b"F" }]));
+            return Ok(payload::fields([if known {
+                b"T".as_slice()
+            } else {
+                b"F"
+            }]));
         }
         Ok(payload::ok())
     }
@@ -386,8 +508,17 @@ impl Store {
 
     /// Domains come and go for dom0 only; a guest's watch fires when it is registered, and never again.
     fn fire_special(&mut self, path: &str) {
-        for connection in self.connections.values_mut().filter(|connection| connection.peer == Peer::Dom0) {
-            let tokens: Vec<_> = connection.watches.iter().filter(|watch| watch.path == path).cloned().collect();
+        for connection in self
+            .connections
+            .values_mut()
+            .filter(|connection| connection.peer == Peer::Dom0)
+        {
+            let tokens: Vec<_> = connection
+                .watches
+                .iter()
+                .filter(|watch| watch.path == path)
+                .cloned()
+                .collect();
             for watch in tokens {
                 connection.event(path, &watch.token);
             }

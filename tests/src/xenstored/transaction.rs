@@ -24,10 +24,19 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub(super) fn new(tree: &Tree) -> Self {
-        Self { tree: tree.clone(), seen: BTreeMap::new(), done: Vec::new() }
+        Self {
+            tree: tree.clone(),
+            seen: BTreeMap::new(),
+            done: Vec::new(),
+        }
     }
 
-    pub(super) fn carry_out(&mut self, op: NodeOp, caller: Caller, flavour: Flavour) -> Result<Vec<u8>, ErrorName> {
+    pub(super) fn carry_out(
+        &mut self,
+        op: NodeOp,
+        caller: Caller,
+        flavour: Flavour,
+    ) -> Result<Vec<u8>, ErrorName> {
         let length = match flavour {
             Flavour::C => self.seen.len(),
             Flavour::Oxen => self.done.len(),
@@ -53,7 +62,9 @@ impl Transaction {
         let modifies = self.done.iter().any(|(op, _)| op.modifies());
         match flavour {
             Flavour::C => {
-                let unchanged = |(path, generation): (&String, &Option<u64>)| generation_of(tree, path) == *generation;
+                let unchanged = |(path, generation): (&String, &Option<u64>)| {
+                    generation_of(tree, path) == *generation
+                };
                 if !self.seen.iter().all(unchanged) {
                     return Err(ErrorName::Eagain);
                 }
@@ -100,7 +111,9 @@ impl Transaction {
                 }
                 parents -= 1;
             }
-            let Some((parent, _)) = split(path) else { return };
+            let Some((parent, _)) = split(path) else {
+                return;
+            };
             path = parent;
         }
     }

@@ -29,7 +29,13 @@ struct Child {
 
 impl Node {
     fn new(perms: Vec<Permission>, generation: u64) -> Self {
-        Self { value: Vec::new(), perms, children: BTreeMap::new(), names_len: 0, generation }
+        Self {
+            value: Vec::new(),
+            perms,
+            children: BTreeMap::new(),
+            names_len: 0,
+            generation,
+        }
     }
 
     pub(super) fn perms(&self) -> &[Permission] {
@@ -47,7 +53,11 @@ impl Node {
 
     /// Names of children, the oldest first.
     pub(super) fn names_by_age(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.children.iter().map(|(name, child)| (child.order, name.as_str())).collect();
+        let mut names: Vec<_> = self
+            .children
+            .iter()
+            .map(|(name, child)| (child.order, name.as_str()))
+            .collect();
         names.sort_unstable();
         names.into_iter().map(|(_, name)| name).collect()
     }
@@ -78,21 +88,38 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new() -> Self {
-        let perms = vec![Permission { access: Access::None, domid: 0 }];
-        Self { root: Arc::new(Node::new(perms, 0)), owned: BTreeMap::from([(0, 1)]), last_generation: 0 }
+        let perms = vec![Permission {
+            access: Access::None,
+            domid: 0,
+        }];
+        Self {
+            root: Arc::new(Node::new(perms, 0)),
+            owned: BTreeMap::from([(0, 1)]),
+            last_generation: 0,
+        }
     }
 
     /// Creates a missing node below an existing parent, with the permissions of that parent and `owner`.
     pub(super) fn create(&mut self, path: &str, owner: u32) {
-        let Some((parent, name)) = split(path) else { return };
+        let Some((parent, name)) = split(path) else {
+            return;
+        };
         let generation = self.next_generation();
-        let Some(parent) = self.get_mut(parent) else { return };
+        let Some(parent) = self.get_mut(parent) else {
+            return;
+        };
         let mut perms = parent.perms.clone();
         if let Some(first) = perms.first_mut() {
             first.domid = owner;
         }
         let node = Arc::new(Node::new(perms, generation));
-        parent.children.insert(name.into(), Child { order: generation, node });
+        parent.children.insert(
+            name.into(),
+            Child {
+                order: generation,
+                node,
+            },
+        );
         parent.names_len += name.len() + 1;
         parent.generation = generation;
         *self.owned.entry(owner).or_default() += 1;
@@ -100,10 +127,16 @@ impl Tree {
 
     /// Removes a node with everything below it. Returns the paths that were below it.
     pub(super) fn remove(&mut self, path: &str) -> Vec<String> {
-        let Some((parent, name)) = split(path) else { return Vec::new() };
+        let Some((parent, name)) = split(path) else {
+            return Vec::new();
+        };
         let generation = self.next_generation();
-        let Some(parent) = self.get_mut(parent) else { return Vec::new() };
-        let Some(child) = parent.children.remove(name) else { return Vec::new() };
+        let Some(parent) = self.get_mut(parent) else {
+            return Vec::new();
+        };
+        let Some(child) = parent.children.remove(name) else {
+            return Vec::new();
+        };
         parent.names_len -= name.len() + 1;
         parent.generation = generation;
         let mut gone = Vec::new();
@@ -118,7 +151,9 @@ impl Tree {
     /// Writes the value of an existing node.
     pub(super) fn set_value(&mut self, path: &str, value: &[u8]) {
         let generation = self.next_generation();
-        let Some(node) = self.get_mut(path) else { return };
+        let Some(node) = self.get_mut(path) else {
+            return;
+        };
         node.value = value.into();
         node.generation = generation;
     }
@@ -126,7 +161,9 @@ impl Tree {
     /// Sets the permissions of an existing node.
     pub(super) fn set_perms(&mut self, path: &str, perms: Vec<Permission>) {
         let generation = self.next_generation();
-        let Some(node) = self.get_mut(path) else { return };
+        let Some(node) = self.get_mut(path) else {
+            return;
+        };
         let before = node.owner();
         node.perms = perms;
         node.generation = generation;
@@ -136,14 +173,18 @@ impl Tree {
     }
 
     pub(super) fn get(&self, path: &str) -> Option<&Node> {
-        components(path).try_fold(&*self.root, |node, name| Some(&*node.children.get(name)?.node))
+        components(path).try_fold(&*self.root, |node, name| {
+            Some(&*node.children.get(name)?.node)
+        })
     }
 
     /// The deepest node on the way to `path` that exists.
     pub(super) fn nearest(&self, path: &str) -> &Node {
         let mut node = &*self.root;
         for name in components(path) {
-            let Some(child) = node.children.get(name) else { break };
+            let Some(child) = node.children.get(name) else {
+                break;
+            };
             node = &child.node;
         }
         node
@@ -190,12 +231,19 @@ pub(super) fn split(path: &str) -> Option<(&str, &str)> {
 
 /// The path of a child.
 pub(super) fn join(path: &str, name: &str) -> String {
-    if path == "/" { format!("/{name}") } else { format!("{path}/{name}") }
+    if path == "/" {
+        format!("/{name}")
+    } else {
+        format!("{path}/{name}")
+    }
 }
 
 /// Whether `path` is `ancestor` or below it.
 pub(super) fn is_at_or_below(path: &str, ancestor: &str) -> bool {
-    ancestor == "/" || path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    ancestor == "/"
+        || path
+            .strip_prefix(ancestor)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn components(path: &str) -> impl Iterator<Item = &str> {

@@ -21,7 +21,8 @@ const LEN: usize = 4000;
 #[test]
 fn a_bomb_is_answered_and_takes_neither_time_nor_memory() {
     on_with(&EMBEDDED[..1], |rig| {
-        rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+        rig.sandbox()
+            .install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
         rig.host().provision(&Server::two_networks()).unwrap();
         rig.start_agent();
         // What it needs anyway.
@@ -31,13 +32,21 @@ fn a_bomb_is_answered_and_takes_neither_time_nor_memory() {
         let before = peak(rig);
 
         for value in bombs() {
-            for name in ["keyinit", "password", "injectfile", "file_inject", "sethostname", "version"] {
+            for name in [
+                "keyinit",
+                "password",
+                "injectfile",
+                "file_inject",
+                "sethostname",
+                "version",
+            ] {
                 ask(rig, &command(name, &value));
             }
             ask(rig, &format!("{{\"name\": {value}}}"));
             ask(rig, &value);
             // As one interface of two, as a part of one, and as a hostname.
-            let part = |field: &str| format!("{{\"mac\": \"BC:76:4E:20:5E:FB\", \"{field}\": {value}}}");
+            let part =
+                |field: &str| format!("{{\"mac\": \"BC:76:4E:20:5E:FB\", \"{field}\": {value}}}");
             for (node, text) in [
                 ("networking/BC764E205EFB", value.clone()),
                 ("networking/BC764E205EFB", part("ips")),
@@ -46,7 +55,11 @@ fn a_bomb_is_answered_and_takes_neither_time_nor_memory() {
                 ("hostname", value.clone()),
             ] {
                 // Cut, it would be another bomb.
-                assert!(text.len() <= LEN, "{node} has no room for {} bytes", text.len());
+                assert!(
+                    text.len() <= LEN,
+                    "{node} has no room for {} bytes",
+                    text.len()
+                );
                 let path = rig.host().path(&format!("vm-data/{node}"));
                 rig.host().client().write(&path, &text).unwrap();
                 assert_ne!(ask(rig, &command("resetnetwork", "\"\"")), "404");
@@ -64,8 +77,15 @@ fn bombs() -> Vec<String> {
         let depth = (LEN - 200) / (open.len() + close.len());
         format!("{}1{}", open.repeat(depth), close.repeat(depth))
     };
-    let many = |item: &str| format!("[{}{item}]", format!("{item},").repeat((LEN - 200) / (item.len() + 1)));
-    let keys: Value = (0..300).map(|nth| (format!("k{nth}"), json!(nth))).collect();
+    let many = |item: &str| {
+        format!(
+            "[{}{item}]",
+            format!("{item},").repeat((LEN - 200) / (item.len() + 1))
+        )
+    };
+    let keys: Value = (0..300)
+        .map(|nth| (format!("k{nth}"), json!(nth)))
+        .collect();
     vec![
         "1e999999999".into(),
         "-1e-999999999".into(),
@@ -102,14 +122,24 @@ fn command(name: &str, value: &str) -> String {
 fn ask(rig: &mut Rig, request: &str) -> String {
     let begin = Instant::now();
     let answer = rig.ask(&request[..request.len().min(LEN)]);
-    assert!(begin.elapsed() < SOON, "{:?} for {request}", begin.elapsed());
-    assert!(answer.code == "0" || !answer.message.is_empty(), "{answer:?} for {request}");
+    assert!(
+        begin.elapsed() < SOON,
+        "{:?} for {request}",
+        begin.elapsed()
+    );
+    assert!(
+        answer.code == "0" || !answer.message.is_empty(),
+        "{answer:?} for {request}"
+    );
     answer.code
 }
 
 /// The most memory that it ever had, in KiB.
 fn peak(rig: &mut Rig) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", rig.agent().id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }

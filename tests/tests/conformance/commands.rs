@@ -14,7 +14,10 @@ fn a_host_learns_version_features_and_readiness() {
         let features = host.features().unwrap();
         let expected = "version features ready keyinit password injectfile file_inject sethostname resetnetwork";
         for name in expected.split(' ') {
-            assert!(features.iter().any(|feature| feature == name), "{name} is not in {features:?}");
+            assert!(
+                features.iter().any(|feature| feature == name),
+                "{name} is not in {features:?}"
+            );
         }
         assert_eq!(host.ready().unwrap().message, "");
     });
@@ -24,49 +27,110 @@ fn a_host_learns_version_features_and_readiness() {
 fn an_unknown_command_is_named_in_the_answer() {
     everywhere(|rig| {
         let answer = refusal(rig.host().request("no_such_thing", &json!(null)));
-        assert_eq!(answer, Answer::new("404", "No such agent command 'no_such_thing'"));
+        assert_eq!(
+            answer,
+            Answer::new("404", "No such agent command 'no_such_thing'")
+        );
         // What stands for text in the agent's own code is no name either.
         for name in ["", "__init__", "version ", "(start-up)"] {
-            assert_eq!(refusal(rig.host().request(name, &json!(""))).code, "404", "{name:?}");
+            assert_eq!(
+                refusal(rig.host().request(name, &json!(""))).code,
+                "404",
+                "{name:?}"
+            );
         }
-        assert_eq!(rig.host().request("VERSION", &json!("agent")).unwrap().message, env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            rig.host()
+                .request("VERSION", &json!("agent"))
+                .unwrap()
+                .message,
+            env!("CARGO_PKG_VERSION")
+        );
     });
 }
 
 #[test]
 fn a_malformed_request_is_refused_with_what_is_wrong() {
     everywhere(|rig| {
-        let deep = format!(r#"{{"name": "version", "value": {}1{}}}"#, "[".repeat(300), "]".repeat(300));
+        let deep = format!(
+            r#"{{"name": "version", "value": {}1{}}}"#,
+            "[".repeat(300),
+            "]".repeat(300)
+        );
         let requests: [(&[u8], &str); 22] = [
             (b" ", "Request is malformed: empty value"),
             (b"\n\t\r\n", "Request is malformed: empty value"),
             (b"{", "Request is malformed: JSON ends too early"),
-            (br#"{"name": "version", "value": "agent"#, "Request is malformed: JSON ends too early"),
-            (br#"{"name": "version" "value": "agent"}"#, "Request is malformed: malformed JSON at line 1, column"),
-            (br#"{'name': 'version', 'value': 'agent'}"#, "Request is malformed: malformed JSON at line 1, column 2"),
-            (br#"{"name": "version", "value": "agent"},"#, "Request is malformed: malformed JSON"),
-            (br#"{"name": "version"}{"name": "version"}"#, "Request is malformed: malformed JSON"),
-            (br#"{"name": "version", "value": NaN}"#, "Request is malformed: malformed JSON"),
-            (br#"{"name": "version", "value": 01}"#, "Request is malformed: malformed JSON"),
-            (br#"{"name": "version", "value": "\x"}"#, "Request is malformed: malformed JSON"),
-            (br#"{"name": "version", "value": "\ud800"}"#, "Request is malformed: malformed JSON"),
-            (b"{\"name\": \"version\"}\0", "Request is malformed: malformed JSON"),
-            (b"{\"name\": \"version\", \"value\": \"\xff\"}", "Request is malformed: not UTF-8"),
-            (b"\xef\xbb\xbf{\"name\": \"version\"}", "Request is malformed: malformed JSON"),
+            (
+                br#"{"name": "version", "value": "agent"#,
+                "Request is malformed: JSON ends too early",
+            ),
+            (
+                br#"{"name": "version" "value": "agent"}"#,
+                "Request is malformed: malformed JSON at line 1, column",
+            ),
+            (
+                br#"{'name': 'version', 'value': 'agent'}"#,
+                "Request is malformed: malformed JSON at line 1, column 2",
+            ),
+            (
+                br#"{"name": "version", "value": "agent"},"#,
+                "Request is malformed: malformed JSON",
+            ),
+            (
+                br#"{"name": "version"}{"name": "version"}"#,
+                "Request is malformed: malformed JSON",
+            ),
+            (
+                br#"{"name": "version", "value": NaN}"#,
+                "Request is malformed: malformed JSON",
+            ),
+            (
+                br#"{"name": "version", "value": 01}"#,
+                "Request is malformed: malformed JSON",
+            ),
+            (
+                br#"{"name": "version", "value": "\x"}"#,
+                "Request is malformed: malformed JSON",
+            ),
+            (
+                br#"{"name": "version", "value": "\ud800"}"#,
+                "Request is malformed: malformed JSON",
+            ),
+            (
+                b"{\"name\": \"version\"}\0",
+                "Request is malformed: malformed JSON",
+            ),
+            (
+                b"{\"name\": \"version\", \"value\": \"\xff\"}",
+                "Request is malformed: not UTF-8",
+            ),
+            (
+                b"\xef\xbb\xbf{\"name\": \"version\"}",
+                "Request is malformed: malformed JSON",
+            ),
             (b"version", "Request is malformed: malformed JSON"),
             (br#""version""#, "Request is malformed: not an object"),
             (b"[]", "Request is malformed: not an object"),
             (b"null", "Request is malformed: not an object"),
             (br#"{"value": "agent"}"#, "Request is missing 'name' key"),
-            (br#"{"name": ["version"], "value": "agent"}"#, "Request is malformed: 'name' is not a string"),
+            (
+                br#"{"name": ["version"], "value": "agent"}"#,
+                "Request is malformed: 'name' is not a string",
+            ),
             (deep.as_bytes(), "Request is malformed: malformed JSON"),
         ];
         for (request, message) in requests {
             let answer = rig.ask(request);
             let shown = request.escape_ascii();
-            assert!(answer.code == "500" && answer.message.starts_with(message), "{shown}: {answer:?}");
+            assert!(
+                answer.code == "500" && answer.message.starts_with(message),
+                "{shown}: {answer:?}"
+            );
         }
-        rig.wait_until("malformed requests are removed", |rig| rig.list("data/host").is_empty());
+        rig.wait_until("malformed requests are removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
     });
 }
 
@@ -100,7 +164,10 @@ fn a_request_may_be_as_large_as_the_store_takes() {
         };
         let (before, behind) = (r#"{"name": "version", "value": ""#, r#""}"#);
         let filler = "x".repeat(room - before.len() - behind.len());
-        assert_eq!(rig.ask(format!("{before}{filler}{behind}")), Answer::new("0", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            rig.ask(format!("{before}{filler}{behind}")),
+            Answer::new("0", env!("CARGO_PKG_VERSION"))
+        );
     });
 }
 
@@ -119,7 +186,10 @@ fn an_empty_request_waits_for_its_content() {
             // The agent answers in order, so that it has seen the empty node now.
             rig.host().version().unwrap();
             rig.post_as(&id, VERSION);
-            assert_eq!(rig.answer_to(&id), Answer::new("0", env!("CARGO_PKG_VERSION")));
+            assert_eq!(
+                rig.answer_to(&id),
+                Answer::new("0", env!("CARGO_PKG_VERSION"))
+            );
         }
     });
 }
@@ -129,9 +199,18 @@ fn a_request_that_stays_empty_is_refused_after_ten_seconds() {
     on(&EMBEDDED[..1], |rig| {
         let start = std::time::Instant::now();
         let answer = rig.ask("");
-        assert_eq!(answer, Answer::new("500", "Request is malformed: it is empty"));
-        assert!(start.elapsed().as_secs() >= 9, "after {:?}", start.elapsed());
-        rig.wait_until("the request is removed", |rig| rig.list("data/host").is_empty());
+        assert_eq!(
+            answer,
+            Answer::new("500", "Request is malformed: it is empty")
+        );
+        assert!(
+            start.elapsed().as_secs() >= 9,
+            "after {:?}",
+            start.elapsed()
+        );
+        rig.wait_until("the request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
     });
 }
 
@@ -140,9 +219,15 @@ fn a_request_need_not_have_a_uuid_for_its_name() {
     everywhere(|rig| {
         for id in ["1", "a_b@c-D", "-", "0123456789", &"x".repeat(128)] {
             rig.post_as(id, VERSION);
-            assert_eq!(rig.answer_to(id), Answer::new("0", env!("CARGO_PKG_VERSION")), "{id}");
+            assert_eq!(
+                rig.answer_to(id),
+                Answer::new("0", env!("CARGO_PKG_VERSION")),
+                "{id}"
+            );
         }
-        rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+        rig.wait_until("every request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
     });
 }
 
@@ -152,8 +237,13 @@ fn what_stands_below_a_request_is_removed_with_it() {
         rig.post_as("outer/inner", VERSION);
         rig.host().version().unwrap();
         rig.post_as("outer", VERSION);
-        assert_eq!(rig.answer_to("outer"), Answer::new("0", env!("CARGO_PKG_VERSION")));
-        rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+        assert_eq!(
+            rig.answer_to("outer"),
+            Answer::new("0", env!("CARGO_PKG_VERSION"))
+        );
+        rig.wait_until("every request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
     });
 }
 
@@ -166,8 +256,15 @@ fn requests_that_wait_at_the_start_are_all_answered() {
         }
         rig.start_agent();
         for id in &ids {
-            assert_eq!(rig.answer_to(id), Answer::new("0", env!("CARGO_PKG_VERSION")));
+            assert_eq!(
+                rig.answer_to(id),
+                Answer::new("0", env!("CARGO_PKG_VERSION"))
+            );
         }
-        assert_eq!(rig.list("data/host"), Vec::<String>::new(), "ready means that they are done");
+        assert_eq!(
+            rig.list("data/host"),
+            Vec::<String>::new(),
+            "ready means that they are done"
+        );
     });
 }

@@ -25,15 +25,21 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 #[test]
 fn every_command_works_byte_by_byte() {
     on_with(&EVERYWHERE, |rig| {
-        rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+        rig.sandbox()
+            .install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
         rig.host().provision(&Server::two_networks()).unwrap();
         rig.insert_proxy();
         rig.proxy().dribble();
         rig.post_as("early", VERSION);
         rig.start_agent();
-        assert_eq!(rig.answer_to("early"), Answer::new("0", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            rig.answer_to("early"),
+            Answer::new("0", env!("CARGO_PKG_VERSION"))
+        );
         every_command(rig);
-        rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+        rig.wait_until("every request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
         assert_eq!(rig.proxy().connections(), 1);
     });
 }
@@ -53,11 +59,16 @@ fn a_cut_within_any_message_leads_to_another_connection_and_one_answer() {
                 let (id, path) = (format!("cut-{nth}"), format!("/etc/{nth}"));
                 rig.post_as(&id, inject(&path));
                 assert_eq!(rig.answer_to(&id), Answer::new("0", ""));
-                rig.wait_until("the request is removed", |rig| rig.list("data/host").is_empty());
+                rig.wait_until("the request is removed", |rig| {
+                    rig.list("data/host").is_empty()
+                });
                 assert_eq!(rig.sandbox().read(&path), b"content");
                 has_happened += usize::from(!rig.proxy().clear_faults());
             }
-            assert!((12..MESSAGES_MAX).contains(&has_happened), "{has_happened} cuts");
+            assert!(
+                (12..MESSAGES_MAX).contains(&has_happened),
+                "{has_happened} cuts"
+            );
         },
         |seen| {
             for (id, seen) in seen {
@@ -82,12 +93,24 @@ fn a_store_that_stalls_within_any_message_loses_no_request() {
                 rig.proxy().cut();
                 let id = format!("stalled-{nth}");
                 rig.post_as(&id, VERSION);
-                assert_eq!(rig.answer_to(&id), Answer::new("0", env!("CARGO_PKG_VERSION")));
-                rig.wait_until("the request is removed", |rig| rig.list("data/host").is_empty());
+                assert_eq!(
+                    rig.answer_to(&id),
+                    Answer::new("0", env!("CARGO_PKG_VERSION"))
+                );
+                rig.wait_until("the request is removed", |rig| {
+                    rig.list("data/host").is_empty()
+                });
                 has_happened += usize::from(!rig.proxy().clear_faults());
             }
-            assert!((12..MESSAGES_MAX).contains(&has_happened), "{has_happened} stalls");
-            assert_eq!(rig.proxy().connections(), MESSAGES_MAX + 1, "the agent lost its patience");
+            assert!(
+                (12..MESSAGES_MAX).contains(&has_happened),
+                "{has_happened} stalls"
+            );
+            assert_eq!(
+                rig.proxy().connections(),
+                MESSAGES_MAX + 1,
+                "the agent lost its patience"
+            );
         },
         |seen| assert!(seen.values().all(|seen| seen.writes() == 1), "{seen:?}"),
     );
@@ -100,10 +123,15 @@ fn a_store_that_stalls_does_not_keep_the_agent_from_leaving() {
         |rig| {
             rig.insert_proxy();
             // Idle, while the request is read, and while a connection begins.
-            for (nth, (fault, cuts)) in
-                [(None, false), (Some(2), false), (Some(0), true), (Some(1), true), (Some(4), true)]
-                    .into_iter()
-                    .enumerate()
+            for (nth, (fault, cuts)) in [
+                (None, false),
+                (Some(2), false),
+                (Some(0), true),
+                (Some(1), true),
+                (Some(4), true),
+            ]
+            .into_iter()
+            .enumerate()
             {
                 rig.start_agent();
                 rest(rig);
@@ -120,13 +148,22 @@ fn a_store_that_stalls_does_not_keep_the_agent_from_leaving() {
                 let start = Instant::now();
                 rig.agent().terminate();
                 assert_eq!(rig.agent().wait().code(), Some(0));
-                assert!(start.elapsed() < AT_ONCE, "{fault:?}: it took {:?}", start.elapsed());
+                assert!(
+                    start.elapsed() < AT_ONCE,
+                    "{fault:?}: it took {:?}",
+                    start.elapsed()
+                );
                 assert_eq!(rig.list("data/host"), [id], "what is not answered stays");
                 rig.proxy().resume();
             }
             rig.start_agent();
         },
-        |seen| assert!(seen.len() == 5 && seen.values().all(|seen| seen.writes() == 1), "{seen:?}"),
+        |seen| {
+            assert!(
+                seen.len() == 5 && seen.values().all(|seen| seen.writes() == 1),
+                "{seen:?}"
+            )
+        },
     );
 }
 
@@ -158,9 +195,16 @@ fn an_agent_that_cannot_write_can_be_told_to_leave() {
             rig.proxy().resume();
             assert_eq!(rig.agent().wait().code(), Some(0));
             rig.start_agent();
-            rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+            rig.wait_until("every request is removed", |rig| {
+                rig.list("data/host").is_empty()
+            });
         },
-        |seen| assert!(seen.len() == 20 && seen.values().all(|seen| seen.writes() == 1), "{seen:?}"),
+        |seen| {
+            assert!(
+                seen.len() == 20 && seen.values().all(|seen| seen.writes() == 1),
+                "{seen:?}"
+            )
+        },
     );
 }
 
@@ -178,12 +222,17 @@ fn stuff_the_way(rig: &mut Rig) {
         let now = (rig.proxy().count(), rig.agent().processor_time());
         std::mem::replace(&mut before, now) == now
     });
-    assert!(rig.list("data/host").len() > 10, "the agent can still write");
+    assert!(
+        rig.list("data/host").len() > 10,
+        "the agent can still write"
+    );
 }
 
 /// Waits until the agent has nothing in hand, and nothing is on its way.
 pub(super) fn rest(rig: &mut Rig) {
-    rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+    rig.wait_until("every request is removed", |rig| {
+        rig.list("data/host").is_empty()
+    });
     let mut before = rig.proxy().count();
     rig.wait_until("no message is on its way", |rig| {
         thread::sleep(Duration::from_millis(300));

@@ -39,15 +39,25 @@ fn told_to_leave_at_any_moment_it_loses_no_request_and_answers_none_twice() {
         let status = agent.wait();
         // Before it has said how it wants to be told, the signal ends it.
         let is_early = !agent.log().contains("nova-agent starts");
-        assert!(status.code() == Some(0) || is_early, "{status}; its log:\n{}", agent.log());
+        assert!(
+            status.code() == Some(0) || is_early,
+            "{status}; its log:\n{}",
+            agent.log()
+        );
     });
 }
 
 #[expect(clippy::print_stdout, reason = "shown when the test fails")]
 fn ended_under_load(end: impl Fn(&mut AgentProcess) + Sync) {
     let seed = match std::env::var(SEED) {
-        Ok(seed) => seed.parse().unwrap_or_else(|_| panic!("{SEED} is not a number")),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
+        Ok(seed) => seed
+            .parse()
+            .unwrap_or_else(|_| panic!("{SEED} is not a number")),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .subsec_nanos()
+            .into(),
     };
     println!("{SEED}={seed} repeats this run");
     let posted = Mutex::new(BTreeMap::new());
@@ -58,15 +68,31 @@ fn ended_under_load(end: impl Fn(&mut AgentProcess) + Sync) {
     on_then(&REAL, under_load, |seen| {
         let posted = posted.lock().unwrap();
         for (id, seen) in &seen {
-            let request = posted.get(id).unwrap_or_else(|| panic!("nobody asked for a response to {id}"));
+            let request = posted
+                .get(id)
+                .unwrap_or_else(|| panic!("nobody asked for a response to {id}"));
             // One that made room for others at once may not have been read, but it was counted.
-            assert!(seen.contents.len() <= 1, "{request:?} has several answers: {seen:?}");
-            assert_eq!(seen.writes(), 1, "{request:?} was answered more than once: {seen:?}");
+            assert!(
+                seen.contents.len() <= 1,
+                "{request:?} has several answers: {seen:?}"
+            );
+            assert_eq!(
+                seen.writes(),
+                1,
+                "{request:?} was answered more than once: {seen:?}"
+            );
         }
-        let store = seen.keys().next().and_then(|id| id.split('-').next()).unwrap_or_default();
+        let store = seen
+            .keys()
+            .next()
+            .and_then(|id| id.split('-').next())
+            .unwrap_or_default();
         let mut answered = 0;
         for (id, request) in posted.iter().filter(|(id, _)| id.starts_with(store)) {
-            assert!(request.deleted || seen.contains_key(id), "{request:?} was lost");
+            assert!(
+                request.deleted || seen.contains_key(id),
+                "{request:?} was lost"
+            );
             answered += usize::from(!request.deleted);
         }
         println!("{store}: {answered} requests answered");
@@ -85,8 +111,16 @@ struct Posted {
     file: Option<String>,
 }
 
-fn end_under_load(rig: &mut Rig, seed: u64, end_agent: impl Fn(&mut AgentProcess)) -> BTreeMap<String, Posted> {
-    let (socket, prefix, end) = (rig.dom0_socket(), format!("{:?}", rig.kind()), AtomicBool::new(false));
+fn end_under_load(
+    rig: &mut Rig,
+    seed: u64,
+    end_agent: impl Fn(&mut AgentProcess),
+) -> BTreeMap<String, Posted> {
+    let (socket, prefix, end) = (
+        rig.dom0_socket(),
+        format!("{:?}", rig.kind()),
+        AtomicBool::new(false),
+    );
     let count = AtomicUsize::new(0);
     let mut random = Random::new(seed);
     rig.set_log_level("info");
@@ -114,7 +148,13 @@ fn end_under_load(rig: &mut Rig, seed: u64, end_agent: impl Fn(&mut AgentProcess
 }
 
 /// A host that posts requests of every kind, and takes some of them back.
-fn load(socket: &Path, prefix: &str, seed: u64, count: &AtomicUsize, end: &AtomicBool) -> BTreeMap<String, Posted> {
+fn load(
+    socket: &Path,
+    prefix: &str,
+    seed: u64,
+    count: &AtomicUsize,
+    end: &AtomicBool,
+) -> BTreeMap<String, Posted> {
     let mut client = Client::connect(PathBuf::from(socket)).unwrap();
     let mut random = Random::new(!seed);
     let mut posted = BTreeMap::new();
@@ -137,7 +177,9 @@ fn load(socket: &Path, prefix: &str, seed: u64, count: &AtomicUsize, end: &Atomi
         let content = match random.below(8) {
             0 => json!({"name": "version", "value": "agent"}).to_string(),
             1 => json!({"name": "features", "value": ""}).to_string(),
-            2 => json!({"name": "keyinit", "value": "118651915984640172265778366366426"}).to_string(),
+            2 => {
+                json!({"name": "keyinit", "value": "118651915984640172265778366366426"}).to_string()
+            }
             3 => json!({"name": "password", "value": "hWP5OP7ypes7fweTnznY6A=="}).to_string(),
             4 | 5 => {
                 let argument = STANDARD.encode(format!("{file},{file}"));
@@ -157,7 +199,14 @@ fn load(socket: &Path, prefix: &str, seed: u64, count: &AtomicUsize, end: &Atomi
             waiting.insert(id.clone());
         }
         count.fetch_add(1, Ordering::Relaxed);
-        posted.insert(id, Posted { content, deleted, file });
+        posted.insert(
+            id,
+            Posted {
+                content,
+                deleted,
+                file,
+            },
+        );
         thread::sleep(Duration::from_micros(random.below(4000)));
     }
     posted
@@ -187,8 +236,14 @@ fn a_request_that_was_answered_before_the_crash_is_only_removed() {
         |rig| {
             // What a crash leaves between the response and the removal of its request.
             let response = rig.host().path("data/guest/half-done");
-            rig.host().client().write(&response, r#"{"returncode": "0", "message": "before"}"#).unwrap();
-            rig.post_as("half-done", json!({"name": "injectfile", "value": "L3NydixhZ2Fpbg=="}).to_string());
+            rig.host()
+                .client()
+                .write(&response, r#"{"returncode": "0", "message": "before"}"#)
+                .unwrap();
+            rig.post_as(
+                "half-done",
+                json!({"name": "injectfile", "value": "L3NydixhZ2Fpbg=="}).to_string(),
+            );
             rig.start_agent();
             rig.host().version().unwrap();
             rig.wait_until("no request is left", |rig| rig.list("data/host").is_empty());

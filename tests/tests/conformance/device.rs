@@ -12,17 +12,26 @@ use super::{DEVICES, REAL, VERSION, every_command, on_then};
 #[test]
 fn every_command_works_on_a_device() {
     on_a_device(|rig| {
-        rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+        rig.sandbox()
+            .install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
         rig.host().provision(&Server::two_networks()).unwrap();
         rig.post_as("early", VERSION);
         rig.start_agent();
-        assert_eq!(rig.answer_to("early"), Answer::new("0", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            rig.answer_to("early"),
+            Answer::new("0", env!("CARGO_PKG_VERSION"))
+        );
         every_command(rig);
         for nth in 0..100 {
             rig.post_as(&format!("at-once-{nth}"), VERSION);
         }
-        rig.wait_until("every request is answered", |rig| rig.list("data/host").is_empty());
-        assert_eq!(rig.agent().log().matches("connected to Xenstore").count(), 1);
+        rig.wait_until("every request is answered", |rig| {
+            rig.list("data/host").is_empty()
+        });
+        assert_eq!(
+            rig.agent().log().matches("connected to Xenstore").count(),
+            1
+        );
         rig.agent().terminate();
         assert_eq!(rig.agent().wait().code(), Some(0));
     });
@@ -35,7 +44,10 @@ fn a_domain_that_is_restored_goes_on_with_its_device() {
         rig.host().version().unwrap();
         rig.restore();
         every_command(rig);
-        assert_eq!(rig.agent().log().matches("connected to Xenstore").count(), 1);
+        assert_eq!(
+            rig.agent().log().matches("connected to Xenstore").count(),
+            1
+        );
     });
 }
 
@@ -46,8 +58,13 @@ fn a_device_that_refuses_a_message_is_opened_anew() {
         for nth in 0..5 {
             rig.device().fail_next_write();
             rig.post_as(&format!("refused-{nth}"), VERSION);
-            assert_eq!(rig.answer_to(&format!("refused-{nth}")), Answer::new("0", env!("CARGO_PKG_VERSION")));
-            rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+            assert_eq!(
+                rig.answer_to(&format!("refused-{nth}")),
+                Answer::new("0", env!("CARGO_PKG_VERSION"))
+            );
+            rig.wait_until("every request is removed", |rig| {
+                rig.list("data/host").is_empty()
+            });
         }
         let log = rig.agent().log();
         assert_eq!(log.matches("write: Invalid argument").count(), 5, "{log}");
@@ -71,11 +88,18 @@ fn a_device_that_falls_silent_keeps_nobody_from_stopping_the_agent() {
             thread::sleep(Duration::from_secs(1));
             let before = rig.agent().processor_time();
             thread::sleep(Duration::from_millis(500));
-            assert!(rig.agent().processor_time() - before <= 1, "it does not wait, it looks");
+            assert!(
+                rig.agent().processor_time() - before <= 1,
+                "it does not wait, it looks"
+            );
             let start = Instant::now();
             rig.agent().terminate();
             assert_eq!(rig.agent().wait().code(), Some(0));
-            assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
+            assert!(
+                start.elapsed() < Duration::from_secs(1),
+                "it took {:?}",
+                start.elapsed()
+            );
             assert_eq!(rig.list("data/host"), ["unread"]);
             rig.proxy().resume();
             rig.start_agent();
@@ -97,7 +121,10 @@ fn on_a_device(test: impl Fn(&mut Rig) + Sync) {
         |seen| {
             for (id, seen) in seen {
                 // Written, and removed by the agent or with the domain that was saved.
-                assert!(seen.contents.len() <= 1 && seen.events <= 2, "{id}: {seen:?}");
+                assert!(
+                    seen.contents.len() <= 1 && seen.events <= 2,
+                    "{id}: {seen:?}"
+                );
             }
         },
     );

@@ -20,7 +20,9 @@ fn an_idle_agent_is_never_scheduled() {
         rig.host().version().unwrap();
         rig.host().set_password(&secret("Tr0ub4dor&3")).unwrap();
         rig.host().inject_file("/etc/motd", b"hi").unwrap();
-        rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+        rig.wait_until("every request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
 
         let id = rig.agent().id();
         // The last events are those of its own removals; a pool of threads may keep one for a while.
@@ -31,7 +33,11 @@ fn an_idle_agent_is_never_scheduled() {
             std::mem::replace(&mut before, now) == now
         });
         thread::sleep(WINDOW);
-        assert_eq!(switches(id), before, "of the agent's threads within {WINDOW:?}");
+        assert_eq!(
+            switches(id),
+            before,
+            "of the agent's threads within {WINDOW:?}"
+        );
         assert!(rig.agent().is_running());
         rig.host().version().unwrap();
         assert_ne!(switches(id), before, "what counts does not count");
@@ -44,8 +50,12 @@ fn switches(process: u32) -> u64 {
     let mut sum = 0;
     for task in fs::read_dir(tasks).expect("Linux is needed for this test") {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-        let counts = status.lines().filter_map(|line| line.split_once("_ctxt_switches:"));
-        sum += counts.map(|(_, count)| count.trim().parse::<u64>().unwrap()).sum::<u64>();
+        let counts = status
+            .lines()
+            .filter_map(|line| line.split_once("_ctxt_switches:"));
+        sum += counts
+            .map(|(_, count)| count.trim().parse::<u64>().unwrap())
+            .sum::<u64>();
     }
     sum
 }

@@ -40,7 +40,9 @@ fn a_text_of_a_request_reaches_nothing_but_what_it_names() {
                 for payload in PAYLOADS {
                     let mut request = template.clone();
                     let text = request.pointer_mut(&pointer).unwrap();
-                    let filled = payload.replace('V', text.as_str().unwrap()).replace('M', MARK);
+                    let filled = payload
+                        .replace('V', text.as_str().unwrap())
+                        .replace('M', MARK);
                     *text = json!(filled);
                     nth += 1;
                     let answer = ask(rig, nth, &request);
@@ -54,7 +56,8 @@ fn a_text_of_a_request_reaches_nothing_but_what_it_names() {
             let both = STANDARD.encode(format!("{path},content"));
             nth += 1;
             ask(rig, nth, &json!({"name": "injectfile", "value": both}));
-            let file = json!({"b64_path": STANDARD.encode(&path), "b64_file": STANDARD.encode("content")});
+            let file =
+                json!({"b64_path": STANDARD.encode(&path), "b64_file": STANDARD.encode("content")});
             nth += 1;
             ask(rig, nth, &json!({"name": "file_inject", "value": file}));
         }
@@ -65,32 +68,50 @@ fn a_text_of_a_request_reaches_nothing_but_what_it_names() {
         assert!(!rig.sandbox().files("/in").is_empty());
         for file in rig.sandbox().files("/in") {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
-            assert!(name.starts_with("file") && !name.contains(char::is_control), "{name:?}");
+            assert!(
+                name.starts_with("file") && !name.contains(char::is_control),
+                "{name:?}"
+            );
         }
         for line in rig.sandbox().effects().lines() {
             let effect: Value = serde_json::from_str(line).unwrap();
-            let is_harmless =
-                |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+            let is_harmless = |text: &str| {
+                text.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+            };
             match effect["effect"].as_str() {
-                Some("set_hostname") => assert!(is_harmless(effect["hostname"].as_str().unwrap()), "{line}"),
+                Some("set_hostname") => {
+                    assert!(is_harmless(effect["hostname"].as_str().unwrap()), "{line}")
+                }
                 _ => assert!(!line.contains(MARK), "{line}"),
             }
         }
-        for line in String::from_utf8(rig.sandbox().read("/etc/hostname")).unwrap().lines() {
-            assert!(line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)), "{line:?}");
+        for line in String::from_utf8(rig.sandbox().read("/etc/hostname"))
+            .unwrap()
+            .lines()
+        {
+            assert!(
+                line.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)),
+                "{line:?}"
+            );
         }
         // A line a request at most in the log, whatever was in it.
         let log = rig.agent().log();
         assert!(log.lines().count() > nth, "every request is logged");
         for line in log.lines() {
-            assert!(line.starts_with("20") && line.chars().all(|c| !c.is_control()), "{line:?}");
+            assert!(
+                line.starts_with("20") && line.chars().all(|c| !c.is_control()),
+                "{line:?}"
+            );
         }
     });
 }
 
 /// One of each command that takes an argument, two that this agent does not have, and one with every type of JSON.
 fn templates() -> Vec<Value> {
-    let file = json!({"b64_path": STANDARD.encode("/in/file"), "b64_file": STANDARD.encode("content")});
+    let file =
+        json!({"b64_path": STANDARD.encode("/in/file"), "b64_file": STANDARD.encode("content")});
     vec![
         json!({"name": "version", "value": "agent"}),
         json!({"name": "keyinit", "value": "93055292000370020129851"}),
@@ -110,11 +131,23 @@ fn texts(value: &Value) -> Vec<String> {
         Value::String(_) => vec![String::new()],
         Value::Array(values) => {
             let below = values.iter().enumerate();
-            below.flat_map(|(at, value)| texts(value).into_iter().map(move |text| format!("/{at}{text}"))).collect()
+            below
+                .flat_map(|(at, value)| {
+                    texts(value)
+                        .into_iter()
+                        .map(move |text| format!("/{at}{text}"))
+                })
+                .collect()
         }
         Value::Object(fields) => {
             let below = fields.iter();
-            below.flat_map(|(key, value)| texts(value).into_iter().map(move |text| format!("/{key}{text}"))).collect()
+            below
+                .flat_map(|(key, value)| {
+                    texts(value)
+                        .into_iter()
+                        .map(move |text| format!("/{key}{text}"))
+                })
+                .collect()
         }
         Value::Bool(_) | Value::Null | Value::Number(_) => Vec::new(),
     }

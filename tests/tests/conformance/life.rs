@@ -38,7 +38,11 @@ fn what_is_in_hand_is_finished_and_answered_before_the_agent_leaves() {
         rig.sandbox().release();
         assert_eq!(rig.agent().wait().code(), Some(0));
         assert_eq!(rig.answer_to("slow"), Answer::new("0", ""));
-        assert_eq!(rig.list("data/host"), ["behind"], "what waits, waits in the store");
+        assert_eq!(
+            rig.list("data/host"),
+            ["behind"],
+            "what waits, waits in the store"
+        );
 
         rig.start_agent();
         assert_eq!(rig.answer_to("behind"), Answer::new("0", ""));
@@ -71,8 +75,17 @@ fn a_second_agent_names_the_first_and_leaves() {
         let mut second = rig.second_agent();
         assert_eq!(second.wait().code(), Some(1));
         let log = second.log();
-        assert!(log.contains(&format!("another nova-agent runs already: process {first} holds")), "{log}");
-        assert_eq!(rig.host().version().unwrap(), env!("CARGO_PKG_VERSION"), "the first one does not mind");
+        assert!(
+            log.contains(&format!(
+                "another nova-agent runs already: process {first} holds"
+            )),
+            "{log}"
+        );
+        assert_eq!(
+            rig.host().version().unwrap(),
+            env!("CARGO_PKG_VERSION"),
+            "the first one does not mind"
+        );
         rig.agent().kill();
         rig.start_agent();
         rig.host().version().unwrap();
@@ -116,8 +129,12 @@ fn a_store_that_comes_back_with_its_nodes_finds_the_agent_again() {
             rig.close_connections();
             rig.host().version().unwrap();
         }
-        rig.host().send_password(exchange, &secret("across connections")).unwrap();
-        rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+        rig.host()
+            .send_password(exchange, &secret("across connections"))
+            .unwrap();
+        rig.wait_until("every request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
     });
 }
 
@@ -157,7 +174,9 @@ fn a_restart_of_the_store_while_a_command_runs_loses_no_answer() {
             rig.host().version().unwrap();
             rig.sandbox().release();
             assert_eq!(rig.answer_to("slow"), Answer::new("0", ""));
-            rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+            rig.wait_until("every request is removed", |rig| {
+                rig.list("data/host").is_empty()
+            });
         },
         |seen| assert_eq!(seen["slow"].writes(), 1),
     );
@@ -172,9 +191,13 @@ fn a_restored_domain_is_served_under_its_new_number() {
         for _ in 0..3 {
             rig.host().version().unwrap();
         }
-        rig.host().send_password(exchange, &secret("carried along")).unwrap();
+        rig.host()
+            .send_password(exchange, &secret("carried along"))
+            .unwrap();
         assert!(rig.agent().is_running());
-        rig.wait_until("every request is removed", |rig| rig.list("data/host").is_empty());
+        rig.wait_until("every request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
     });
 }
 
@@ -191,7 +214,12 @@ fn a_domain_that_is_restored_while_a_command_runs_is_served_afterwards() {
             rig.agent().wait_for_line("slow: withdrawn by the host");
             rig.host().version().unwrap();
         },
-        |seen| assert!(!seen.contains_key("slow"), "the new domain knows nothing of the request"),
+        |seen| {
+            assert!(
+                !seen.contains_key("slow"),
+                "the new domain knows nothing of the request"
+            )
+        },
     );
 }
 
@@ -199,10 +227,22 @@ fn a_domain_that_is_restored_while_a_command_runs_is_served_afterwards() {
 fn every_kernel_and_device_will_do() {
     let (device, plain) = (Device::Linux, Device::Plain);
     let options = [
-        GuestOptions { device, kernel: Kernel::V4_12 },
-        GuestOptions { device, kernel: Kernel::V4_16 },
-        GuestOptions { device, kernel: Kernel::V6_1 },
-        GuestOptions { device: plain, kernel: Kernel::V6_1 },
+        GuestOptions {
+            device,
+            kernel: Kernel::V4_12,
+        },
+        GuestOptions {
+            device,
+            kernel: Kernel::V4_16,
+        },
+        GuestOptions {
+            device,
+            kernel: Kernel::V6_1,
+        },
+        GuestOptions {
+            device: plain,
+            kernel: Kernel::V6_1,
+        },
     ];
     let both = |options: GuestOptions| REAL.map(|place| (place.store, options));
     thread::scope(|scope| {
@@ -223,14 +263,18 @@ fn every_kernel_and_device_will_do() {
                 rig.host().set_password(&secret("Tr0ub4dor&4")).unwrap();
                 rig.finish();
             };
-            thread::Builder::new().name(format!("{kind:?} {options:?}")).spawn_scoped(scope, one).unwrap();
+            thread::Builder::new()
+                .name(format!("{kind:?} {options:?}"))
+                .spawn_scoped(scope, one)
+                .unwrap();
         }
     });
 }
 
 /// Posts a `resetnetwork` and returns when it waits for a program.
 fn begin_slow_reset(rig: &mut Rig, id: &str) {
-    rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+    rig.sandbox()
+        .install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
     rig.sandbox().hold("ifup", 8);
     rig.host().provision(&Server::two_networks()).unwrap();
     rig.post_as(id, RESET_NETWORK);

@@ -20,16 +20,25 @@ fn two_hundred_requests_at_once_are_all_answered_once() {
             for nth in 0..MANY {
                 rig.post_as(&format!("at-once-{nth:03}"), request(nth));
             }
-            rig.wait_until("every request is answered", |rig| rig.list("data/host").is_empty());
+            rig.wait_until("every request is answered", |rig| {
+                rig.list("data/host").is_empty()
+            });
             for nth in (0..MANY).filter(|nth| nth % 4 == 1) {
                 assert_eq!(rig.sandbox().read(&format!("/srv/{nth}")), b"content");
             }
-            assert_eq!(rig.agent().log().matches("connected to Xenstore").count(), 1);
+            assert_eq!(
+                rig.agent().log().matches("connected to Xenstore").count(),
+                1
+            );
         },
         |seen| {
             // Few of them are there for long, so that not all were read; but each was written, and once.
             assert_eq!(seen.len(), MANY);
-            assert!(seen.values().all(|seen| seen.writes() == 1 && seen.contents.len() <= 1), "{seen:?}");
+            assert!(
+                seen.values()
+                    .all(|seen| seen.writes() == 1 && seen.contents.len() <= 1),
+                "{seen:?}"
+            );
         },
     );
 }
@@ -48,11 +57,23 @@ fn a_host_may_delete_a_request_at_any_moment() {
                 delete(rig, &id);
             }
             rig.post_as("kept", VERSION);
-            assert_eq!(rig.answer_to("kept"), Answer::new("0", env!("CARGO_PKG_VERSION")));
+            assert_eq!(
+                rig.answer_to("kept"),
+                Answer::new("0", env!("CARGO_PKG_VERSION"))
+            );
             rig.wait_until("no request is left", |rig| rig.list("data/host").is_empty());
-            assert_eq!(rig.agent().log().matches("connected to Xenstore").count(), 1);
+            assert_eq!(
+                rig.agent().log().matches("connected to Xenstore").count(),
+                1
+            );
         },
-        |seen| assert!(seen.values().all(|seen| seen.writes() == 1 && seen.contents.len() <= 1), "{seen:?}"),
+        |seen| {
+            assert!(
+                seen.values()
+                    .all(|seen| seen.writes() == 1 && seen.contents.len() <= 1),
+                "{seen:?}"
+            )
+        },
     );
 }
 
@@ -63,7 +84,8 @@ fn request(nth: usize) -> String {
 
     match nth % 4 {
         0 => VERSION.into(),
-        1 => json!({"name": "injectfile", "value": STANDARD.encode(format!("/srv/{nth},content"))}).to_string(),
+        1 => json!({"name": "injectfile", "value": STANDARD.encode(format!("/srv/{nth},content"))})
+            .to_string(),
         2 => json!({"name": "features", "value": ""}).to_string(),
         _ => "{".into(),
     }

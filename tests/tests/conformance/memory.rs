@@ -15,15 +15,26 @@ const PASSWORD: &str = "Passw0rd-that-begins:that-goes-on-for-a-while:and-that-e
 const NOTHING: [&str; 0] = [];
 
 /// Who frees memory may write over the beginning of it, and a cipher works on a part at a time.
-const PARTS: [&str; 3] = ["Passw0rd-that-begins", "that-goes-on-for-a-while", "and-that-ends-here"];
+const PARTS: [&str; 3] = [
+    "Passw0rd-that-begins",
+    "that-goes-on-for-a-while",
+    "and-that-ends-here",
+];
 
 #[test]
 fn a_crash_while_a_password_is_at_work_leaves_no_dump() {
     // Would this machine leave one?
     let directory = tempfile::tempdir().unwrap();
     let argv = core_dumps_allowed(directory.path());
-    let control = Command::new(&argv[0]).args(&argv[1..]).args(["sh", "-c", "kill -ABRT $$"]).status().unwrap();
-    assert!(control.core_dumped(), "this machine makes no core dumps, see core(5): {control}");
+    let control = Command::new(&argv[0])
+        .args(&argv[1..])
+        .args(["sh", "-c", "kill -ABRT $$"])
+        .status()
+        .unwrap();
+    assert!(
+        control.core_dumped(),
+        "this machine makes no core dumps, see core(5): {control}"
+    );
 
     for signal in [Signal::ABORT, Signal::SEGV] {
         on_with(&EMBEDDED[..1], |rig| {
@@ -48,10 +59,16 @@ fn nobody_without_the_right_to_trace_may_look() {
         rig.start_agent();
         let look = |pid: u32| {
             let mut command = Command::new(without[0]);
-            command.args(&without[1..]).args(["head", "-c1", &format!("/proc/{pid}/environ")]);
+            command
+                .args(&without[1..])
+                .args(["head", "-c1", &format!("/proc/{pid}/environ")]);
             command.output().unwrap().status.success()
         };
-        let mut control = Command::new(without[0]).args(&without[1..]).args(["sleep", "60"]).spawn().unwrap();
+        let mut control = Command::new(without[0])
+            .args(&without[1..])
+            .args(["sleep", "60"])
+            .spawn()
+            .unwrap();
         rig.wait_until("another process can be looked at", |_| look(control.id()));
         control.kill().unwrap();
         control.wait().unwrap();
@@ -80,7 +97,10 @@ fn a_password_that_is_set_is_forgotten() {
 }
 
 fn remembered(rig: &mut Rig) -> Vec<&'static str> {
-    PARTS.into_iter().filter(|part| rig.agent().remembers(part.as_bytes())).collect()
+    PARTS
+        .into_iter()
+        .filter(|part| rig.agent().remembers(part.as_bytes()))
+        .collect()
 }
 
 /// Starts an agent that gives the password to a program that does not end.
@@ -88,12 +108,16 @@ fn hold_a_password(rig: &mut Rig) {
     let path = |name: &str| rig.sandbox().path(name).display().to_string();
     let (held, released) = (path("/held"), path("/released"));
     // It ends with the sandbox at the latest: an agent that crashes leaves it behind.
-    let wait = format!(": >{held}; while [ -e {held} ] && [ ! -e {released} ]; do sleep 0.01; done");
+    let wait =
+        format!(": >{held}; while [ -e {held} ] && [ ! -e {released} ]; do sleep 0.01; done");
     rig.sandbox().stand_in("chpasswd", &wait);
     rig.use_own_programs();
     rig.start_agent();
     let exchange = rig.host().exchange_keys().unwrap();
     let ciphertext = exchange.encrypt(&secret(PASSWORD), KeyDigest::Md5).unwrap();
-    rig.post_as("password", json!({"name": "password", "value": ciphertext}).to_string());
+    rig.post_as(
+        "password",
+        json!({"name": "password", "value": ciphertext}).to_string(),
+    );
     rig.wait_until("the program runs", |rig| rig.sandbox().is_held());
 }

@@ -71,26 +71,55 @@ const DOMAINS: [Place; 4] = [
 /// And with the agent as dom0, where it shares the daemon's own socket with the host.
 const EVERYWHERE: [Place; 8] = {
     let [a, b, c, d] = DOMAINS;
-    [a, b, c, d, Place::dom0(a.store), Place::dom0(b.store), Place::dom0(c.store), Place::dom0(d.store)]
+    [
+        a,
+        b,
+        c,
+        d,
+        Place::dom0(a.store),
+        Place::dom0(b.store),
+        Place::dom0(c.store),
+        Place::dom0(d.store),
+    ]
 };
 
 /// The stores that run in the test's own process.
-const EMBEDDED: [Place; 2] = [Place::domain(StoreKind::EmbeddedC), Place::domain(StoreKind::EmbeddedOxen)];
+const EMBEDDED: [Place; 2] = [
+    Place::domain(StoreKind::EmbeddedC),
+    Place::domain(StoreKind::EmbeddedOxen),
+];
 
 /// The daemons.
-const REAL: [Place; 2] = [Place::domain(StoreKind::RealC), Place::domain(StoreKind::RealOxen)];
+const REAL: [Place; 2] = [
+    Place::domain(StoreKind::RealC),
+    Place::domain(StoreKind::RealOxen),
+];
 
 /// The daemons, with the kernel's device in front of the agent.
-const DEVICES: [Place; 2] =
-    [Place { store: StoreKind::RealC, seat: Seat::Device }, Place { store: StoreKind::RealOxen, seat: Seat::Device }];
+const DEVICES: [Place; 2] = [
+    Place {
+        store: StoreKind::RealC,
+        seat: Seat::Device,
+    },
+    Place {
+        store: StoreKind::RealOxen,
+        seat: Seat::Device,
+    },
+];
 
 impl Place {
     const fn domain(store: StoreKind) -> Self {
-        Self { store, seat: Seat::Domain }
+        Self {
+            store,
+            seat: Seat::Domain,
+        }
     }
 
     const fn dom0(store: StoreKind) -> Self {
-        Self { store, seat: Seat::Dom0 }
+        Self {
+            store,
+            seat: Seat::Dom0,
+        }
     }
 
     /// A rig without an agent.
@@ -126,7 +155,11 @@ fn on_with(places: &[Place], test: impl Fn(&mut Rig) + Sync) {
 }
 
 /// As [`on_with`]; `judge` gets what was seen of the responses in the end.
-fn on_then(places: &[Place], test: impl Fn(&mut Rig) + Sync, judge: impl Fn(BTreeMap<String, Seen>) + Sync) {
+fn on_then(
+    places: &[Place],
+    test: impl Fn(&mut Rig) + Sync,
+    judge: impl Fn(BTreeMap<String, Seen>) + Sync,
+) {
     let test = &test;
     let judge = &judge;
     thread::scope(|scope| {
@@ -136,7 +169,10 @@ fn on_then(places: &[Place], test: impl Fn(&mut Rig) + Sync, judge: impl Fn(BTre
                 test(&mut rig);
                 judge(rig.finish());
             };
-            thread::Builder::new().name(format!("{place:?}")).spawn_scoped(scope, one).unwrap();
+            thread::Builder::new()
+                .name(format!("{place:?}"))
+                .spawn_scoped(scope, one)
+                .unwrap();
         }
     });
 }

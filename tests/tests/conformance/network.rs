@@ -19,7 +19,10 @@ const HELD: u32 = 12;
 fn a_first_boot_configures_everything() {
     on_debian(|rig| {
         let server = Server {
-            files: vec![InjectedFile { path: "/etc/motd".into(), content: secret("hi, all\n") }],
+            files: vec![InjectedFile {
+                path: "/etc/motd".into(),
+                content: secret("hi, all\n"),
+            }],
             admin_password: Some(secret("Tr0ub4dor&3")),
             ..Server::two_networks()
         };
@@ -32,17 +35,30 @@ fn a_first_boot_configures_everything() {
         assert_eq!(sandbox.read("/etc/hostname"), b"web-1\n");
         assert_eq!(sandbox.read("/etc/motd"), b"hi, all\n");
         let interfaces = String::from_utf8(sandbox.read("/etc/network/interfaces")).unwrap();
-        for part in ["203.0.113.72", "2001:db8:7802:104:be76:4eff:fe20:7572", "10.176.195.183", "10.208.0.0"] {
+        for part in [
+            "203.0.113.72",
+            "2001:db8:7802:104:be76:4eff:fe20:7572",
+            "10.176.195.183",
+            "10.208.0.0",
+        ] {
             assert!(interfaces.contains(part), "{part} is not in\n{interfaces}");
         }
         let effects = sandbox.effects();
-        for part in [r#"["ifup","eth0"]"#, r#"["ifup","eth1"]"#, r#""hostname":"web-1""#] {
+        for part in [
+            r#"["ifup","eth0"]"#,
+            r#"["ifup","eth1"]"#,
+            r#""hostname":"web-1""#,
+        ] {
             assert!(effects.contains(part), "{part} is not in\n{effects}");
         }
         let before = sandbox.effects();
         rig.host().reset_network().unwrap();
         let again = rig.sandbox().read("/etc/network/interfaces");
-        assert_eq!(String::from_utf8(again).unwrap(), interfaces, "a second reset changes nothing\n{before}");
+        assert_eq!(
+            String::from_utf8(again).unwrap(),
+            interfaces,
+            "a second reset changes nothing\n{before}"
+        );
     });
 }
 
@@ -52,7 +68,11 @@ fn a_hostname_is_set() {
         rig.start_agent();
         assert_eq!(rig.host().set_hostname("web-2").unwrap().message, "");
         assert_eq!(rig.sandbox().read("/etc/hostname"), b"web-2\n");
-        assert!(rig.sandbox().effects().contains(r#""hostname":"web-2""#), "{}", rig.sandbox().effects());
+        assert!(
+            rig.sandbox().effects().contains(r#""hostname":"web-2""#),
+            "{}",
+            rig.sandbox().effects()
+        );
         for name in ["", "web 2", "-web", "web-", "a/b", &"x".repeat(254)] {
             let answer = refusal(rig.host().set_hostname(name));
             assert_eq!(answer.code, "1", "{name:?}: {answer:?}");
@@ -64,12 +84,18 @@ fn a_hostname_is_set() {
 #[test]
 fn a_failing_program_is_a_failure_with_its_own_words_and_brings_the_old_files_back() {
     on_debian(|rig| {
-        rig.sandbox().stand_in("ifup", "echo \"it's \\\"broken\\\" \\\\ caf\u{e9}\" >&2; exit 3");
+        rig.sandbox().stand_in(
+            "ifup",
+            "echo \"it's \\\"broken\\\" \\\\ caf\u{e9}\" >&2; exit 3",
+        );
         rig.host().provision(&Server::two_networks()).unwrap();
         let before = rig.sandbox().read("/etc/network/interfaces");
         rig.start_agent();
         let answer = refusal(rig.host().reset_network());
-        assert_eq!(answer.code, "1", "500 would be a success for the host: {answer:?}");
+        assert_eq!(
+            answer.code, "1",
+            "500 would be a success for the host: {answer:?}"
+        );
         assert!(answer.message.contains("exit code 3"), "{answer:?}");
         assert!(answer.message.contains("it's 'broken' / caf"), "{answer:?}");
         assert_eq!(rig.sandbox().read("/etc/network/interfaces"), before);
@@ -108,10 +134,22 @@ fn questions_are_answered_at_once_while_a_program_of_the_guest_runs() {
             rig.ask(format!(r#"{{"name": "{command}"}}"#));
         }
         rig.host().exchange_keys().unwrap();
-        assert!(rig.list("data/host").iter().any(|id| id == "slow"), "the reset was over too early");
-        assert!(start.elapsed() < Duration::from_secs(HELD.into()), "the machine is too slow for this test");
-        println!("{:?}: version took {busy:?}, {idle:?} when idle", rig.kind());
-        assert!(busy <= QUICK.max(idle * 2), "{busy:?} while a program runs, {idle:?} otherwise");
+        assert!(
+            rig.list("data/host").iter().any(|id| id == "slow"),
+            "the reset was over too early"
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(HELD.into()),
+            "the machine is too slow for this test"
+        );
+        println!(
+            "{:?}: version took {busy:?}, {idle:?} when idle",
+            rig.kind()
+        );
+        assert!(
+            busy <= QUICK.max(idle * 2),
+            "{busy:?} while a program runs, {idle:?} otherwise"
+        );
         rig.sandbox().release();
         assert_eq!(rig.answer_to("slow"), Answer::new("0", ""));
     });

@@ -29,7 +29,9 @@ fn requests_that_do_not_fit_one_listing_keep_nobody_waiting() {
         assert_eq!(rig.answer_to("another").code, "0");
         match rig.kind().flavour() {
             // This daemon lists in parts.
-            Flavour::C => rig.wait_until("every request is answered", |rig| rig.list("data/host").is_empty()),
+            Flavour::C => rig.wait_until("every request is answered", |rig| {
+                rig.list("data/host").is_empty()
+            }),
             // On this one nobody can know of the others, but every event names one.
             Flavour::Oxen => {
                 rig.post_as(&id(0), VERSION);
@@ -42,7 +44,11 @@ fn requests_that_do_not_fit_one_listing_keep_nobody_waiting() {
         for (id, seen) in &seen {
             assert_eq!(seen.writes(), 1, "{id}: {seen:?}");
         }
-        assert!([2, TOO_MANY + 1].contains(&seen.len()), "{} responses", seen.len());
+        assert!(
+            [2, TOO_MANY + 1].contains(&seen.len()),
+            "{} responses",
+            seen.len()
+        );
     });
 }
 
@@ -51,11 +57,16 @@ fn responses_that_do_not_fit_one_listing_are_removed() {
     on_with(&DOMAINS, |rig| {
         for nth in 0..TOO_MANY {
             let path = rig.host().path(&format!("data/guest/{}", id(nth)));
-            rig.host().client().write(&path, r#"{"returncode": "0", "message": "old"}"#).unwrap();
+            rig.host()
+                .client()
+                .write(&path, r#"{"returncode": "0", "message": "old"}"#)
+                .unwrap();
         }
         rig.start_agent();
         rig.host().version().unwrap();
-        rig.wait_until("old responses are removed", |rig| rig.list("data/guest").len() <= RESPONSES_MAX + 1);
+        rig.wait_until("old responses are removed", |rig| {
+            rig.list("data/guest").len() <= RESPONSES_MAX + 1
+        });
         rig.host().version().unwrap();
     });
 }
@@ -66,10 +77,16 @@ fn a_response_that_the_store_refuses_is_offered_again() {
         rig.host().version().unwrap();
         forbid(rig, "data/guest");
         rig.post_as("refused", VERSION);
-        rig.agent().wait_for_line("Xenstore refused: write data/guest/refused: EACCES");
+        rig.agent()
+            .wait_for_line("Xenstore refused: write data/guest/refused: EACCES");
         allow(rig, "data/guest");
-        assert_eq!(rig.answer_to("refused"), Answer::new("0", env!("CARGO_PKG_VERSION")));
-        rig.wait_until("the request is removed", |rig| rig.list("data/host").is_empty());
+        assert_eq!(
+            rig.answer_to("refused"),
+            Answer::new("0", env!("CARGO_PKG_VERSION"))
+        );
+        rig.wait_until("the request is removed", |rig| {
+            rig.list("data/host").is_empty()
+        });
     });
 }
 
@@ -86,7 +103,10 @@ fn a_request_that_cannot_be_read_is_in_nobodys_way() {
         std::thread::sleep(Duration::from_secs(1));
         let log = rig.agent().log();
         let refusals = log.lines().filter(|line| line.contains("refused")).count();
-        assert!((1..=3).contains(&refusals), "{refusals} refusals in the log:\n{log}");
+        assert!(
+            (1..=3).contains(&refusals),
+            "{refusals} refusals in the log:\n{log}"
+        );
     });
 }
 
@@ -119,5 +139,14 @@ fn allow(rig: &mut Rig, node: &str) {
 /// Nobody but a node's owner, and dom0, may look at it or write into it.
 fn set_owner(rig: &mut Rig, node: &str, domid: u32) {
     let path = rig.host().path(node);
-    rig.host().client().set_perms(&path, &[Permission { access: Access::None, domid }]).unwrap();
+    rig.host()
+        .client()
+        .set_perms(
+            &path,
+            &[Permission {
+                access: Access::None,
+                domid,
+            }],
+        )
+        .unwrap();
 }

@@ -29,22 +29,39 @@ fn a_password_is_set_whatever_digest_the_hosts_openssl_has() {
         }
         assert_eq!(rig.sandbox().mode("/etc/shadow"), 0o600);
         let backups = rig.sandbox().files("/var/lib/nova-agent");
-        assert!(backups.is_empty(), "no copy of a shadow file is kept: {backups:?}");
+        assert!(
+            backups.is_empty(),
+            "no copy of a shadow file is kept: {backups:?}"
+        );
     });
 }
 
 #[test]
 fn two_password_changes_may_be_interleaved() {
     everywhere(|rig| {
-        let (first, second) = (rig.host().exchange_keys().unwrap(), rig.host().exchange_keys().unwrap());
-        rig.host().send_password(first, &secret("the first one")).unwrap();
+        let (first, second) = (
+            rig.host().exchange_keys().unwrap(),
+            rig.host().exchange_keys().unwrap(),
+        );
+        rig.host()
+            .send_password(first, &secret("the first one"))
+            .unwrap();
         assert!(is_password_of_root(rig, "the first one"));
-        rig.host().send_password(second, &secret("the second one")).unwrap();
+        rig.host()
+            .send_password(second, &secret("the second one"))
+            .unwrap();
         assert!(is_password_of_root(rig, "the second one"));
 
-        let (third, fourth) = (rig.host().exchange_keys().unwrap(), rig.host().exchange_keys().unwrap());
-        rig.host().send_password(fourth, &secret("the fourth one")).unwrap();
-        rig.host().send_password(third, &secret("the third one")).unwrap();
+        let (third, fourth) = (
+            rig.host().exchange_keys().unwrap(),
+            rig.host().exchange_keys().unwrap(),
+        );
+        rig.host()
+            .send_password(fourth, &secret("the fourth one"))
+            .unwrap();
+        rig.host()
+            .send_password(third, &secret("the third one"))
+            .unwrap();
         assert!(is_password_of_root(rig, "the third one"));
     });
 }
@@ -52,9 +69,15 @@ fn two_password_changes_may_be_interleaved() {
 #[test]
 fn keys_that_protect_nothing_are_refused() {
     everywhere(|rig| {
-        let (one_less, one_more) = ("162259276829213363391578010288126", "162259276829213363391578010288128");
+        let (one_less, one_more) = (
+            "162259276829213363391578010288126",
+            "162259276829213363391578010288128",
+        );
         let long = "9".repeat(1000);
-        let texts = ["0", "1", one_less, MODULUS, one_more, "-5", "", " ", "five", "0x5", "5.0", "5e3", "NaN", &long];
+        let texts = [
+            "0", "1", one_less, MODULUS, one_more, "-5", "", " ", "five", "0x5", "5.0", "5e3",
+            "NaN", &long,
+        ];
         let arguments = texts.into_iter().map(|text| json!(text)).chain([
             json!(0),
             json!(1),
@@ -67,13 +90,29 @@ fn keys_that_protect_nothing_are_refused() {
         ]);
         for argument in arguments {
             let answer = refusal(rig.host().request("keyinit", &argument));
-            assert_eq!(answer, Answer::new("500", "Invalid public key"), "{argument}");
+            assert_eq!(
+                answer,
+                Answer::new("500", "Invalid public key"),
+                "{argument}"
+            );
         }
-        let answer = refusal(rig.host().request("password", &json!("AAAAAAAAAAAAAAAAAAAAAA==")));
-        assert_eq!(answer.message, "Password without key exchange", "a refused key opens no exchange");
-        for good in [json!(" 12345678901234567890 "), json!(12_345_678_901_234_567_890_u64)] {
+        let answer = refusal(
+            rig.host()
+                .request("password", &json!("AAAAAAAAAAAAAAAAAAAAAA==")),
+        );
+        assert_eq!(
+            answer.message, "Password without key exchange",
+            "a refused key opens no exchange"
+        );
+        for good in [
+            json!(" 12345678901234567890 "),
+            json!(12_345_678_901_234_567_890_u64),
+        ] {
             let answer = rig.ask(json!({"name": "keyinit", "value": good}).to_string());
-            assert!(answer.code == "D0" && answer.message.bytes().all(|byte| byte.is_ascii_digit()), "{answer:?}");
+            assert!(
+                answer.code == "D0" && answer.message.bytes().all(|byte| byte.is_ascii_digit()),
+                "{answer:?}"
+            );
         }
     });
 }
@@ -87,7 +126,10 @@ fn a_password_that_cannot_be_decrypted_changes_nothing() {
             (json!("%"), "Couldn't decode base64 data"),
             (json!(""), "Invalid password data received"),
             (json!("YWJj"), "Invalid password data received"),
-            (json!("AAAAAAAAAAAAAAAAAAAAAA=="), "Invalid password data received"),
+            (
+                json!("AAAAAAAAAAAAAAAAAAAAAA=="),
+                "Invalid password data received",
+            ),
             (json!(null), "Couldn't decode base64 data"),
             (json!(["AAAA"]), "Couldn't decode base64 data"),
         ] {
@@ -95,8 +137,13 @@ fn a_password_that_cannot_be_decrypted_changes_nothing() {
             assert_eq!(answer, Answer::new("500", message), "{argument}");
         }
         assert_eq!(rig.sandbox().read("/etc/shadow"), before);
-        rig.host().send_password(exchange, &secret("in the end")).unwrap();
-        assert!(is_password_of_root(rig, "in the end"), "the exchange is still open");
+        rig.host()
+            .send_password(exchange, &secret("in the end"))
+            .unwrap();
+        assert!(
+            is_password_of_root(rig, "in the end"),
+            "the exchange is still open"
+        );
     });
 }
 
@@ -120,10 +167,17 @@ fn an_empty_password_is_refused_unless_the_owner_allows_it() {
         rig.start_agent();
         let before = rig.sandbox().read("/etc/shadow");
         let answer = refusal(rig.host().set_password(&secret("")));
-        assert_eq!(answer, Answer::new("500", "An empty password is not allowed"));
+        assert_eq!(
+            answer,
+            Answer::new("500", "An empty password is not allowed")
+        );
         assert_eq!(rig.sandbox().read("/etc/shadow"), before);
 
-        rig.sandbox().write("/etc/nova-agent/config.toml", "allow_empty_password = true\n", 0o644);
+        rig.sandbox().write(
+            "/etc/nova-agent/config.toml",
+            "allow_empty_password = true\n",
+            0o644,
+        );
         rig.start_agent();
         rig.host().set_password(&secret("")).unwrap();
         assert!(is_password_of_root(rig, ""));
@@ -148,28 +202,51 @@ fn a_guest_without_a_shadow_file_says_so() {
         std::fs::remove_file(rig.sandbox().path("/etc/shadow")).unwrap();
         rig.start_agent();
         let error = rig.host().set_password(&secret("x")).unwrap_err();
-        let Error::Refused { returncode, message, .. } = error else { panic!("{error}") };
+        let Error::Refused {
+            returncode,
+            message,
+            ..
+        } = error
+        else {
+            panic!("{error}")
+        };
         assert_eq!(returncode, "500");
-        assert!(message.starts_with("Failed to change password for root: "), "{message}");
+        assert!(
+            message.starts_with("Failed to change password for root: "),
+            "{message}"
+        );
         assert!(message.contains("/etc/shadow"), "{message}");
     });
 }
 
 /// Every byte of the file is what it was, but for the second and third field of root's line.
 fn assert_only_the_password_changed(rig: &Rig, before: &[u8]) {
-    let lines =
-        |content: &[u8]| -> Vec<Vec<u8>> { content.split_inclusive(|byte| *byte == b'\n').map(Vec::from).collect() };
+    let lines = |content: &[u8]| -> Vec<Vec<u8>> {
+        content
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(Vec::from)
+            .collect()
+    };
     let (before, after) = (lines(before), lines(&rig.sandbox().read("/etc/shadow")));
     assert_eq!(before.len(), after.len());
     for (before, after) in before.iter().zip(&after) {
         if before.starts_with(b"root:") {
-            let fields = |line: &[u8]| -> Vec<Vec<u8>> { line.split(|byte| *byte == b':').map(Vec::from).collect() };
+            let fields = |line: &[u8]| -> Vec<Vec<u8>> {
+                line.split(|byte| *byte == b':').map(Vec::from).collect()
+            };
             let (before, after) = (fields(before), fields(after));
             assert_eq!(before.len(), after.len());
             assert_eq!((&before[0], &before[3..]), (&after[0], &after[3..]));
             assert_ne!(before[1], after[1]);
-            let day: u64 = String::from_utf8(after[2].clone()).unwrap().parse().unwrap();
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 86_400;
+            let day: u64 = String::from_utf8(after[2].clone())
+                .unwrap()
+                .parse()
+                .unwrap();
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+                / 86_400;
             assert!((now - 1..=now).contains(&day), "day {day} of the change");
         } else {
             assert_eq!(before, after);
@@ -180,12 +257,20 @@ fn assert_only_the_password_changed(rig: &Rig, before: &[u8]) {
 /// What the C library of the tester's system, which has never seen the agent, says of root's hash.
 fn is_password_of_root(rig: &Rig, password: &str) -> bool {
     let shadow = rig.sandbox().read("/etc/shadow");
-    let line = shadow.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"root:")).unwrap();
+    let line = shadow
+        .split(|byte| *byte == b'\n')
+        .find(|line| line.starts_with(b"root:"))
+        .unwrap();
     let hash = String::from_utf8(line.split(|byte| *byte == b':').nth(1).unwrap().into()).unwrap();
     assert!(hash.starts_with("$6$"), "not SHA-512 crypt: {hash}");
     // crypt(3) takes method, rounds and salt from the hash.
-    let perl = Command::new("perl").args(["-e", "print crypt($ARGV[0], $ARGV[1])", password, &hash]).output();
+    let perl = Command::new("perl")
+        .args(["-e", "print crypt($ARGV[0], $ARGV[1])", password, &hash])
+        .output();
     let perl = perl.expect("perl is needed for this test");
-    assert!(perl.status.success() && perl.stdout.starts_with(b"$6$"), "perl: {perl:?}");
+    assert!(
+        perl.status.success() && perl.stdout.starts_with(b"$6$"),
+        "perl: {perl:?}"
+    );
     perl.stdout == hash.as_bytes()
 }

@@ -30,11 +30,18 @@ fn a_program_that_hangs_is_killed_with_its_children_and_the_answer_says_so() {
         );
         let answer = reset_while_asking(rig);
         assert_eq!(answer.code, "1");
-        assert!(answer.message.contains("ifup eth1: timed out; previous state restored"), "{answer:?}");
+        assert!(
+            answer
+                .message
+                .contains("ifup eth1: timed out; previous state restored"),
+            "{answer:?}"
+        );
         let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
         let pids: Vec<&str> = pids.split_whitespace().collect();
         assert_eq!(pids.len(), 3, "{pids:?}");
-        rig.wait_until("nothing is left running", |_| pids.iter().all(|pid| is_gone(pid)));
+        rig.wait_until("nothing is left running", |_| {
+            pids.iter().all(|pid| is_gone(pid))
+        });
     });
 }
 
@@ -42,23 +49,38 @@ fn a_program_that_hangs_is_killed_with_its_children_and_the_answer_says_so() {
 fn a_program_that_floods_its_output_is_killed_in_time_and_takes_no_memory() {
     on_debian(|rig| {
         // What it is run for may fail; its time is two seconds, and two more until it is killed.
-        rig.sandbox().stand_in("ip", "trap '' TERM; echo $$ >>pids; yes 'a line of many'; yes 'and more'");
+        rig.sandbox().stand_in(
+            "ip",
+            "trap '' TERM; echo $$ >>pids; yes 'a line of many'; yes 'and more'",
+        );
         let before = resident(rig);
         let start = Instant::now();
         assert_eq!(reset_while_asking(rig), Answer::new("0", ""));
-        assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it took {:?}",
+            start.elapsed()
+        );
         let after = resident(rig);
-        assert!(after < before + 4096, "{before} KiB before, {after} KiB after");
+        assert!(
+            after < before + 4096,
+            "{before} KiB before, {after} KiB after"
+        );
         let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
         assert!(pids.split_whitespace().count() >= 2, "{pids}");
-        rig.wait_until("nothing is left running", |_| pids.split_whitespace().all(is_gone));
+        rig.wait_until("nothing is left running", |_| {
+            pids.split_whitespace().all(is_gone)
+        });
     });
 }
 
 #[test]
 fn the_end_of_a_long_output_is_told() {
     on_debian(|rig| {
-        rig.sandbox().stand_in("ifup", "yes 'a line of many' | head -n 1000000; echo 'no carrier' >&2; exit 3");
+        rig.sandbox().stand_in(
+            "ifup",
+            "yes 'a line of many' | head -n 1000000; echo 'no carrier' >&2; exit 3",
+        );
         let answer = reset_while_asking(rig);
         assert_eq!(answer.code, "1");
         assert!(answer.message.contains("exit code 3"), "{answer:?}");
@@ -84,7 +106,10 @@ fn costs_nothing(script: &str) {
         rig.post_as("reset", RESET_NETWORK);
         let start = Instant::now();
         assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
-        assert!(start.elapsed() >= Duration::from_secs(2), "it was not waited for");
+        assert!(
+            start.elapsed() >= Duration::from_secs(2),
+            "it was not waited for"
+        );
         // A tick is a hundredth of a second; two of these agents that spin share two processors for two seconds.
         let took = rig.agent().processor_time() - before;
         assert!(took < 30, "{took} ticks");
@@ -94,17 +119,25 @@ fn costs_nothing(script: &str) {
 #[test]
 fn a_daemon_that_keeps_the_output_open_is_neither_waited_for_nor_killed() {
     on_debian(|rig| {
-        rig.sandbox().stand_in("ifup", "sh -c 'sleep 10; echo late' & echo $! >>pids");
+        rig.sandbox()
+            .stand_in("ifup", "sh -c 'sleep 10; echo late' & echo $! >>pids");
         let start = Instant::now();
         assert_eq!(reset_while_asking(rig), Answer::new("0", ""));
-        assert!(start.elapsed() < Duration::from_secs(8), "it took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(8),
+            "it took {:?}",
+            start.elapsed()
+        );
         let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
         assert_eq!(pids.split_whitespace().count(), 2);
         assert!(!pids.split_whitespace().any(is_gone), "a daemon was killed");
         let before = rig.agent().processor_time();
         // It prints into a pipe that nobody reads any more.
         rig.wait_until("the daemons end", |_| pids.split_whitespace().all(is_gone));
-        assert!(rig.agent().processor_time() - before < 50, "somebody listens in vain");
+        assert!(
+            rig.agent().processor_time() - before < 50,
+            "somebody listens in vain"
+        );
     });
 }
 
@@ -116,12 +149,26 @@ fn a_hundred_programs_in_a_row_leave_nothing_open() {
         let before = descriptors(rig);
         for nth in 0..20 {
             // Another name each time, or nothing would have to be done.
-            let server = Server { hostname: format!("web-{nth}"), ..Server::two_networks() };
+            let server = Server {
+                hostname: format!("web-{nth}"),
+                ..Server::two_networks()
+            };
             rig.host().provision(&server).unwrap();
-            rig.sandbox().write("/etc/network/interfaces", "auto lo\niface lo inet loopback\n", 0o644);
+            rig.sandbox().write(
+                "/etc/network/interfaces",
+                "auto lo\niface lo inet loopback\n",
+                0o644,
+            );
             rig.host().reset_network().unwrap();
         }
-        assert_eq!(rig.sandbox().read("/ups").iter().filter(|byte| **byte == b'\n').count(), 42);
+        assert_eq!(
+            rig.sandbox()
+                .read("/ups")
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count(),
+            42
+        );
         assert_eq!(descriptors(rig), before);
     });
 }
@@ -162,11 +209,16 @@ fn a_kernel_that_cannot_watch_processes_will_do() {
         let pidfds = |rig: &mut Rig| {
             let files = fs::read_dir(format!("/proc/{}/fd", rig.agent().id())).unwrap();
             let targets = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
-            targets.filter(|target| target.to_string_lossy().contains("pidfd")).count()
+            targets
+                .filter(|target| target.to_string_lossy().contains("pidfd"))
+                .count()
         };
         assert!(agent.is_running());
         // The first of two seconds, and two more until it is killed, for each interface.
-        rig.sandbox().stand_in("ip", "trap '' TERM; echo $$ >>pids; while :; do sleep 1; done");
+        rig.sandbox().stand_in(
+            "ip",
+            "trap '' TERM; echo $$ >>pids; while :; do sleep 1; done",
+        );
         rig.sandbox().stand_in("ifup", "sleep 1; echo $1 >>ups");
         let before = rig.agent().processor_time();
         rig.post_as("reset", RESET_NETWORK);
@@ -174,13 +226,27 @@ fn a_kernel_that_cannot_watch_processes_will_do() {
         assert_eq!(rig.ask(VERSION).code, "0");
         assert_eq!(pidfds(rig), 0, "the kernel is too new");
         assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
-        assert!(rig.agent().processor_time() - before < 50, "it does not wait, it looks");
-        assert_eq!(rig.sandbox().read("/ups").iter().filter(|byte| **byte == b'\n').count(), 2);
+        assert!(
+            rig.agent().processor_time() - before < 50,
+            "it does not wait, it looks"
+        );
+        assert_eq!(
+            rig.sandbox()
+                .read("/ups")
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count(),
+            2
+        );
         let pids = String::from_utf8(rig.sandbox().read("/pids")).unwrap();
         assert_eq!(pids.split_whitespace().count(), 2, "{pids}");
-        rig.wait_until("nothing is left running", |_| pids.split_whitespace().all(is_gone));
+        rig.wait_until("nothing is left running", |_| {
+            pids.split_whitespace().all(is_gone)
+        });
 
-        rig.host().set_password(&super::secret("Tr0ub4dor&3")).unwrap();
+        rig.host()
+            .set_password(&super::secret("Tr0ub4dor&3"))
+            .unwrap();
         rig.host().inject_file("/etc/motd", b"hi").unwrap();
         rig.agent().terminate();
         assert_eq!(rig.agent().wait().code(), Some(0));
@@ -196,7 +262,14 @@ fn an_agent_that_is_started_with_sigchld_ignored_waits_for_its_programs() {
         rig.sandbox().stand_in("ifup", "echo $1 >>ups");
         rig.post_as("reset", RESET_NETWORK);
         assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
-        assert_eq!(rig.sandbox().read("/ups").iter().filter(|byte| **byte == b'\n').count(), 2);
+        assert_eq!(
+            rig.sandbox()
+                .read("/ups")
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count(),
+            2
+        );
     });
 }
 
@@ -204,7 +277,8 @@ fn an_agent_that_is_started_with_sigchld_ignored_waits_for_its_programs() {
 fn a_program_that_ended_while_the_guest_was_paused_has_not_timed_out() {
     on_debian(|rig| {
         // The last program: another one would find that the time for all of them is over.
-        rig.sandbox().stand_in("ifup", "[ $1 = eth0 ] || exit 0; echo >last; sleep 1");
+        rig.sandbox()
+            .stand_in("ifup", "[ $1 = eth0 ] || exit 0; echo >last; sleep 1");
         rig.post_as("reset", RESET_NETWORK);
         rig.wait_until("the program starts", |rig| rig.sandbox().exists("/last"));
         // Longer than any program may take.
@@ -219,7 +293,11 @@ fn reset_while_asking(rig: &mut Rig) -> Answer {
     loop {
         let start = Instant::now();
         assert_eq!(rig.ask(VERSION).code, "0");
-        assert!(start.elapsed() < SOON, "a question took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < SOON,
+            "a question took {:?}",
+            start.elapsed()
+        );
         if !rig.list("data/host").iter().any(|id| id == "reset") {
             return rig.answer_to("reset");
         }
@@ -230,7 +308,9 @@ fn reset_while_asking(rig: &mut Rig) -> Answer {
 /// Whether a process has ended; who inherited it need not have noticed.
 fn is_gone(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, behind)| behind.starts_with('Z')),
+        Ok(stat) => stat
+            .rsplit_once(") ")
+            .is_some_and(|(_, behind)| behind.starts_with('Z')),
         Err(_) => true,
     }
 }
@@ -238,13 +318,18 @@ fn is_gone(pid: &str) -> bool {
 /// How much memory the agent has ever had, in KiB.
 fn resident(rig: &mut Rig) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", rig.agent().id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// How many descriptors the agent has open.
 fn descriptors(rig: &mut Rig) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", rig.agent().id())).unwrap().count()
+    fs::read_dir(format!("/proc/{}/fd", rig.agent().id()))
+        .unwrap()
+        .count()
 }
 
 fn on_debian(test: impl Fn(&mut Rig) + Sync) {
@@ -256,6 +341,7 @@ fn on_debian(test: impl Fn(&mut Rig) + Sync) {
 }
 
 fn install(rig: &mut Rig) {
-    rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+    rig.sandbox()
+        .install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
     rig.host().provision(&Server::two_networks()).unwrap();
 }

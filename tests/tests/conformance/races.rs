@@ -39,12 +39,19 @@ fn a_user_who_swaps_directories_and_files_gains_nothing() {
         let (mut rounds, mut trapped) = (0_usize, 0_usize);
         // A busy machine takes longer.
         while begin.elapsed() < DURATION || rounds < 10 || trapped == 0 {
-            assert!(begin.elapsed() < PATIENCE, "{rounds} rounds, {trapped} in vain");
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "{rounds} rounds, {trapped} in vain"
+            );
             rounds += 1;
             // Through what belongs to the user, whatever it is at that moment.
-            for path in
-                ["/home/user/door/x", "/home/user/way-in/x", "/home/user/private", "/tmp/door/x", "/tmp/way-in/private"]
-            {
+            for path in [
+                "/home/user/door/x",
+                "/home/user/way-in/x",
+                "/home/user/private",
+                "/tmp/door/x",
+                "/tmp/way-in/private",
+            ] {
                 // The words depend on what it was at which moment.
                 assert_eq!(refusal(inject(rig, path, CONTENT)).code, "500", "{path}");
             }
@@ -70,12 +77,22 @@ fn a_user_who_swaps_directories_and_files_gains_nothing() {
         let attack = attacker.finish();
         assert!(attack.read.is_empty(), "{:?}", attack.read);
         assert_eq!(attack.done.len(), 4, "{attack:?}");
-        assert!(attack.done.iter().all(|(_, times)| *times > rounds), "{rounds} rounds, {trapped} in vain: {attack:?}");
+        assert!(
+            attack.done.iter().all(|(_, times)| *times > rounds),
+            "{rounds} rounds, {trapped} in vain: {attack:?}"
+        );
 
-        assert_eq!(rig.sandbox().read("/tmp/quiet"), format!("{rounds}\n").into_bytes());
+        assert_eq!(
+            rig.sandbox().read("/tmp/quiet"),
+            format!("{rounds}\n").into_bytes()
+        );
         check_what_the_user_has(rig);
         let after = outside(rig);
-        assert!(after == before, "outside of the user's directories:\n{}", after.differences(&before));
+        assert!(
+            after == before,
+            "outside of the user's directories:\n{}",
+            after.differences(&before)
+        );
     });
 }
 
@@ -89,12 +106,23 @@ fn a_shared_directory_is_written_but_not_over_what_others_prepared() {
         fs::hard_link(sandbox.path("/usr/bin/tool"), sandbox.path("/tmp/linked")).unwrap();
         symlink("/etc/made", sandbox.path("/tmp/dangling")).unwrap();
         sandbox.write("/tmp/his", "his", 0o666);
-        chown(sandbox.path("/tmp/his"), Some(Attacker::USER), Some(Attacker::USER)).unwrap();
+        chown(
+            sandbox.path("/tmp/his"),
+            Some(Attacker::USER),
+            Some(Attacker::USER),
+        )
+        .unwrap();
         rig.start_agent();
         for (path, message) in [
-            ("/tmp/linked", "/tmp/linked has several names and is in a shared directory"),
+            (
+                "/tmp/linked",
+                "/tmp/linked has several names and is in a shared directory",
+            ),
             ("/tmp/dangling", "/tmp/dangling is a symlink"),
-            ("/tmp/his", "/tmp/his belongs to another user in a shared directory"),
+            (
+                "/tmp/his",
+                "/tmp/his belongs to another user in a shared directory",
+            ),
             ("/tmp/../etc/x", "path is not normalized"),
         ] {
             let answer = refusal(inject(rig, path, CONTENT));
@@ -112,7 +140,11 @@ fn what_waits_at_the_end_of_a_path_does_not_make_the_agent_wait() {
     on_with(&EMBEDDED[..1], |rig| {
         let sandbox = rig.sandbox();
         let make = |name: &str, arguments: &[&str]| {
-            let made = std::process::Command::new("mknod").arg(sandbox.path(name)).args(arguments).status().unwrap();
+            let made = std::process::Command::new("mknod")
+                .arg(sandbox.path(name))
+                .args(arguments)
+                .status()
+                .unwrap();
             assert!(made.success(), "mknod {name}");
         };
         make("/etc/fifo", &["p"]);
@@ -125,9 +157,17 @@ fn what_waits_at_the_end_of_a_path_does_not_make_the_agent_wait() {
         for name in ["fifo", "tty", "full", "socket"] {
             let answer = refusal(inject(rig, &format!("/etc/{name}"), CONTENT));
             let message = format!("/etc/{name} is not a regular file");
-            assert!(answer.code == "500" && answer.message.ends_with(&message), "{answer:?}");
+            assert!(
+                answer.code == "500" && answer.message.ends_with(&message),
+                "{answer:?}"
+            );
             let answer = refusal(inject(rig, &format!("/etc/{name}/below"), CONTENT));
-            assert!(answer.message.contains(&format!("/etc/{name} is not a directory")), "{answer:?}");
+            assert!(
+                answer
+                    .message
+                    .contains(&format!("/etc/{name} is not a directory")),
+                "{answer:?}"
+            );
         }
         assert_eq!(names(rig.sandbox(), "/etc"), before);
     });
@@ -139,7 +179,12 @@ fn prepare(rig: &Rig) {
     fs::set_permissions(sandbox.root(), PermissionsExt::from_mode(0o755)).unwrap();
     sandbox.directory("/tmp", 0o1777);
     sandbox.directory("/home/user", 0o755);
-    chown(sandbox.path("/home/user"), Some(Attacker::USER), Some(Attacker::USER)).unwrap();
+    chown(
+        sandbox.path("/home/user"),
+        Some(Attacker::USER),
+        Some(Attacker::USER),
+    )
+    .unwrap();
     for path in ["/etc/private", "/tmp/private"] {
         sandbox.write(path, MARK, 0o600);
     }
@@ -154,10 +199,14 @@ fn inject(rig: &mut Rig, path: &str, content: &[u8]) -> Result<Reply, Error> {
 
 /// Everything that is none of the user's business, without what the host has changed.
 fn outside(rig: &Rig) -> Tree {
-    let mut tree =
-        Tree::read_without(rig.sandbox().root(), &["home/user", "tmp", "var/lib/nova-agent", "effects.jsonl"]);
+    let mut tree = Tree::read_without(
+        rig.sandbox().root(),
+        &["home/user", "tmp", "var/lib/nova-agent", "effects.jsonl"],
+    );
     for changed in ["etc/private", "etc/shadow"] {
-        let Some(Entry::File { content, mode }) = tree.0.get_mut(changed) else { panic!("{changed} is gone") };
+        let Some(Entry::File { content, mode }) = tree.0.get_mut(changed) else {
+            panic!("{changed} is gone")
+        };
         content.clear();
         assert_eq!(*mode, 0o600, "{changed}");
     }
@@ -176,7 +225,11 @@ fn check_what_the_user_has(rig: &Rig) {
                 "/tmp/quiet" => (0, 0o644),
                 _ => (Attacker::USER, metadata.mode() & 0o7777),
             };
-            assert_eq!((metadata.uid(), metadata.mode() & 0o7777), expected, "{path}");
+            assert_eq!(
+                (metadata.uid(), metadata.mode() & 0o7777),
+                expected,
+                "{path}"
+            );
             if metadata.is_file() && metadata.uid() != 0 {
                 let content = sandbox.read(&path);
                 assert_eq!(content, b"mine", "{path}");
@@ -189,7 +242,9 @@ fn check_what_the_user_has(rig: &Rig) {
 
 fn names(sandbox: &Sandbox, directory: &str) -> Vec<String> {
     let entries = fs::read_dir(sandbox.path(directory)).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort_unstable();
     names
 }

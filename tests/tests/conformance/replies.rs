@@ -29,8 +29,14 @@ const HOSTILE: [&str; 14] = [
 #[test]
 fn hostile_text_in_a_command_spoils_no_response() {
     everywhere(|rig| {
-        assert_eq!(rig.ask(request(r#"a"b\c"#, "")), Answer::new("404", "No such agent command 'a'b/c'"));
-        assert_eq!(rig.ask(request("caf\u{e9}\n\u{7f}", "")), Answer::new("404", "No such agent command 'caf? ?'"));
+        assert_eq!(
+            rig.ask(request(r#"a"b\c"#, "")),
+            Answer::new("404", "No such agent command 'a'b/c'")
+        );
+        assert_eq!(
+            rig.ask(request("caf\u{e9}\n\u{7f}", "")),
+            Answer::new("404", "No such agent command 'caf? ?'")
+        );
         for text in HOSTILE {
             assert_eq!(rig.ask(request(text, "")).code, "404", "{text:?}");
         }
@@ -53,12 +59,24 @@ fn hostile_text_in_an_argument_spoils_no_response() {
     everywhere(|rig| {
         rig.sandbox().write("/etc/file", "", 0o644);
         for text in HOSTILE {
-            for command in ["keyinit", "password", "injectfile", "file_inject", "sethostname", "version", "ready"] {
+            for command in [
+                "keyinit",
+                "password",
+                "injectfile",
+                "file_inject",
+                "sethostname",
+                "version",
+                "ready",
+            ] {
                 rig.ask(request(command, text));
             }
             // The path comes back in what the system says about it.
-            for path in [format!("/etc/file/{text}"), format!("/{text}/{text}/x"), text.into(), format!("/etc/{text}")]
-            {
+            for path in [
+                format!("/etc/file/{text}"),
+                format!("/{text}/{text}/x"),
+                text.into(),
+                format!("/etc/{text}"),
+            ] {
                 let result = rig.host().file_inject(&path, b"x");
                 assert!(
                     !matches!(result, Err(ref error) if error.to_string().contains("cannot be read")),
@@ -82,13 +100,25 @@ fn hostile_network_data_spoils_no_response() {
                 "routes": [{"route": text, "netmask": text, "gateway": text}],
             });
             let mac_only = json!({"label": text, "mac": "00:16:3e:00:00:01", "ips": [{"ip": text, "netmask": text}]});
-            let vif = |node: &str, network: &Value| Vif { node: node.into(), network: network.to_string() };
+            let vif = |node: &str, network: &Value| Vif {
+                node: node.into(),
+                network: network.to_string(),
+            };
             let vifs = vec![
                 vif("00163E000001", &mac_only),
                 vif("00163E000002", &network),
-                Vif { node: "00163E000003".into(), network: text.into() },
+                Vif {
+                    node: "00163E000003".into(),
+                    network: text.into(),
+                },
             ];
-            rig.host().provision(&Server { hostname: text.into(), vifs, ..Server::default() }).unwrap();
+            rig.host()
+                .provision(&Server {
+                    hostname: text.into(),
+                    vifs,
+                    ..Server::default()
+                })
+                .unwrap();
             rig.ask(request("resetnetwork", ""));
         }
     });

@@ -10,8 +10,14 @@ use serde_json::{Value, json};
 use super::{EMBEDDED, on_with};
 
 /// What a shell would take for more than a word.
-const NAMES: [&str; 6] =
-    ["web; touch made", "$(touch made)", "`touch made`", "web\ntouch made", "web && touch made", "-h"];
+const NAMES: [&str; 6] = [
+    "web; touch made",
+    "$(touch made)",
+    "`touch made`",
+    "web\ntouch made",
+    "web && touch made",
+    "-h",
+];
 
 #[test]
 fn every_program_is_run_without_a_shell() {
@@ -39,7 +45,10 @@ fn every_program_is_run_without_a_shell() {
         rig.start_agent();
         let pid = rig.agent().id().to_string();
 
-        rig.post_as("reset", json!({"name": "resetnetwork", "value": ""}).to_string());
+        rig.post_as(
+            "reset",
+            json!({"name": "resetnetwork", "value": ""}).to_string(),
+        );
         assert_eq!(rig.answer_to("reset"), Answer::new("0", ""));
         for name in NAMES {
             rig.ask(json!({"name": "sethostname", "value": name}).to_string());
@@ -58,20 +67,38 @@ fn every_program_is_run_without_a_shell() {
         assert!(asked.len() >= 4, "{effects}");
         assert_eq!(ran.len(), asked.len(), "{ran:?}\n{effects}");
         for (ran, asked) in ran.iter().zip(&asked) {
-            assert_eq!(ran[0], pid, "started by another process than the agent: {ran:?}");
+            assert_eq!(
+                ran[0], pid,
+                "started by another process than the agent: {ran:?}"
+            );
             let program = asked[0].rsplit('/').next().unwrap();
-            assert_eq!((ran[1], &ran[2..]), (program, &asked[1..].iter().map(String::as_str).collect::<Vec<_>>()[..]));
+            assert_eq!(
+                (ran[1], &ran[2..]),
+                (
+                    program,
+                    &asked[1..].iter().map(String::as_str).collect::<Vec<_>>()[..]
+                )
+            );
             assert!(!ran.concat().contains("touch"), "{ran:?}");
         }
-        assert!(!rig.sandbox().exists("/noticed"), "a shell ran: {}", fs::read_to_string(&noticed).unwrap_or_default());
+        assert!(
+            !rig.sandbox().exists("/noticed"),
+            "a shell ran: {}",
+            fs::read_to_string(&noticed).unwrap_or_default()
+        );
         assert!(!rig.sandbox().exists("/made"));
 
         // It would have been noticed: this program is a script of the shell.
         rig.sandbox().stand_in("ifup", "touch made");
         let path = rig.host().path("vm-data/networking/BC764E205EFB");
-        let network = Server::two_networks().vifs[1].network.replace("10.176.195.183", "10.176.195.184");
+        let network = Server::two_networks().vifs[1]
+            .network
+            .replace("10.176.195.183", "10.176.195.184");
         rig.host().client().write(&path, network).unwrap();
-        rig.post_as("again", json!({"name": "resetnetwork", "value": ""}).to_string());
+        rig.post_as(
+            "again",
+            json!({"name": "resetnetwork", "value": ""}).to_string(),
+        );
         let _ = rig.answer_to("again");
         assert!(rig.sandbox().exists("/noticed") && !rig.sandbox().exists("/made"));
     });

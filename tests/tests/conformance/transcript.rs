@@ -21,7 +21,10 @@ const SESSIONS: usize = 3;
 fn a_session_is_that_of_the_machine_alone() {
     thread::scope(|scope| {
         for place in EMBEDDED {
-            thread::Builder::new().name(format!("{place:?}")).spawn_scoped(scope, move || sessions(place)).unwrap();
+            thread::Builder::new()
+                .name(format!("{place:?}"))
+                .spawn_scoped(scope, move || sessions(place))
+                .unwrap();
         }
     });
 }
@@ -40,10 +43,14 @@ fn sessions(place: Place) {
 
 fn session(place: Place, expected: &str) -> String {
     let mut rig = place.rig();
-    rig.sandbox().install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
+    rig.sandbox()
+        .install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
     rig.insert_proxy();
     rig.proxy().record();
-    let mut session = Session { rig, counts: transcript::counts(expected) };
+    let mut session = Session {
+        rig,
+        counts: transcript::counts(expected),
+    };
     let played = transcript::play(&mut session);
     session.rig.finish();
     played
@@ -81,7 +88,8 @@ impl Stage for Session {
     }
 
     fn release_ifup(&mut self) {
-        self.rig.wait_until("ifup starts", |rig| rig.sandbox().is_held());
+        self.rig
+            .wait_until("ifup starts", |rig| rig.sandbox().is_held());
         thread::sleep(Duration::from_millis(1100));
         self.rig.sandbox().release();
     }

@@ -52,7 +52,9 @@ enum Aimed {
 impl Aimed {
     fn at(blow: Blow, took: Duration, calls: usize) -> Self {
         match blow {
-            Blow::Moment(thousandths) => Self::After(took * u32::try_from(thousandths).unwrap() / 1000),
+            Blow::Moment(thousandths) => {
+                Self::After(took * u32::try_from(thousandths).unwrap() / 1000)
+            }
             Blow::Call(nth) => Self::Before(nth),
             Blow::SomeCall(number) => Self::Before(choose(number, calls)),
         }
@@ -122,9 +124,21 @@ impl Bench {
         rig.replace_sandbox(guest());
         let before = State::of_guest(rig.sandbox().root());
         let short = runtime.package().rsplit('-').next().unwrap_or_default();
-        let daemon = if daemon == StoreKind::RealC { "C" } else { "OCaml" };
-        let tallies = Command::ALL.map(|command| (command, Tally::new(short, daemon, command))).into();
-        let mut bench = Self { rig, before, references: BTreeMap::new(), tallies, asked: BTreeMap::new() };
+        let daemon = if daemon == StoreKind::RealC {
+            "C"
+        } else {
+            "OCaml"
+        };
+        let tallies = Command::ALL
+            .map(|command| (command, Tally::new(short, daemon, command)))
+            .into();
+        let mut bench = Self {
+            rig,
+            before,
+            references: BTreeMap::new(),
+            tallies,
+            asked: BTreeMap::new(),
+        };
         for command in Command::ALL {
             let reference = bench.reference(command);
             bench.references.insert(command, reference);
@@ -135,8 +149,18 @@ impl Bench {
     /// A round with one death. Returns whether the agent died while the request was there.
     pub(crate) fn kill(&mut self, command: Command, blow: Blow, story: Story) -> bool {
         let round = format!("{command:?} {blow:?} {story:?}");
-        let Reference { took, calls, start_took, start_calls, .. } = &self.references[&command];
-        let (took, calls) = if story == Story::AtStart { (*start_took, *start_calls) } else { (*took, *calls) };
+        let Reference {
+            took,
+            calls,
+            start_took,
+            start_calls,
+            ..
+        } = &self.references[&command];
+        let (took, calls) = if story == Story::AtStart {
+            (*start_took, *start_calls)
+        } else {
+            (*took, *calls)
+        };
         let start_calls = *start_calls;
         let aimed = Aimed::at(blow, took, calls);
         self.rig.replace_sandbox(guest());
@@ -171,7 +195,10 @@ impl Bench {
             }
             Story::Withdrawn if is_hit => {
                 if !self.exists(&response_path(&ids[0])) {
-                    self.asked.get_mut(&ids[0]).expect("it was asked for").is_answered = false;
+                    self.asked
+                        .get_mut(&ids[0])
+                        .expect("it was asked for")
+                        .is_answered = false;
                 }
                 self.remove(&request_path(&ids[0]));
             }
@@ -193,10 +220,19 @@ impl Bench {
     pub(crate) fn refuse(&mut self, command: Command, nth: usize, errno: Errno) -> bool {
         self.rig.replace_sandbox(guest());
         let calls = command.calls_to_refuse();
-        let mut saboteur = self.rig.launch_sabotaged(calls == Calls::FILES, Order::count(Calls::NONE));
+        let mut saboteur = self
+            .rig
+            .launch_sabotaged(calls == Calls::FILES, Order::count(Calls::NONE));
         self.rig.agent().wait_until_ready();
         let request = command.request(self.rig.host());
-        saboteur.order(Order { calls, nth, instead: Instead::Fail(errno) }, &self.next_id());
+        saboteur.order(
+            Order {
+                calls,
+                nth,
+                instead: Instead::Fail(errno),
+            },
+            &self.next_id(),
+        );
         let round = format!("{command:?} {nth} {errno:?}");
         let mut ids = vec![self.post(command, &round, &request)];
         self.wait_for_end(&ids[0]);
@@ -205,11 +241,20 @@ impl Bench {
         let round = format!("{command:?} with {errno:?} instead of {hit:?}");
         if !self.rig.agent().is_running() {
             let log = self.rig.agent().log();
-            self.fail(command, Failure::Lost, format!("{round}: the agent is dead; its log:\n{log}"));
+            self.fail(
+                command,
+                Failure::Lost,
+                format!("{round}: the agent is dead; its log:\n{log}"),
+            );
             return false;
         }
         if let Some(answer) = self.answer(command, &round, &ids[0]) {
-            self.judge_refused(command, &format!("{round}: {answer:?}"), answer.code == "0", hit.as_deref());
+            self.judge_refused(
+                command,
+                &format!("{round}: {answer:?}"),
+                answer.code == "0",
+                hit.as_deref(),
+            );
             if answer.code != "0" {
                 ids.push(self.ask_again(command, &round));
                 self.judge_end(command, &round);
@@ -224,14 +269,30 @@ impl Bench {
 
     /// What came of it all, after a look at every answer that there ever was.
     pub(crate) fn finish(self) -> Vec<Tally> {
-        let Self { rig, mut tallies, asked, .. } = self;
+        let Self {
+            rig,
+            mut tallies,
+            asked,
+            ..
+        } = self;
         let seen = rig.finish();
-        for (id, Asked { command, round, is_answered }) in asked {
+        for (
+            id,
+            Asked {
+                command,
+                round,
+                is_answered,
+            },
+        ) in asked
+        {
             let writes = seen.get(&id).map_or(0, |seen| seen.writes());
             let contents = seen.get(&id).map_or(0, |seen| seen.contents.len());
             if writes > usize::from(is_answered) || contents > 1 {
                 let tally = tallies.get_mut(&command).expect("all commands are there");
-                tally.failures.push((Failure::Doubled, format!("{round}: {writes} answers, {contents} different")));
+                tally.failures.push((
+                    Failure::Doubled,
+                    format!("{round}: {writes} answers, {contents} different"),
+                ));
             }
         }
         tallies.into_values().collect()
@@ -266,7 +327,9 @@ impl Bench {
         let request = command.late_request(self.rig.host());
         let id = self.post(command, "reference", &request);
         let start = Instant::now();
-        let saboteur = self.rig.launch_sabotaged(false, Order::count(Calls::VISIBLE));
+        let saboteur = self
+            .rig
+            .launch_sabotaged(false, Order::count(Calls::VISIBLE));
         self.wait_for_end(&id);
         let start_took = start.elapsed();
         let start_calls = saboteur.calls().len();
@@ -274,14 +337,24 @@ impl Bench {
         self.rig.replace_sandbox(guest());
         // The requests of these are no part of the table.
         self.tally(command).requests = 0;
-        Reference { after, took, calls, start_took, start_calls }
+        Reference {
+            after,
+            took,
+            calls,
+            start_took,
+            start_calls,
+        }
     }
 
     /// Starts the agent of a round. A blow from its start is ordered at once.
     fn launch(&mut self, aimed: Aimed, at_start: bool) -> Option<Saboteur> {
         match aimed {
             Aimed::Before(nth) => {
-                let order = if at_start { Order::kill(nth) } else { Order::count(Calls::NONE) };
+                let order = if at_start {
+                    Order::kill(nth)
+                } else {
+                    Order::count(Calls::NONE)
+                };
                 Some(self.rig.launch_sabotaged(false, order))
             }
             Aimed::After(_) => {
@@ -292,7 +365,13 @@ impl Bench {
     }
 
     /// Waits for the blow, or until it can no longer hit; no agent runs afterwards. Returns the round with what was hit.
-    fn strike(&mut self, aimed: Aimed, id: &str, saboteur: Option<&Saboteur>, round: &str) -> String {
+    fn strike(
+        &mut self,
+        aimed: Aimed,
+        id: &str,
+        saboteur: Option<&Saboteur>,
+        round: &str,
+    ) -> String {
         match aimed {
             Aimed::After(time) => thread::sleep(time),
             Aimed::Before(_) => self.wait_for_end(id),
@@ -305,25 +384,48 @@ impl Bench {
     }
 
     /// Looks at what a failure has left: nothing, or what a success leaves but for files that are not essential.
-    fn judge_refused(&mut self, command: Command, round: &str, is_success: bool, hit: Option<&str>) {
+    fn judge_refused(
+        &mut self,
+        command: Command,
+        round: &str,
+        is_success: bool,
+        hit: Option<&str>,
+    ) {
         let found = State::of_guest(self.rig.sandbox().root());
         let after = &self.references[&command].after;
-        let (mut changed, mut surplus) = found.differences(if is_success { after } else { &self.before });
+        let (mut changed, mut surplus) =
+            found.differences(if is_success { after } else { &self.before });
         if is_success && command == Command::ResetNetwork {
             changed = found.mixtures(&self.before, after);
         }
         // What cannot be removed stays.
-        let kept = hit.and_then(|hit| hit.split_once(" unlinkat /")).map(|(_, path)| format!("{path}: "));
+        let kept = hit
+            .and_then(|hit| hit.split_once(" unlinkat /"))
+            .map(|(_, path)| format!("{path}: "));
         surplus.retain(|what| !kept.as_ref().is_some_and(|kept| what.starts_with(kept)));
-        self.fail_all(command, Failure::Mixture, changed.into_iter().map(|what| format!("{round}: {what}")));
-        self.fail_all(command, Failure::Leftover, surplus.into_iter().map(|what| format!("{round}: {what}")));
+        self.fail_all(
+            command,
+            Failure::Mixture,
+            changed.into_iter().map(|what| format!("{round}: {what}")),
+        );
+        self.fail_all(
+            command,
+            Failure::Leftover,
+            surplus.into_iter().map(|what| format!("{round}: {what}")),
+        );
     }
 
     /// Looks at what a death has left.
     fn judge_corpse(&mut self, command: Command, round: &str) {
         let found = State::of_guest(self.rig.sandbox().root());
         let mixtures = found.mixtures(&self.before, &self.references[&command].after);
-        self.fail_all(command, Failure::Mixture, mixtures.into_iter().map(|what| format!("{round}: killed: {what}")));
+        self.fail_all(
+            command,
+            Failure::Mixture,
+            mixtures
+                .into_iter()
+                .map(|what| format!("{round}: killed: {what}")),
+        );
     }
 
     /// Starts the last agent of a round, which has to bring everything in order.
@@ -361,8 +463,14 @@ impl Bench {
 
     /// Nothing may change once all requests have their answers.
     fn judge_repetition(&mut self, command: Command, round: &str, answered: Option<State>) {
-        if answered.is_some_and(|before| before != State::of(self.rig.sandbox().root()).without_lock()) {
-            self.fail(command, Failure::Doubled, format!("{round}: carried out after it was answered"));
+        if answered
+            .is_some_and(|before| before != State::of(self.rig.sandbox().root()).without_lock())
+        {
+            self.fail(
+                command,
+                Failure::Doubled,
+                format!("{round}: carried out after it was answered"),
+            );
         }
     }
 
@@ -374,7 +482,11 @@ impl Bench {
         if let Some(answer) = self.answer(command, round, &id)
             && answer.code != "0"
         {
-            self.fail(command, Failure::Lost, format!("{round}: asked again: {answer:?}"));
+            self.fail(
+                command,
+                Failure::Lost,
+                format!("{round}: asked again: {answer:?}"),
+            );
         }
         id
     }
@@ -386,18 +498,33 @@ impl Bench {
         let (changed, surplus) = State::of_guest(&root).differences(after);
         let bad = State::of(&root).bad_backups(&self.before, after);
         let told = |what| format!("{round}: in the end: {what}");
-        self.fail_all(command, Failure::Mixture, changed.into_iter().chain(bad).map(told));
+        self.fail_all(
+            command,
+            Failure::Mixture,
+            changed.into_iter().chain(bad).map(told),
+        );
         self.fail_all(command, Failure::Leftover, surplus.into_iter().map(told));
     }
 
     /// The id of the next request.
     fn next_id(&self) -> String {
-        format!("{}-{}", self.rig.sandbox().root().file_name().unwrap().display(), self.asked.len())
+        format!(
+            "{}-{}",
+            self.rig.sandbox().root().file_name().unwrap().display(),
+            self.asked.len()
+        )
     }
 
     fn post(&mut self, command: Command, round: &str, request: &str) -> String {
         let id = self.next_id();
-        self.asked.insert(id.clone(), Asked { command, round: round.into(), is_answered: true });
+        self.asked.insert(
+            id.clone(),
+            Asked {
+                command,
+                round: round.into(),
+                is_answered: true,
+            },
+        );
         self.tally(command).requests += 1;
         self.rig.post_as(&id, request);
         id
@@ -406,7 +533,10 @@ impl Bench {
     /// Waits until the request is gone, or the agent.
     fn wait_for_end(&mut self, id: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.exists(&request_path(id)) && self.rig.agent().is_running() && Instant::now() < deadline {
+        while self.exists(&request_path(id))
+            && self.rig.agent().is_running()
+            && Instant::now() < deadline
+        {
             thread::sleep(POLL_INTERVAL);
         }
     }
@@ -417,7 +547,11 @@ impl Bench {
             Ok(response) => Some(Answer::parse(&response)),
             Err(why) => {
                 let log = self.rig.agent().log();
-                self.fail(command, Failure::Lost, format!("{round}: {why}; the agent's log:\n{log}"));
+                self.fail(
+                    command,
+                    Failure::Lost,
+                    format!("{round}: {why}; the agent's log:\n{log}"),
+                );
                 None
             }
         }
@@ -447,16 +581,27 @@ impl Bench {
     }
 
     fn tally(&mut self, command: Command) -> &mut Tally {
-        self.tallies.get_mut(&command).expect("all commands are there")
+        self.tallies
+            .get_mut(&command)
+            .expect("all commands are there")
     }
 
     fn fail(&mut self, command: Command, failure: Failure, what: String) {
         self.tally(command).failures.push((failure, what));
     }
 
-    fn fail_all(&mut self, command: Command, failure: Failure, what: impl IntoIterator<Item = String>) {
+    fn fail_all(
+        &mut self,
+        command: Command,
+        failure: Failure,
+        what: impl IntoIterator<Item = String>,
+    ) {
         let told = what.into_iter().map(|what| (failure, what));
-        self.tallies.get_mut(&command).expect("all commands are there").failures.extend(told);
+        self.tallies
+            .get_mut(&command)
+            .expect("all commands are there")
+            .failures
+            .extend(told);
     }
 }
 

@@ -30,7 +30,12 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) const ALL: [Self; 4] = [Self::Password, Self::InjectOld, Self::InjectNew, Self::ResetNetwork];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Password,
+        Self::InjectOld,
+        Self::InjectNew,
+        Self::ResetNetwork,
+    ];
 
     /// For the table.
     pub(crate) const fn name(self) -> &'static str {
@@ -60,7 +65,9 @@ impl Command {
     /// The same for an agent that does not run: it cannot know the exchange of this password, and refuses it.
     pub(crate) fn late_request(self, host: &mut Host) -> String {
         match self {
-            Self::Password => json!({"name": "password", "value": "hWP5OP7ypes7fweTnznY6A=="}).to_string(),
+            Self::Password => {
+                json!({"name": "password", "value": "hWP5OP7ypes7fweTnznY6A=="}).to_string()
+            }
             Self::InjectOld | Self::InjectNew | Self::ResetNetwork => self.request(host),
         }
     }
@@ -84,7 +91,9 @@ impl Command {
 }
 
 fn inject(path: &str) -> serde_json::Value {
-    let content = (0..60).map(|n| format!("option.{n} = new\n")).collect::<String>();
+    let content = (0..60)
+        .map(|n| format!("option.{n} = new\n"))
+        .collect::<String>();
     json!({"name": "injectfile", "value": STANDARD.encode(format!("{path},{content}"))})
 }
 
@@ -97,13 +106,27 @@ pub(crate) fn provision(host: &mut Host) {
 pub(crate) fn guest() -> Sandbox {
     let mut tree: Tree = Fixture::named("debian-12-ifupdown").tree();
     for directory in ["opt", "run", "srv", "srv/app", "var", "var/lib"] {
-        tree.0.entry(directory.into()).or_insert(Entry::Directory(0o755));
+        tree.0
+            .entry(directory.into())
+            .or_insert(Entry::Directory(0o755));
     }
     // Larger than what is copied at once.
     let content = b"option = old\n".repeat(20_000);
-    tree.0.insert(OWN_FILE.into(), Entry::File { content, mode: 0o640 });
+    tree.0.insert(
+        OWN_FILE.into(),
+        Entry::File {
+            content,
+            mode: 0o640,
+        },
+    );
     let shadow = "# kept as it is\nroot:*:19000:0:99999:7:::\nalice:$6$abcdefgh$0123456789:19500:0:99999:7::20000:\nbroken line\nnobody:!:19000::::::";
-    tree.0.insert("etc/shadow".into(), Entry::File { content: shadow.into(), mode: 0o640 });
+    tree.0.insert(
+        "etc/shadow".into(),
+        Entry::File {
+            content: shadow.into(),
+            mode: 0o640,
+        },
+    );
     let sandbox = Sandbox::of(&tree);
     chown(sandbox.path(OWN_FILE), Some(OWNER.0), Some(OWNER.1)).expect("tests of owners need root");
     // Group shadow of Debian.

@@ -62,19 +62,33 @@ const TROUBLES: [Errno; 3] = [Errno::NOSPC, Errno::IO, Errno::ROFS];
 
 #[test]
 fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
-    let rounds = std::env::var(ROUNDS).map_or(ROUNDS_USUALLY, |rounds| rounds.parse().expect(ROUNDS));
+    let rounds =
+        std::env::var(ROUNDS).map_or(ROUNDS_USUALLY, |rounds| rounds.parse().expect(ROUNDS));
     let seed: u64 = match std::env::var(SEED) {
         Ok(seed) => seed.parse().expect(SEED),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .subsec_nanos()
+            .into(),
     };
-    let mut table = Table::new("kills", format!("killed at random; {SEED}={seed} repeats it"));
+    let mut table = Table::new(
+        "kills",
+        format!("killed at random; {SEED}={seed} repeats it"),
+    );
     for (nth, runtime) in (0..).zip(Runtime::ALL) {
         table.add_all(on(&DAEMONS, runtime, |bench, daemon| {
-            let mut random = Random::new(seed.wrapping_add(nth << 32 | u64::from(daemon == StoreKind::RealOxen) << 40));
+            let mut random = Random::new(
+                seed.wrapping_add(nth << 32 | u64::from(daemon == StoreKind::RealOxen) << 40),
+            );
             for command in Command::ALL {
                 for nth in 0..rounds {
                     let story = Story::random(&mut random);
-                    let blow = if nth % 2 == 0 { Blow::moment(&mut random) } else { Blow::call(&mut random) };
+                    let blow = if nth % 2 == 0 {
+                        Blow::moment(&mut random)
+                    } else {
+                        Blow::call(&mut random)
+                    };
                     bench.kill(command, blow, story);
                 }
             }
@@ -92,7 +106,10 @@ const CALLS_MAX: usize = 400;
 
 #[test]
 fn killed_before_each_change_it_loses_nothing_and_does_nothing_twice() {
-    let mut table = Table::new("kills", "killed before each change of a file and each message".into());
+    let mut table = Table::new(
+        "kills",
+        "killed before each change of a file and each message".into(),
+    );
     for (runtime, daemons) in places() {
         table.add_all(on(daemons, runtime, |bench, _| {
             for command in Command::ALL {
@@ -104,7 +121,8 @@ fn killed_before_each_change_it_loses_nothing_and_does_nothing_twice() {
             // Once from its very start: before it has the guest to itself, before and after it watches, listing, and all
             // that it does for a request that it finds.
             let mut nth = 1;
-            while nth < CALLS_MAX && bench.kill(Command::InjectNew, Blow::Call(nth), Story::AtStart) {
+            while nth < CALLS_MAX && bench.kill(Command::InjectNew, Blow::Call(nth), Story::AtStart)
+            {
                 nth += 1;
             }
         }));
@@ -114,7 +132,10 @@ fn killed_before_each_change_it_loses_nothing_and_does_nothing_twice() {
 
 #[test]
 fn with_any_system_call_refused_it_leaves_the_old_or_the_new() {
-    let mut table = Table::new("refused", "each system call on a file refused once: ENOSPC, EIO or EROFS".into());
+    let mut table = Table::new(
+        "refused",
+        "each system call on a file refused once: ENOSPC, EIO or EROFS".into(),
+    );
     for (runtime, daemons) in places() {
         table.add_all(on(daemons, runtime, |bench, _| {
             for command in Command::ALL {
@@ -131,7 +152,9 @@ fn with_any_system_call_refused_it_leaves_the_old_or_the_new() {
 
 /// The last rounds of each command are those whose call never came.
 fn was_hit_each_time_but_the_last(tallies: &[Tally]) -> bool {
-    tallies.iter().all(|tally| tally.hits > 10 && tally.hits + 2 >= tally.rounds)
+    tallies
+        .iter()
+        .all(|tally| tally.hits > 10 && tally.hits + 2 >= tally.rounds)
 }
 
 /// Where to go through all system calls.
@@ -145,7 +168,11 @@ fn places() -> Vec<(Runtime, &'static [StoreKind])> {
 }
 
 /// Has a bench for each daemon, all at the same time, and returns what came of it.
-fn on(daemons: &[StoreKind], runtime: Runtime, test: impl Fn(&mut Bench, StoreKind) + Sync) -> Vec<Tally> {
+fn on(
+    daemons: &[StoreKind],
+    runtime: Runtime,
+    test: impl Fn(&mut Bench, StoreKind) + Sync,
+) -> Vec<Tally> {
     let test = &test;
     thread::scope(|scope| {
         let threads: Vec<_> = daemons
@@ -156,9 +183,15 @@ fn on(daemons: &[StoreKind], runtime: Runtime, test: impl Fn(&mut Bench, StoreKi
                     test(&mut bench, daemon);
                     bench.finish()
                 };
-                thread::Builder::new().name(format!("{runtime:?} {daemon:?}")).spawn_scoped(scope, one).unwrap()
+                thread::Builder::new()
+                    .name(format!("{runtime:?} {daemon:?}"))
+                    .spawn_scoped(scope, one)
+                    .unwrap()
             })
             .collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("see above")).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("see above"))
+            .collect()
     })
 }

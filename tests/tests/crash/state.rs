@@ -12,7 +12,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::command::PASSWORD;
 
 /// What the agent keeps for itself; its backups are judged by [`State::bad_backups`].
-const OWN: [&str; 4] = ["effects.jsonl", "etc/.pwd.lock", "run/nova-agent.lock", "var/lib/nova-agent"];
+const OWN: [&str; 4] = [
+    "effects.jsonl",
+    "etc/.pwd.lock",
+    "run/nova-agent.lock",
+    "var/lib/nova-agent",
+];
 
 const BACKUPS: &str = "var/lib/nova-agent/backup";
 
@@ -43,8 +48,15 @@ impl State {
     /// The guest's files without those of the agent.
     pub(crate) fn of_guest(root: &Path) -> Self {
         let mut state = Self::of(root);
-        state.0.retain(|path, _| !OWN.iter().any(|own| path.strip_prefix(own).is_some_and(is_end_of_name)));
-        if let Some(Node { what: What::File(shadow), .. }) = state.0.get_mut(SHADOW) {
+        state.0.retain(|path, _| {
+            !OWN.iter()
+                .any(|own| path.strip_prefix(own).is_some_and(is_end_of_name))
+        });
+        if let Some(Node {
+            what: What::File(shadow),
+            ..
+        }) = state.0.get_mut(SHADOW)
+        {
             *shadow = with_marked_hash(shadow);
         }
         state
@@ -54,19 +66,39 @@ impl State {
     pub(crate) fn of(root: &Path) -> Self {
         let (mut nodes, mut pending) = (BTreeMap::new(), vec![root.to_path_buf()]);
         while let Some(directory) = pending.pop() {
-            for path in fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+            for path in fs::read_dir(&directory)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+            {
                 let metadata = fs::symlink_metadata(&path).unwrap();
                 let what = if metadata.is_dir() {
                     pending.push(path.clone());
                     What::Directory
                 } else if metadata.is_symlink() {
-                    What::Symlink(fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes())
+                    What::Symlink(
+                        fs::read_link(&path)
+                            .unwrap()
+                            .into_os_string()
+                            .into_encoded_bytes(),
+                    )
                 } else {
                     What::File(fs::read(&path).unwrap())
                 };
-                let name = path.strip_prefix(root).unwrap().to_str().expect("names are UTF-8").to_owned();
+                let name = path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_str()
+                    .expect("names are UTF-8")
+                    .to_owned();
                 let owner = (metadata.uid(), metadata.gid());
-                nodes.insert(name, Node { what, mode: metadata.mode() & 0o7777, owner });
+                nodes.insert(
+                    name,
+                    Node {
+                        what,
+                        mode: metadata.mode() & 0o7777,
+                        owner,
+                    },
+                );
             }
         }
         Self(nodes)
@@ -88,14 +120,20 @@ impl State {
                 continue;
             }
             if let Some(target) = target_of_temporary(path) {
-                let final_modes = [before, after].map(|state| state.0.get(&target).map_or(0, |node| node.mode));
+                let final_modes =
+                    [before, after].map(|state| state.0.get(&target).map_or(0, |node| node.mode));
                 let mode = found.map_or(0, |node| node.mode);
                 // It begins with a mode of its own.
                 if mode & !(final_modes[0] | final_modes[1] | 0o600) == 0 {
                     continue;
                 }
             }
-            mixtures.push(format!("{path}: {}, neither {} nor {}", show(found), show(old), show(new)));
+            mixtures.push(format!(
+                "{path}: {}, neither {} nor {}",
+                show(found),
+                show(old),
+                show(new)
+            ));
         }
         mixtures
     }
@@ -107,7 +145,9 @@ impl State {
             match (self.0.get(path), expected.0.get(path)) {
                 (found, expected) if found == expected => {}
                 (Some(found), None) => surplus.push(format!("{path}: {found:?}")),
-                (found, expected) => changed.push(format!("{path}: {}, not {}", show(found), show(expected))),
+                (found, expected) => {
+                    changed.push(format!("{path}: {}, not {}", show(found), show(expected)))
+                }
             }
         }
         (changed, surplus)
@@ -117,7 +157,9 @@ impl State {
     pub(crate) fn bad_backups(&self, before: &Self, after: &Self) -> Vec<String> {
         let mut bad = Vec::new();
         for (path, node) in &self.0 {
-            let Some(below) = path.strip_prefix(BACKUPS) else { continue };
+            let Some(below) = path.strip_prefix(BACKUPS) else {
+                continue;
+            };
             if node.what == What::Directory {
                 if (node.mode, node.owner) != (0o700, (0, 0)) {
                     bad.push(format!("{path}: {node:?}"));
@@ -129,7 +171,9 @@ impl State {
                 bad.push(format!("{path}: {node:?}"));
                 continue;
             };
-            let is_copy = [before, after].iter().any(|state| state.0.get(original) == Some(node));
+            let is_copy = [before, after]
+                .iter()
+                .any(|state| state.0.get(original) == Some(node));
             if !is_copy && target_of_temporary(original).is_none() {
                 bad.push(format!("{path}: {node:?} is no copy"));
             }
@@ -138,7 +182,10 @@ impl State {
     }
 
     fn paths_of<'a>(&'a self, others: &[&'a Self]) -> BTreeSet<&'a String> {
-        self.0.keys().chain(others.iter().flat_map(|other| other.0.keys())).collect()
+        self.0
+            .keys()
+            .chain(others.iter().flat_map(|other| other.0.keys()))
+            .collect()
     }
 }
 
@@ -149,7 +196,11 @@ fn target_of_temporary(path: &str) -> Option<String> {
         Some(_) => "shadow",
         None => name.strip_prefix('.')?.split_once(".nova-")?.0,
     };
-    Some(format!("{directory}/{target}").trim_start_matches('/').into())
+    Some(
+        format!("{directory}/{target}")
+            .trim_start_matches('/')
+            .into(),
+    )
 }
 
 fn is_end_of_name(rest: &str) -> bool {
@@ -158,13 +209,21 @@ fn is_end_of_name(rest: &str) -> bool {
 
 /// Replaces root's hash by a mark if it is one of the password, and the day if it is today's.
 fn with_marked_hash(shadow: &[u8]) -> Vec<u8> {
-    let mut lines: Vec<String> = String::from_utf8(shadow.to_vec()).unwrap().split('\n').map(String::from).collect();
+    let mut lines: Vec<String> = String::from_utf8(shadow.to_vec())
+        .unwrap()
+        .split('\n')
+        .map(String::from)
+        .collect();
     for line in &mut lines {
         let mut fields: Vec<&str> = line.split(':').collect();
         if fields.len() < 3 || fields[0] != "root" || !is_hash_of_password(fields[1]) {
             continue;
         }
-        let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+        let today = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            / 86_400;
         if fields[2] == today.to_string() || fields[2] == (today - 1).to_string() {
             fields[1] = NEW_HASH;
             fields[2] = "today";
@@ -179,12 +238,30 @@ fn with_marked_hash(shadow: &[u8]) -> Vec<u8> {
 fn is_hash_of_password(hash: &str) -> bool {
     static KNOWN: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
 
-    let Some((salt, _)) = hash.strip_prefix("$6$").and_then(|rest| rest.rsplit_once('$')) else { return false };
-    let is_known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(hash).copied();
+    let Some((salt, _)) = hash
+        .strip_prefix("$6$")
+        .and_then(|rest| rest.rsplit_once('$'))
+    else {
+        return false;
+    };
+    let is_known = KNOWN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(hash)
+        .copied();
     is_known.unwrap_or_else(|| {
-        let output = Command::new("openssl").args(["passwd", "-6", "-salt", salt, PASSWORD]).output();
-        let is_hash = output.expect("openssl is needed for this test").stdout.trim_ascii_end() == hash.as_bytes();
-        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(hash.into(), is_hash);
+        let output = Command::new("openssl")
+            .args(["passwd", "-6", "-salt", salt, PASSWORD])
+            .output();
+        let is_hash = output
+            .expect("openssl is needed for this test")
+            .stdout
+            .trim_ascii_end()
+            == hash.as_bytes();
+        KNOWN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(hash.into(), is_hash);
         is_hash
     })
 }
@@ -197,12 +274,21 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 60;
 
-        let Self { what, mode, owner: (user, group) } = self;
+        let Self {
+            what,
+            mode,
+            owner: (user, group),
+        } = self;
         match what {
             What::Directory => f.write_str("directory")?,
             What::File(content) => {
                 let shown = content.get(..SHOWN).unwrap_or(content);
-                write!(f, "file of {} bytes \"{}\"", content.len(), shown.escape_ascii())?;
+                write!(
+                    f,
+                    "file of {} bytes \"{}\"",
+                    content.len(),
+                    shown.escape_ascii()
+                )?;
             }
             What::Symlink(target) => write!(f, "symlink to \"{}\"", target.escape_ascii())?,
         }

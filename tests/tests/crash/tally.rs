@@ -38,11 +38,22 @@ pub(crate) enum Failure {
 
 impl Tally {
     pub(crate) const fn new(runtime: &'static str, daemon: &'static str, command: Command) -> Self {
-        Self { runtime, daemon, command, rounds: 0, hits: 0, requests: 0, failures: Vec::new() }
+        Self {
+            runtime,
+            daemon,
+            command,
+            rounds: 0,
+            hits: 0,
+            requests: 0,
+            failures: Vec::new(),
+        }
     }
 
     fn count(&self, failure: Failure) -> usize {
-        self.failures.iter().filter(|(found, _)| *found == failure).count()
+        self.failures
+            .iter()
+            .filter(|(found, _)| *found == failure)
+            .count()
     }
 }
 
@@ -59,15 +70,33 @@ impl Table {
         write!(
             text,
             "\n{:10}{:8}{:22}{:>8}{hits:>9}{:>10}{:>6}{:>9}{:>10}{:>11}\n",
-            "runtime", "daemon", "command", "rounds", "requests", "lost", "doubled", "mixtures", "leftovers"
+            "runtime",
+            "daemon",
+            "command",
+            "rounds",
+            "requests",
+            "lost",
+            "doubled",
+            "mixtures",
+            "leftovers"
         )
         .unwrap();
-        Self { text, tallies: Vec::new() }
+        Self {
+            text,
+            tallies: Vec::new(),
+        }
     }
 
     pub(crate) fn add_all(&mut self, tallies: Vec<Tally>) {
         for tally in &tallies {
-            let Tally { runtime, daemon, rounds, hits, requests, .. } = tally;
+            let Tally {
+                runtime,
+                daemon,
+                rounds,
+                hits,
+                requests,
+                ..
+            } = tally;
             writeln!(
                 self.text,
                 "{runtime:10}{daemon:8}{:22}{rounds:>8}{hits:>9}{requests:>10}{:>6}{:>9}{:>10}{:>11}",
@@ -88,10 +117,21 @@ impl Table {
         // Not by print!, which the test harness swallows.
         std::io::stderr().write_all(self.text.as_bytes()).unwrap();
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crash.txt");
-        let mut file = OpenOptions::new().append(true).create(true).open(file).unwrap();
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(file)
+            .unwrap();
         file.write_all(self.text.as_bytes()).unwrap();
-        let failures: Vec<_> = self.tallies.iter().flat_map(|tally| &tally.failures).collect();
-        let told = failures.iter().take(TOLD_MAX).map(|(failure, what)| format!("{failure:?}: {what}\n"));
+        let failures: Vec<_> = self
+            .tallies
+            .iter()
+            .flat_map(|tally| &tally.failures)
+            .collect();
+        let told = failures
+            .iter()
+            .take(TOLD_MAX)
+            .map(|(failure, what)| format!("{failure:?}: {what}\n"));
         assert!(
             failures.is_empty(),
             "{} failures, of which the first are:\n{}",

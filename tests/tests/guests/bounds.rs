@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use nova_agent_core::effect::{DirectoryEntry, EntryKind, FileMode, FileState, Probe, Snapshot, Step};
+use nova_agent_core::effect::{
+    DirectoryEntry, EntryKind, FileMode, FileState, Probe, Snapshot, Step,
+};
 use nova_agent_core::plan::{OnFailure, Plan, Undo};
 use nova_agent_core::render::{Configuration, Prepared, reset_network};
 
@@ -54,14 +56,23 @@ fn no_stack_looks_into_more_files_than_the_bound() {
                 let Probe::File(path) = probe else { continue };
                 *asked.entry(path.parent().unwrap().to_string()).or_default() += 1;
                 let content = b"# nothing\n".to_vec();
-                snapshot.files.insert(path, FileState::Regular { content, mode: FileMode::PUBLIC });
+                snapshot.files.insert(
+                    path,
+                    FileState::Regular {
+                        content,
+                        mode: FileMode::PUBLIC,
+                    },
+                );
             }
             let mut answers = guest.ask(others);
             for entries in answers.directories.values_mut() {
-                let names = KINDS
-                    .iter()
-                    .flat_map(|(front, end)| (0..FILES_MAX + 10).map(move |nth| format!("{front}added{nth:03}{end}")));
-                entries.extend(names.map(|name| DirectoryEntry { name, kind: EntryKind::File }));
+                let names = KINDS.iter().flat_map(|(front, end)| {
+                    (0..FILES_MAX + 10).map(move |nth| format!("{front}added{nth:03}{end}"))
+                });
+                entries.extend(names.map(|name| DirectoryEntry {
+                    name,
+                    kind: EntryKind::File,
+                }));
             }
             snapshot.merge(answers);
         }
@@ -69,12 +80,22 @@ fn no_stack_looks_into_more_files_than_the_bound() {
         let mut most = most.lock().unwrap();
         let so_far = most.entry(stack).or_default();
         *so_far = all.max(*so_far);
-        if all <= FILES_MAX { Ok(()) } else { Err(format!("{asked:?}")) }
+        if all <= FILES_MAX {
+            Ok(())
+        } else {
+            Err(format!("{asked:?}"))
+        }
     });
     let most = most.into_inner().unwrap();
-    let at_the_bound: Vec<&String> =
-        most.iter().filter(|(_, asked)| **asked == FILES_MAX).map(|(stack, _)| stack).collect();
-    assert!(at_the_bound.len() >= 6, "of {most:?} only these come to the bound: {at_the_bound:?}");
+    let at_the_bound: Vec<&String> = most
+        .iter()
+        .filter(|(_, asked)| **asked == FILES_MAX)
+        .map(|(stack, _)| stack)
+        .collect();
+    assert!(
+        at_the_bound.len() >= 6,
+        "of {most:?} only these come to the bound: {at_the_bound:?}"
+    );
 }
 
 fn is_added(probe: &Probe) -> bool {
@@ -86,17 +107,24 @@ fn is_added(probe: &Probe) -> bool {
 #[test]
 fn every_stacks_programs_have_a_time_that_fits_the_budget() {
     on_every_guest(|fixture| {
-        let Prepared::Ready(Configuration { plan, .. }) = fixture.guest().prepare(&fixture.host()) else {
+        let Prepared::Ready(Configuration { plan, .. }) = fixture.guest().prepare(&fixture.host())
+        else {
             return Ok(());
         };
-        let Some(budget) = plan.budget else { return Err("no budget".into()) };
+        let Some(budget) = plan.budget else {
+            return Err("no budget".into());
+        };
         if budget.apply + budget.roll_back + Duration::from_secs(10) > Duration::from_secs(60) {
             return Err(format!("{budget:?}"));
         }
         for step in steps(&plan) {
             let Step::Run(program) = step else { continue };
             if program.timeout.is_zero() || program.timeout > budget.apply {
-                return Err(format!("{} within {:?}", program.command_line(), program.timeout));
+                return Err(format!(
+                    "{} within {:?}",
+                    program.command_line(),
+                    program.timeout
+                ));
             }
         }
         Ok(())
@@ -106,8 +134,16 @@ fn every_stacks_programs_have_a_time_that_fits_the_budget() {
 /// All steps that may be carried out, those for a second try and for the way back included.
 fn steps(plan: &Plan) -> impl Iterator<Item = &Step> {
     plan.steps.iter().flat_map(|step| {
-        let again = if let OnFailure::Retry(again) = &step.on_failure { again.as_slice() } else { &[] };
-        let undo = if let Undo::Steps(undo) = &step.undo { undo.as_slice() } else { &[] };
+        let again = if let OnFailure::Retry(again) = &step.on_failure {
+            again.as_slice()
+        } else {
+            &[]
+        };
+        let undo = if let Undo::Steps(undo) = &step.undo {
+            undo.as_slice()
+        } else {
+            &[]
+        };
         step.step().into_iter().chain(again).chain(undo)
     })
 }

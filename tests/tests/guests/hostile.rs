@@ -69,15 +69,28 @@ fn a_text_of_the_host_is_a_word_or_nothing() {
             return Ok(());
         }
         let data = plain(fixture.host());
-        let nth_guest = chosen.iter().position(|chosen| chosen == fixture).unwrap_or_default();
-        let mut guest = Known { guest: fixture.guest(), snapshot: Snapshot::default() };
-        let Prepared::Ready(expected) = guest.prepare(&data) else { return Err("nothing is done at all".into()) };
+        let nth_guest = chosen
+            .iter()
+            .position(|chosen| chosen == fixture)
+            .unwrap_or_default();
+        let mut guest = Known {
+            guest: fixture.guest(),
+            snapshot: Snapshot::default(),
+        };
+        let Prepared::Ready(expected) = guest.prepare(&data) else {
+            return Err("nothing is done at all".into());
+        };
         stacks.lock().unwrap().insert(expected.target);
         let judge = Judge::new(&expected, &guest.guest.tree());
         for (nth_place, place) in places(&data).into_iter().enumerate() {
             // The others take turns, so that each stack meets each of them, and each field on several stacks.
-            let turn = |nth: usize| nth < ALWAYS || (nth + nth_place + nth_guest).is_multiple_of(TURNS);
-            for (_, payload) in PAYLOADS.into_iter().enumerate().filter(|(nth, _)| turn(*nth)) {
+            let turn =
+                |nth: usize| nth < ALWAYS || (nth + nth_place + nth_guest).is_multiple_of(TURNS);
+            for (_, payload) in PAYLOADS
+                .into_iter()
+                .enumerate()
+                .filter(|(nth, _)| turn(*nth))
+            {
                 tried.fetch_add(1, Ordering::Relaxed);
                 let (hostile, text) = place.replaced(&data, payload);
                 let judged = match guest.prepare(&hostile) {
@@ -102,7 +115,12 @@ fn a_text_of_the_host_is_a_word_or_nothing() {
     let stacks = stacks.into_inner().unwrap();
     assert_eq!(stacks.len(), 17, "every stack with a renderer: {stacks:?}");
     let (tried, took) = (tried.into_inner(), begin.elapsed());
-    writeln!(std::io::stderr(), "hostile texts: {tried} on {} stacks in {took:.1?}", stacks.len()).unwrap();
+    writeln!(
+        std::io::stderr(),
+        "hostile texts: {tried} on {} stacks in {took:.1?}",
+        stacks.len()
+    )
+    .unwrap();
 }
 
 /// For each stack the guest whose host says most.
@@ -110,7 +128,9 @@ fn richest_of_each_stack() -> BTreeSet<Fixture> {
     let mut richest: BTreeMap<String, (usize, Fixture)> = BTreeMap::new();
     for fixture in Fixture::all() {
         // Where no stack can be configured, the hostname is set at least.
-        let Some(stack) = fixture.stack().filter(|stack| stack != "hostname") else { continue };
+        let Some(stack) = fixture.stack().filter(|stack| stack != "hostname") else {
+            continue;
+        };
         let size = places(&fixture.host()).len();
         if richest.get(&stack).is_none_or(|(most, _)| *most < size) {
             richest.insert(stack, (size, fixture));
@@ -123,7 +143,9 @@ fn richest_of_each_stack() -> BTreeSet<Fixture> {
 fn plain(mut data: HostData) -> HostData {
     data.hostname = Some(HOSTNAME.into());
     for (_, value) in &mut data.networking {
-        let Ok(mut json) = serde_json::from_slice::<Value>(value) else { continue };
+        let Ok(mut json) = serde_json::from_slice::<Value>(value) else {
+            continue;
+        };
         if let Some(object) = json.as_object_mut() {
             object.insert("label".into(), json!(LABEL));
         }
@@ -173,18 +195,29 @@ fn places(data: &HostData) -> Vec<Place> {
     places.extend((0..data.vifs.len()).map(Place::Vif));
     for (nth, (_, value)) in data.networking.iter().enumerate() {
         places.push(Place::Node(nth));
-        let Ok(json) = serde_json::from_slice::<Value>(value) else { continue };
+        let Ok(json) = serde_json::from_slice::<Value>(value) else {
+            continue;
+        };
         let mut pending = vec![(String::new(), &json)];
         while let Some((pointer, value)) = pending.pop() {
             // Whole lists and objects, too.
             places.push(Place::Value(nth, pointer.clone()));
             match value {
                 Value::Array(values) => {
-                    pending.extend(values.iter().enumerate().map(|(at, value)| (format!("{pointer}/{at}"), value)));
+                    pending.extend(
+                        values
+                            .iter()
+                            .enumerate()
+                            .map(|(at, value)| (format!("{pointer}/{at}"), value)),
+                    );
                 }
                 Value::Object(fields) => {
                     places.push(Place::Key(nth, pointer.clone()));
-                    pending.extend(fields.iter().map(|(key, value)| (format!("{pointer}/{key}"), value)));
+                    pending.extend(
+                        fields
+                            .iter()
+                            .map(|(key, value)| (format!("{pointer}/{key}"), value)),
+                    );
                 }
                 Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {}
             }
@@ -262,19 +295,30 @@ impl Judge {
                 let lines: Vec<String> = text.split('\n').map(String::from).collect();
                 lines.into_iter().map(move |line| (what.clone(), line))
             };
-            let with_it = texts(expected).into_iter().flat_map(lines).filter(|(_, line)| line.contains(plain));
-            with_it.map(|(what, line)| (what, cut_out(&line, plain, allowed))).collect()
+            let with_it = texts(expected)
+                .into_iter()
+                .flat_map(lines)
+                .filter(|(_, line)| line.contains(plain));
+            with_it
+                .map(|(what, line)| (what, cut_out(&line, plain, allowed)))
+                .collect()
         };
-        Self { labels: shapes(LABEL, in_label), hostnames: shapes(HOSTNAME, in_hostname), old }
+        Self {
+            labels: shapes(LABEL, in_label),
+            hostnames: shapes(HOSTNAME, in_hostname),
+            old,
+        }
     }
 
     /// Whether a line of something has the mark where a harmless text would be, and nothing else that is new.
     fn is_known(&self, place: &Place, what: &str, line: &str) -> bool {
         match place {
-            Place::Hostname => self.hostnames.contains(&(what.into(), cut_out(line, MARK, in_hostname))),
-            Place::Value(_, pointer) if pointer == "/label" => {
-                self.labels.contains(&(what.into(), cut_out(line, MARK, in_label)))
-            }
+            Place::Hostname => self
+                .hostnames
+                .contains(&(what.into(), cut_out(line, MARK, in_hostname))),
+            Place::Value(_, pointer) if pointer == "/label" => self
+                .labels
+                .contains(&(what.into(), cut_out(line, MARK, in_label))),
             // It is no text any more when it gets there.
             Place::Key(..) | Place::Node(_) | Place::Value(..) | Place::Vif(_) => false,
         }
@@ -283,7 +327,8 @@ impl Judge {
     fn check(&self, found: &Configuration, place: &Place) -> Result<(), String> {
         for (what, text) in texts(found) {
             for line in text.split('\n') {
-                if !self.old.contains(line) && !line.chars().all(|c| matches!(c, '\t' | ' '..='~')) {
+                if !self.old.contains(line) && !line.chars().all(|c| matches!(c, '\t' | ' '..='~'))
+                {
                     return Err(format!("{what} has the line {line:?}"));
                 }
                 if !line.contains(MARK) {
@@ -294,7 +339,12 @@ impl Judge {
                 }
             }
         }
-        found.errors.iter().chain(&found.warnings).chain([&found.because]).try_for_each(|text| is_printable(text))
+        found
+            .errors
+            .iter()
+            .chain(&found.warnings)
+            .chain([&found.because])
+            .try_for_each(|text| is_printable(text))
     }
 }
 
@@ -309,10 +359,22 @@ fn texts(configuration: &Configuration) -> Vec<(String, String)> {
                 texts.push(("path".into(), write.path.to_string()));
             }
             Step::Run(program) => {
-                texts
-                    .extend(program.argv.iter().map(|word| (format!("argument of {}", program.argv[0]), word.clone())));
-                texts.extend(program.environment.iter().map(|(name, value)| (name.clone(), format!("{name}={value}"))));
-                let input = program.stdin.iter().map(|input| String::from_utf8_lossy(input.expose()).into_owned());
+                texts.extend(
+                    program
+                        .argv
+                        .iter()
+                        .map(|word| (format!("argument of {}", program.argv[0]), word.clone())),
+                );
+                texts.extend(
+                    program
+                        .environment
+                        .iter()
+                        .map(|(name, value)| (name.clone(), format!("{name}={value}"))),
+                );
+                let input = program
+                    .stdin
+                    .iter()
+                    .map(|input| String::from_utf8_lossy(input.expose()).into_owned());
                 texts.extend(input.map(|input| ("input".to_string(), input)));
             }
             Step::SetHostname(name) => texts.push(("hostname".into(), name.clone())),
@@ -320,10 +382,14 @@ fn texts(configuration: &Configuration) -> Vec<(String, String)> {
                 texts.push(("symlink".into(), target.clone()));
                 texts.push(("path".into(), path.to_string()));
             }
-            Step::MakeDirectory { path, .. } | Step::RemoveDirectory { path } | Step::RemoveFile { path } => {
+            Step::MakeDirectory { path, .. }
+            | Step::RemoveDirectory { path }
+            | Step::RemoveFile { path } => {
                 texts.push(("path".into(), path.to_string()));
             }
-            Step::RestoreFile { .. } | Step::SetPassword { .. } => panic!("no renderer plans {step:?}"),
+            Step::RestoreFile { .. } | Step::SetPassword { .. } => {
+                panic!("no renderer plans {step:?}")
+            }
         }
     }
     texts
@@ -347,5 +413,9 @@ fn cut_out(line: &str, text: &str, allowed: fn(char) -> bool) -> String {
 
 /// What is told to the host or to the log is one line without a character that has a meaning.
 fn is_printable(text: &str) -> Result<(), String> {
-    if text.chars().all(|c| (' '..='~').contains(&c)) { Ok(()) } else { Err(format!("the host is told {text:?}")) }
+    if text.chars().all(|c| (' '..='~').contains(&c)) {
+        Ok(())
+    } else {
+        Err(format!("the host is told {text:?}"))
+    }
 }

@@ -42,7 +42,9 @@ fn every_guest_becomes_what_its_files_say() {
         let effects = report(&prepared);
         if let Prepared::Ready(Configuration { plan, .. }) = prepared {
             let expected = Promise::of(&plan, &before);
-            guest.carry_out(plan).map_err(|failure| failure.to_string())?;
+            guest
+                .carry_out(plan)
+                .map_err(|failure| failure.to_string())?;
             expected.check(&guest.tree())?;
         }
         let after = guest.tree();
@@ -73,7 +75,11 @@ fn the_order_of_the_hosts_data_does_not_matter() {
         if first == second {
             Ok(())
         } else {
-            Err(format!("{}--- in another order\n{}", report(&first), report(&second)))
+            Err(format!(
+                "{}--- in another order\n{}",
+                report(&first),
+                report(&second)
+            ))
         }
     });
 }
@@ -85,14 +91,18 @@ fn another_order_of_name_servers_changes_nothing() {
         let guest = afterwards(fixture)?;
         let mut data = fixture.host();
         for (_, value) in &mut data.networking {
-            let Ok(mut json) = serde_json::from_slice::<Value>(value) else { continue };
+            let Ok(mut json) = serde_json::from_slice::<Value>(value) else {
+                continue;
+            };
             if let Some(Value::Array(dns)) = json.get_mut("dns") {
                 dns.reverse();
             }
             *value = json.to_string().into_bytes();
         }
         match guest.prepare(&data) {
-            Prepared::Ready(Configuration { plan, .. }) if !plan.steps.is_empty() => Err(format!("{:#?}", plan.steps)),
+            Prepared::Ready(Configuration { plan, .. }) if !plan.steps.is_empty() => {
+                Err(format!("{:#?}", plan.steps))
+            }
             _ => Ok(()),
         }
     });
@@ -114,7 +124,10 @@ fn on_every_guest(test: impl Fn(&Fixture) -> Result<(), String> + Sync) {
             scope.spawn(|| {
                 while let Some(fixture) = fixtures.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(text) = test(fixture) {
-                        failures.lock().unwrap().push(format!("=== {fixture}\n{text}"));
+                        failures
+                            .lock()
+                            .unwrap()
+                            .push(format!("=== {fixture}\n{text}"));
                     }
                 }
             });
@@ -122,21 +135,31 @@ fn on_every_guest(test: impl Fn(&Fixture) -> Result<(), String> + Sync) {
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
-    assert!(failures.is_empty(), "{} of {} guests\n{}", failures.len(), fixtures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} guests\n{}",
+        failures.len(),
+        fixtures.len(),
+        failures.join("\n")
+    );
 }
 
 /// The guest when the reset is done, and the agent still runs.
 fn afterwards(fixture: &Fixture) -> Result<Guest, String> {
     let guest = fixture.guest();
     if let Prepared::Ready(Configuration { plan, .. }) = guest.prepare(&fixture.host()) {
-        guest.carry_out(plan).map_err(|failure| failure.to_string())?;
+        guest
+            .carry_out(plan)
+            .map_err(|failure| failure.to_string())?;
     }
     Ok(guest)
 }
 
 fn nothing_is_left_to_do(guest: &Guest, fixture: &Fixture) -> Result<(), String> {
     match guest.prepare(&fixture.host()) {
-        prepared @ Prepared::Ready(_) if report(&prepared).contains("\nstep: ") => Err(report(&prepared)),
+        prepared @ Prepared::Ready(_) if report(&prepared).contains("\nstep: ") => {
+            Err(report(&prepared))
+        }
         _ => Ok(()),
     }
 }
@@ -162,9 +185,15 @@ fn compare(fixture: &Fixture, before: &Tree, after: &Tree, effects: &str) -> Res
     let mut differences = changed.differences(&expected);
     let expected = fs::read_to_string(fixture.effects()).unwrap_or_default();
     if expected != effects {
-        differences.push_str(&format!("effects\n--- expected\n{expected}--- found\n{effects}"));
+        differences.push_str(&format!(
+            "effects\n--- expected\n{expected}--- found\n{effects}"
+        ));
     }
-    if differences.is_empty() { Ok(()) } else { Err(format!("{differences}{HINT}")) }
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{differences}{HINT}"))
+    }
 }
 
 /// What a plan promises beside content: which files go, which modes the others get.
@@ -191,11 +220,19 @@ impl Promise {
                 _ => {}
             }
         }
-        Self { removed, modes, before: before.clone() }
+        Self {
+            removed,
+            modes,
+            before: before.clone(),
+        }
     }
 
     fn check(&self, after: &Tree) -> Result<(), String> {
-        let removed: BTreeSet<String> = after.removed_since(&self.before).into_iter().map(Into::into).collect();
+        let removed: BTreeSet<String> = after
+            .removed_since(&self.before)
+            .into_iter()
+            .map(Into::into)
+            .collect();
         if removed != self.removed {
             return Err(format!("removed {removed:?} instead of {:?}", self.removed));
         }

@@ -16,7 +16,14 @@ pub(crate) fn report(prepared: &Prepared) -> String {
 
 /// One line for everything.
 fn of_configuration(configuration: &Configuration) -> String {
-    let Configuration { plan, errors, warnings, target, because, .. } = configuration;
+    let Configuration {
+        plan,
+        errors,
+        warnings,
+        target,
+        because,
+        ..
+    } = configuration;
     let mut report = format!("target: {target}: {because}\n");
     for step in &plan.steps {
         write!(report, "step: {}", describe_action(&step.action)).unwrap();
@@ -42,12 +49,19 @@ fn of_configuration(configuration: &Configuration) -> String {
 }
 
 fn list(steps: &[Step]) -> String {
-    steps.iter().map(describe).collect::<Vec<String>>().join(", ")
+    steps
+        .iter()
+        .map(describe)
+        .collect::<Vec<String>>()
+        .join(", ")
 }
 
 fn describe_action(action: &Action) -> String {
     match action {
-        Action::Await(condition) => format!("wait for the network within {} ms", condition.patience.as_millis()),
+        Action::Await(condition) => format!(
+            "wait for the network within {} ms",
+            condition.patience.as_millis()
+        ),
         Action::Nothing => "nothing".into(),
         Action::Step(step) => describe(step),
     }
@@ -55,8 +69,14 @@ fn describe_action(action: &Action) -> String {
 
 fn describe(step: &Step) -> String {
     match step {
-        Step::Run(program) => format!("`{}` within {} ms", program.command_line(), program.timeout.as_millis()),
-        Step::WriteFile(write) if write.mode != FileMode::PUBLIC => format!("{step} with mode {}", write.mode),
+        Step::Run(program) => format!(
+            "`{}` within {} ms",
+            program.command_line(),
+            program.timeout.as_millis()
+        ),
+        Step::WriteFile(write) if write.mode != FileMode::PUBLIC => {
+            format!("{step} with mode {}", write.mode)
+        }
         _ => step.to_string(),
     }
 }

@@ -17,7 +17,9 @@ use crate::on_every_guest;
 fn whichever_step_fails_the_guest_is_what_it_was() {
     let (failed, fixtures) = (AtomicUsize::new(0), AtomicUsize::new(0));
     on_every_guest(|fixture| {
-        let Some(plan) = plan(&fixture.guest(), fixture) else { return Ok(()) };
+        let Some(plan) = plan(&fixture.guest(), fixture) else {
+            return Ok(());
+        };
         fixtures.fetch_add(1, Ordering::Relaxed);
         for nth in 0..plan.steps.len() {
             for when in [When::Instead, When::Afterwards] {
@@ -28,10 +30,15 @@ fn whichever_step_fails_the_guest_is_what_it_was() {
         Ok(())
     });
     let (failed, fixtures) = (failed.into_inner(), fixtures.into_inner());
-    let summary = format!("roll-back: {failed} failures in the plans of {fixtures} guests, all undone\n");
+    let summary =
+        format!("roll-back: {failed} failures in the plans of {fixtures} guests, all undone\n");
     // Not by print!, which the test harness swallows; the file is for `make test`, which shows it again at its end.
     std::io::stderr().write_all(summary.as_bytes()).unwrap();
-    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("roll-back.txt"), summary).unwrap();
+    fs::write(
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join("roll-back.txt"),
+        summary,
+    )
+    .unwrap();
 }
 
 /// When a step fails.
@@ -59,8 +66,12 @@ fn fail(fixture: &Fixture, nth: usize, when: When) -> Result<(), String> {
         Ok(()) if may_fail || cannot_fail => Ok(()),
         Ok(()) => Err("the plan succeeds".into()),
         Err(failure) if may_fail || cannot_fail => Err(format!("the plan ends: {failure}")),
-        Err(failure) if matches!(failure.roll_back, RollBack::Failed { .. }) => Err(failure.to_string()),
-        Err(_) if guest.hostname() != hostname => Err(format!("the hostname is {}", guest.hostname())),
+        Err(failure) if matches!(failure.roll_back, RollBack::Failed { .. }) => {
+            Err(failure.to_string())
+        }
+        Err(_) if guest.hostname() != hostname => {
+            Err(format!("the hostname is {}", guest.hostname()))
+        }
         Err(_) => match guest.tree().differences(&before) {
             differences if differences.is_empty() => Ok(()),
             differences => Err(differences),
@@ -77,5 +88,8 @@ fn plan(guest: &Guest, fixture: &Fixture) -> Option<Plan> {
 
 /// A program that no guest has.
 fn failing() -> Step {
-    Step::Run(Program::new(["/nonexistent/program"], Duration::from_secs(1)))
+    Step::Run(Program::new(
+        ["/nonexistent/program"],
+        Duration::from_secs(1),
+    ))
 }

@@ -61,7 +61,9 @@ impl ScriptedAgent {
                     for id in ids {
                         let path = format!("data/host/{id}");
                         // The event of the own removal finds nothing.
-                        let Ok(request) = client.read_text(&path) else { continue };
+                        let Ok(request) = client.read_text(&path) else {
+                            continue;
+                        };
                         let response = respond(&request, &mut state.lock().unwrap(), &mut script);
                         client.write(&format!("data/guest/{id}"), response).unwrap();
                         match client.rm(&path) {
@@ -74,7 +76,11 @@ impl ScriptedAgent {
                 }
             }
         });
-        Self { state, end, thread: Some(thread) }
+        Self {
+            state,
+            end,
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
@@ -98,7 +104,10 @@ impl Drop for ScriptedAgent {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
         let ended = self.thread.take().unwrap().join();
-        assert!(ended.is_ok() || std::thread::panicking(), "the agent's thread panicked");
+        assert!(
+            ended.is_ok() || std::thread::panicking(),
+            "the agent's thread panicked"
+        );
     }
 }
 
@@ -109,7 +118,10 @@ pub(crate) fn complete(name: &str, value: &Value, state: &mut State) -> Vec<u8> 
         "features" => reply("0", "version,features,injectfile,file_inject"),
         "keyinit" => {
             let mut entropy = vec![0; ENTROPY_MIN];
-            File::open("/dev/urandom").unwrap().read_exact(&mut entropy).unwrap();
+            File::open("/dev/urandom")
+                .unwrap()
+                .read_exact(&mut entropy)
+                .unwrap();
             let key = PrivateKey::from_entropy(Secret::new(entropy)).unwrap();
             let public = key.public_key().to_string();
             let host = PublicKey::try_from(value.as_str().unwrap()).unwrap();
@@ -118,7 +130,9 @@ pub(crate) fn complete(name: &str, value: &Value, state: &mut State) -> Vec<u8> 
         }
         "password" => match state.exchanges.decrypt(value.as_str().unwrap()) {
             Ok(password) => {
-                state.passwords.push(String::from_utf8(password.expose().to_vec()).unwrap());
+                state
+                    .passwords
+                    .push(String::from_utf8(password.expose().to_vec()).unwrap());
                 reply("0", "")
             }
             Err(error) => reply("500", &error.to_string()),
@@ -132,7 +146,10 @@ pub(crate) fn complete(name: &str, value: &Value, state: &mut State) -> Vec<u8> 
         }
         "file_inject" => {
             let decode = |key: &str| STANDARD.decode(value[key].as_str().unwrap()).unwrap();
-            state.files.push((String::from_utf8(decode("b64_path")).unwrap(), decode("b64_file")));
+            state.files.push((
+                String::from_utf8(decode("b64_path")).unwrap(),
+                decode("b64_file"),
+            ));
             reply("0", "")
         }
         _ => reply("0", ""),
@@ -141,10 +158,16 @@ pub(crate) fn complete(name: &str, value: &Value, state: &mut State) -> Vec<u8> 
 
 /// A response as an agent writes it.
 pub(crate) fn reply(returncode: &str, message: &str) -> Vec<u8> {
-    json!({"returncode": returncode, "message": message}).to_string().into_bytes()
+    json!({"returncode": returncode, "message": message})
+        .to_string()
+        .into_bytes()
 }
 
-fn respond(request: &str, state: &mut State, script: &mut impl FnMut(&str, &Value, &mut State) -> Vec<u8>) -> Vec<u8> {
+fn respond(
+    request: &str,
+    state: &mut State,
+    script: &mut impl FnMut(&str, &Value, &mut State) -> Vec<u8>,
+) -> Vec<u8> {
     state.requests.push(request.into());
     // A raw line break, which the host's tools put into strings, is nothing that JSON allows.
     let Value::Object(object) = serde_json::from_str(&request.replace('\n', "\\n")).unwrap() else {

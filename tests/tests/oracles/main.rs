@@ -59,41 +59,127 @@ enum Depth {
 
 /// In the order of their names.
 static TARGETS: [Target; 17] = [
-    applied("NetworkManager", "nm", &["rocky-9-nm", "rhel-10-nm+first-boot"]),
-    parsed("NetworkManager with ifcfg files", "ifcfg-nm", &["rocky-8-nm-ifcfg"]),
+    applied(
+        "NetworkManager",
+        "nm",
+        &["rocky-9-nm", "rhel-10-nm+first-boot"],
+    ),
+    parsed(
+        "NetworkManager with ifcfg files",
+        "ifcfg-nm",
+        &["rocky-8-nm-ifcfg"],
+    ),
     applied("busybox ifupdown", "busybox", &["alpine-3.12-busybox"]),
     // Another one keeps a default route that another interface may need.
-    parsed("ifup scripts of SUSE", "suse", &["sles-11-scripts+no-routes-file"]),
-    applied("ifupdown", "ifupdown", &["debian-12-ifupdown+canonical", "ubuntu-16.04-ifupdown"]),
+    parsed(
+        "ifup scripts of SUSE",
+        "suse",
+        &["sles-11-scripts+no-routes-file"],
+    ),
+    applied(
+        "ifupdown",
+        "ifupdown",
+        &["debian-12-ifupdown+canonical", "ubuntu-16.04-ifupdown"],
+    ),
     applied("ifupdown-ng", "ifupdown-ng", &["alpine-3.20-ifupdown-ng"]),
-    applied("ifupdown2", "ifupdown2", &["debian-12-ifupdown2", "debian-12-ifupdown2+resolvconf"]),
-    parsed("netcfg", "netcfg", &["arch-netcfg", "arch-netcfg+from-the-service-network", "arch-netcfg+kept-lines"]),
+    applied(
+        "ifupdown2",
+        "ifupdown2",
+        &["debian-12-ifupdown2", "debian-12-ifupdown2+resolvconf"],
+    ),
+    parsed(
+        "netcfg",
+        "netcfg",
+        &[
+            "arch-netcfg",
+            "arch-netcfg+from-the-service-network",
+            "arch-netcfg+kept-lines",
+        ],
+    ),
     applied("netctl", "netctl", &["arch-netctl"]),
-    parsed("netifrc", "gentoo", &["gentoo-openrc", "gentoo-openrc+lists-of-an-older-system"]),
-    parsed("netifrc of baselayout 1", "gentoo-legacy", &["gentoo-baselayout-1", "gentoo-baselayout-1+kept-lines"]),
-    applied("netplan", "netplan", &["ubuntu-22.04-netplan", "ubuntu-24.04-desktop-netplan", "debian-12-netplan"]),
+    parsed(
+        "netifrc",
+        "gentoo",
+        &["gentoo-openrc", "gentoo-openrc+lists-of-an-older-system"],
+    ),
+    parsed(
+        "netifrc of baselayout 1",
+        "gentoo-legacy",
+        &["gentoo-baselayout-1", "gentoo-baselayout-1+kept-lines"],
+    ),
+    applied(
+        "netplan",
+        "netplan",
+        &[
+            "ubuntu-22.04-netplan",
+            "ubuntu-24.04-desktop-netplan",
+            "debian-12-netplan",
+        ],
+    ),
     parsed("network-scripts", "ifcfg", &["centos-7-ifcfg"]),
-    parsed("rc.conf of Arch Linux", "arch-rc", &["arch-rc-conf", "arch-rc-conf+one-interface-in-variables"]),
+    parsed(
+        "rc.conf of Arch Linux",
+        "arch-rc",
+        &["arch-rc-conf", "arch-rc-conf+one-interface-in-variables"],
+    ),
     // Others keep routes of other interfaces, which random networks make possible.
     parsed("rc.conf of FreeBSD", "freebsd", &["freebsd-14"]),
-    applied("systemd-networkd", "networkd", &["amazon-2023-networkd", "photon-3-networkd"]),
+    applied(
+        "systemd-networkd",
+        "networkd",
+        &["amazon-2023-networkd", "photon-3-networkd"],
+    ),
     parsed("wicked", "suse", &["sles-15-wicked"]),
 ];
 
-const fn applied(stack: &'static str, oracle: &'static str, guests: &'static [&'static str]) -> Target {
-    Target { stack, oracle: Some(Oracle { name: oracle, depth: Depth::Applied, guests }) }
+const fn applied(
+    stack: &'static str,
+    oracle: &'static str,
+    guests: &'static [&'static str],
+) -> Target {
+    Target {
+        stack,
+        oracle: Some(Oracle {
+            name: oracle,
+            depth: Depth::Applied,
+            guests,
+        }),
+    }
 }
 
-const fn parsed(stack: &'static str, oracle: &'static str, guests: &'static [&'static str]) -> Target {
-    Target { stack, oracle: Some(Oracle { name: oracle, depth: Depth::Parsed, guests }) }
+const fn parsed(
+    stack: &'static str,
+    oracle: &'static str,
+    guests: &'static [&'static str],
+) -> Target {
+    Target {
+        stack,
+        oracle: Some(Oracle {
+            name: oracle,
+            depth: Depth::Parsed,
+            guests,
+        }),
+    }
 }
 
 /// Guests that no oracle can judge, and why.
 const UNCHECKED: [(&str, &str); 4] = [
-    ("alpine-3.20-ifupdown-ng+resolv-conf-is-a-link", "the program behind the link is not there"),
-    ("debian-12-ifupdown+foreign-stanzas", "what it keeps needs a bridge and files of the server"),
-    ("gentoo-networkd", "it has VLANs, which not every kernel knows"),
-    ("ubuntu-22.04-netplan+devices-on-an-interface", "it has VLANs, which not every kernel knows"),
+    (
+        "alpine-3.20-ifupdown-ng+resolv-conf-is-a-link",
+        "the program behind the link is not there",
+    ),
+    (
+        "debian-12-ifupdown+foreign-stanzas",
+        "what it keeps needs a bridge and files of the server",
+    ),
+    (
+        "gentoo-networkd",
+        "it has VLANs, which not every kernel knows",
+    ),
+    (
+        "ubuntu-22.04-netplan+devices-on-an-interface",
+        "it has VLANs, which not every kernel knows",
+    ),
 ];
 
 /// Guests that list the name servers in another order already, which is no reason to change them.
@@ -129,14 +215,20 @@ const REJECTED_MAX: u64 = 1000;
 #[test]
 fn every_stack_makes_of_the_files_what_the_host_said() {
     oracles().for_each(|(_, oracle)| assert_can_run(oracle));
-    let (cases, seed) = (number("NOVA_ORACLE_CASES", CASES), number("NOVA_ORACLE_SEED", SEED));
+    let (cases, seed) = (
+        number("NOVA_ORACLE_CASES", CASES),
+        number("NOVA_ORACLE_SEED", SEED),
+    );
     let fixtures: Vec<Vec<Fixture>> = TARGETS.iter().map(fixtures).collect();
     let known = oracles().flat_map(|(nth, oracle)| {
-        let judged = fixtures[nth].iter().filter(|fixture| reason(fixture).is_none());
+        let judged = fixtures[nth]
+            .iter()
+            .filter(|fixture| reason(fixture).is_none());
         judged.map(move |fixture| (nth, Job::Known { oracle, fixture }))
     });
     let random = (0..cases).flat_map(|case| {
-        let tried = oracles().filter(move |(nth, _)| case % 4 == 0 || !ALIKE.contains(&TARGETS[*nth].stack));
+        let tried = oracles()
+            .filter(move |(nth, _)| case % 4 == 0 || !ALIKE.contains(&TARGETS[*nth].stack));
         tried.map(move |(nth, oracle)| (nth, Job::Random { oracle, case }))
     });
     let jobs: Vec<(usize, Job<'_>)> = known.chain(random).collect();
@@ -154,17 +246,32 @@ fn every_stack_makes_of_the_files_what_the_host_said() {
     });
 
     let tallies = tallies.into_inner().unwrap();
-    let lines = TARGETS.iter().zip(&fixtures).zip(&tallies).map(|((target, fixtures), tally)| Line {
-        target,
-        fixtures: fixtures.len(),
-        random: tally.random,
-        failed: tally.failures.len(),
-    });
-    let unjudged = fixtures.iter().flatten().filter_map(|fixture| Some((fixture.name(), reason(fixture)?)));
+    let lines = TARGETS
+        .iter()
+        .zip(&fixtures)
+        .zip(&tallies)
+        .map(|((target, fixtures), tally)| Line {
+            target,
+            fixtures: fixtures.len(),
+            random: tally.random,
+            failed: tally.failures.len(),
+        });
+    let unjudged = fixtures
+        .iter()
+        .flatten()
+        .filter_map(|fixture| Some((fixture.name(), reason(fixture)?)));
     show(seed, lines, unjudged);
 
-    let failures: Vec<String> = tallies.into_iter().flat_map(|tally| tally.failures).collect();
-    assert!(failures.is_empty(), "{} failed\n\n{}", failures.len(), failures.join("\n\n"));
+    let failures: Vec<String> = tallies
+        .into_iter()
+        .flat_map(|tally| tally.failures)
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} failed\n\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
@@ -176,12 +283,16 @@ fn a_wrong_address_and_an_impossible_one_are_refused() {
             let bad = rendered();
             for path in files(&bad.guest) {
                 let text = fs::read(&path).unwrap();
-                let Ok(text) = String::from_utf8(text) else { continue };
+                let Ok(text) = String::from_utf8(text) else {
+                    continue;
+                };
                 fs::write(&path, text.replace(ADDRESS, other)).unwrap();
             }
             match bad.check(oracle) {
                 // The agent, too, must not take it for success.
-                Err(Report::Different(text)) => assert!(!text.contains("the agent says: met"), "{text}"),
+                Err(Report::Different(text)) => {
+                    assert!(!text.contains("the agent says: met"), "{text}")
+                }
                 result => panic!("{} with {other}: {result:?}", oracle.name),
             }
         }
@@ -195,20 +306,32 @@ fn every_stack_has_a_line_in_the_table() {
     assert_eq!(known, sorted, "in the order of their names");
     for fixture in Fixture::all() {
         let stack = fixture.stack();
-        let is_known = stack.as_deref().is_none_or(|stack| stack == "hostname" || known.contains(&stack));
+        let is_known = stack
+            .as_deref()
+            .is_none_or(|stack| stack == "hostname" || known.contains(&stack));
         assert!(is_known, "{fixture}: {stack:?}");
     }
 }
 
 #[test]
 fn every_guest_that_is_an_exception_exists() {
-    UNCHECKED.iter().map(|(name, _)| *name).chain(OTHER_ORDER).for_each(|name| drop(Fixture::named(name)));
+    UNCHECKED
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(OTHER_ORDER)
+        .for_each(|name| drop(Fixture::named(name)));
 }
 
 /// One configuration for one stack.
 enum Job<'a> {
-    Known { oracle: &'a Oracle, fixture: &'a Fixture },
-    Random { oracle: &'a Oracle, case: usize },
+    Known {
+        oracle: &'a Oracle,
+        fixture: &'a Fixture,
+    },
+    Random {
+        oracle: &'a Oracle,
+        case: usize,
+    },
 }
 
 /// What passed for a target, and texts about what did not.
@@ -252,7 +375,9 @@ impl Rendered {
             Prepared::Missing(probes) => return Err(format!("still asks: {probes:?}")),
         };
         let changes = oracle::describe(&plan);
-        guest.carry_out(plan).map_err(|failure| failure.to_string())?;
+        guest
+            .carry_out(plan)
+            .map_err(|failure| failure.to_string())?;
         let mut expected = Expected::new(&validated.config).on(&interfaces);
         // resolvconf has an order of its own, netplan lists those of IPv4 first.
         if guest.has_program("resolvconf") || guest.has_program("netplan") {
@@ -260,16 +385,27 @@ impl Rendered {
         }
         // NetworkManager sorts them by interface and family.
         if guest.has_program("nmcli") {
-            expected = expected.with_nameservers_in_any_order().without_nameservers_out_of_reach(&validated.config);
+            expected = expected
+                .with_nameservers_in_any_order()
+                .without_nameservers_out_of_reach(&validated.config);
         }
         if guest.has_program("freebsd-version") {
             expected = expected.with_host_aliases();
         }
-        Ok(Self { guest, expected, changes })
+        Ok(Self {
+            guest,
+            expected,
+            changes,
+        })
     }
 
     fn check(&self, oracle: &Oracle) -> Result<(), Report> {
-        oracle::check(oracle.name, self.guest.path(), &self.expected, Path::new(env!("CARGO_BIN_EXE_nova-verify")))
+        oracle::check(
+            oracle.name,
+            self.guest.path(),
+            &self.expected,
+            Path::new(env!("CARGO_BIN_EXE_nova-verify")),
+        )
     }
 }
 
@@ -283,7 +419,8 @@ fn assert_can_run(oracle: &Oracle) {
 /// The first guest of an oracle.
 fn plain(oracle: &Oracle) -> Rendered {
     let fixture = Fixture::named(oracle.guests[0]);
-    Rendered::new(fixture.guest(), &fixture.host()).unwrap_or_else(|text| panic!("{fixture}: {text}"))
+    Rendered::new(fixture.guest(), &fixture.host())
+        .unwrap_or_else(|text| panic!("{fixture}: {text}"))
 }
 
 fn check_known(oracle: &Oracle, fixture: &Fixture) -> Result<(), String> {
@@ -300,9 +437,14 @@ fn check_random(oracle: &Oracle, seed: u64, case: usize) -> Result<(), String> {
     let fixture = Fixture::named(oracle.guests[case % oracle.guests.len()]);
     let own = fixture.guest().interfaces().swap_remove(0).name;
     let prefix = own.trim_end_matches(|c: char| c.is_ascii_digit());
-    let interfaces: Vec<(String, String)> =
-        (0..random::INTERFACES_MAX).map(|nth| (format!("{prefix}{nth}"), random::mac(nth))).collect();
-    let tree = fixture.tree().with_interfaces(interfaces.iter().map(|(name, mac)| (name.as_str(), mac.as_str())));
+    let interfaces: Vec<(String, String)> = (0..random::INTERFACES_MAX)
+        .map(|nth| (format!("{prefix}{nth}"), random::mac(nth)))
+        .collect();
+    let tree = fixture.tree().with_interfaces(
+        interfaces
+            .iter()
+            .map(|(name, mac)| (name.as_str(), mac.as_str())),
+    );
     let states = Guest::new(&tree).interfaces();
 
     let is_valid = |data: &HostData| {
@@ -310,8 +452,11 @@ fn check_random(oracle: &Oracle, seed: u64, case: usize) -> Result<(), String> {
         validated.errors.is_empty() && random::is_possible(&validated.config)
     };
     let result = |data: &HostData| {
-        let rendered = Rendered::new(Guest::new(&tree), data).map_err(|text| (text, String::new()))?;
-        rendered.check(oracle).map_err(|report| (report.to_string(), rendered.changes))
+        let rendered =
+            Rendered::new(Guest::new(&tree), data).map_err(|text| (text, String::new()))?;
+        rendered
+            .check(oracle)
+            .map_err(|report| (report.to_string(), rendered.changes))
     };
     let mut rejected = 0;
     let mut found = loop {
@@ -323,7 +468,9 @@ fn check_random(oracle: &Oracle, seed: u64, case: usize) -> Result<(), String> {
         assert!(rejected < REJECTED_MAX, "no valid data for case {case}");
     };
     let mut data = found.current();
-    let Err(mut failure) = result(&data) else { return Ok(()) };
+    let Err(mut failure) = result(&data) else {
+        return Ok(());
+    };
 
     let mut more = found.simplify();
     for _ in 0..SHRINKS_MAX {
@@ -344,7 +491,10 @@ fn check_random(oracle: &Oracle, seed: u64, case: usize) -> Result<(), String> {
     for (_, value) in &data.networking {
         writeln!(values, "{}", String::from_utf8_lossy(value)).unwrap();
     }
-    Err(format!("=== {} random case {case} of seed {seed} on {fixture}\n{values}{changes}{text}", oracle.name))
+    Err(format!(
+        "=== {} random case {case} of seed {seed} on {fixture}\n{values}{changes}{text}",
+        oracle.name
+    ))
 }
 
 /// The case by its numbers alone, so that it can be found again without the others.
@@ -355,33 +505,50 @@ fn random_case(seed: u64, case: usize, rejected: u64) -> impl ValueTree<Value = 
     bytes[16..24].copy_from_slice(&rejected.to_be_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    random::host_data().new_tree(&mut runner).expect("a strategy that filters little")
+    random::host_data()
+        .new_tree(&mut runner)
+        .expect("a strategy that filters little")
 }
 
 /// The targets that are judged, with their places in the table.
 fn oracles() -> impl Iterator<Item = (usize, &'static Oracle)> {
-    TARGETS.iter().enumerate().filter_map(|(nth, target)| Some((nth, target.oracle.as_ref()?)))
+    TARGETS
+        .iter()
+        .enumerate()
+        .filter_map(|(nth, target)| Some((nth, target.oracle.as_ref()?)))
 }
 
 /// The guests that have this stack.
 fn fixtures(target: &Target) -> Vec<Fixture> {
-    Fixture::all().into_iter().filter(|fixture| fixture.stack().as_deref() == Some(target.stack)).collect()
+    Fixture::all()
+        .into_iter()
+        .filter(|fixture| fixture.stack().as_deref() == Some(target.stack))
+        .collect()
 }
 
 /// Why a guest is not judged.
 fn reason(fixture: &Fixture) -> Option<&'static str> {
-    UNCHECKED.iter().find(|(name, _)| *name == fixture.name()).map(|(_, reason)| *reason)
+    UNCHECKED
+        .iter()
+        .find(|(name, _)| *name == fixture.name())
+        .map(|(_, reason)| *reason)
 }
 
 /// The regular files of a guest.
 fn files(guest: &Guest) -> Vec<PathBuf> {
-    let files = guest.tree().0.into_iter().filter(|(_, entry)| matches!(entry, Entry::File { .. }));
+    let files = guest
+        .tree()
+        .0
+        .into_iter()
+        .filter(|(_, entry)| matches!(entry, Entry::File { .. }));
     files.map(|(path, _)| guest.join(&path)).collect()
 }
 
 fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {
     match env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
         Err(_) => default,
     }
 }

@@ -29,21 +29,34 @@ pub(crate) fn host_data() -> impl Strategy<Value = HostData> {
         };
         let vifs = (0..).zip((0..interfaces.len()).map(mac)).collect();
         let networking = interfaces.into_iter().enumerate().map(value).collect();
-        HostData { hostname: Some(b"web-01".to_vec()), networking, vifs }
+        HostData {
+            hostname: Some(b"web-01".to_vec()),
+            networking,
+            vifs,
+        }
     })
 }
 
 /// Whether a kernel can do all of it: none takes the broadcast address of any of its networks as a gateway.
 pub(crate) fn is_possible(config: &NetworkConfig) -> bool {
-    let broadcasts: Vec<IpAddr> =
-        config.interfaces.iter().flat_map(|interface| &interface.v4.addresses).filter_map(|own| edge(*own)).collect();
+    let broadcasts: Vec<IpAddr> = config
+        .interfaces
+        .iter()
+        .flat_map(|interface| &interface.v4.addresses)
+        .filter_map(|own| edge(*own))
+        .collect();
     config.interfaces.iter().all(|interface| {
-        let defaults = [&interface.v4, &interface.v6].into_iter().filter_map(|family| family.gateway);
+        let defaults = [&interface.v4, &interface.v6]
+            .into_iter()
+            .filter_map(|family| family.gateway);
         let mut gateways = defaults.chain(interface.routes.iter().filter_map(|route| route.via));
         gateways.all(|gateway| {
             // The kernel takes an on-link gateway of IPv6 only as long as no other interface has a route to it, so what
             // comes of that depends on who is first.
-            let elsewhere = config.interfaces.iter().filter(|other| other.name != interface.name);
+            let elsewhere = config
+                .interfaces
+                .iter()
+                .filter(|other| other.name != interface.name);
             let mut routes = elsewhere.flat_map(|other| &other.routes);
             let is_ambiguous = gateway.address.is_ipv6()
                 && gateway.onlink
@@ -56,7 +69,9 @@ pub(crate) fn is_possible(config: &NetworkConfig) -> bool {
 /// The broadcast address of a network that has one.
 fn edge(own: Cidr) -> Option<IpAddr> {
     match (own.network().address(), own.netmask()) {
-        (IpAddr::V4(network), IpAddr::V4(mask)) if own.prefix_len() < 31 => Some((network | !mask).into()),
+        (IpAddr::V4(network), IpAddr::V4(mask)) if own.prefix_len() < 31 => {
+            Some((network | !mask).into())
+        }
         _ => None,
     }
 }
@@ -86,9 +101,13 @@ struct Route {
 }
 
 fn interface() -> impl Strategy<Value = Value> {
-    let subnets =
-        (prop::collection::vec(subnet(v4_prefix_len()), 0..=3), prop::collection::vec(subnet(v6_prefix_len()), 0..=2))
-            .prop_filter("an interface has an address", |(v4, v6)| !v4.is_empty() || !v6.is_empty());
+    let subnets = (
+        prop::collection::vec(subnet(v4_prefix_len()), 0..=3),
+        prop::collection::vec(subnet(v6_prefix_len()), 0..=2),
+    )
+        .prop_filter("an interface has an address", |(v4, v6)| {
+            !v4.is_empty() || !v6.is_empty()
+        });
     let gateways = (place(false), place(true));
     (label(), subnets, gateways, prop::collection::vec(route(), 0..=3), prop::collection::vec(nameserver(), 0..=4))
         .prop_map(|(label, (v4, v6), (gateway, gateway_v6), routes, nameservers)| {
@@ -106,7 +125,11 @@ fn interface() -> impl Strategy<Value = Value> {
 }
 
 fn subnet(prefix_len: impl Strategy<Value = u8>) -> impl Strategy<Value = Subnet> {
-    (bits(), prefix_len, prop::collection::vec(any::<u128>(), 1..=2))
+    (
+        bits(),
+        prefix_len,
+        prop::collection::vec(any::<u128>(), 1..=2),
+    )
 }
 
 /// Often from few networks, so that they overlap.
@@ -136,7 +159,13 @@ fn place(v6: bool) -> impl Strategy<Value = Place> {
 fn route() -> impl Strategy<Value = Route> {
     (any::<bool>(), bits(), 1_u8..=128, prop::bool::weighted(0.1)).prop_flat_map(
         |(v6, bits, prefix_len, to_gateway)| {
-            place(v6).prop_map(move |via| Route { v6, bits, prefix_len, to_gateway, via })
+            place(v6).prop_map(move |via| Route {
+                v6,
+                bits,
+                prefix_len,
+                to_gateway,
+                via,
+            })
         },
     )
 }
@@ -169,11 +198,16 @@ fn label() -> impl Strategy<Value = String> {
 
 impl Route {
     fn value(&self, v4: &[Cidr], v6: &[Cidr], gateways: [Option<IpAddr>; 2]) -> Value {
-        let (version, own, default) = if self.v6 { (V6, v6, gateways[1]) } else { (V4, v4, gateways[0]) };
-        let destination = match default.filter(|gateway| self.to_gateway && !is_link_local(*gateway)) {
-            Some(gateway) => Cidr::host(gateway),
-            None => version.cidr(self.bits, self.prefix_len % version.width() + 1),
+        let (version, own, default) = if self.v6 {
+            (V6, v6, gateways[1])
+        } else {
+            (V4, v4, gateways[0])
         };
+        let destination =
+            match default.filter(|gateway| self.to_gateway && !is_link_local(*gateway)) {
+                Some(gateway) => Cidr::host(gateway),
+                None => version.cidr(self.bits, self.prefix_len % version.width() + 1),
+            };
         json!({
             "route": destination.address(), "netmask": destination.netmask(),
             "gateway": version.at(&self.via, own, default),
@@ -213,8 +247,16 @@ impl Version {
                 IpAddr::from(Ipv4Addr::from_bits(address))
             }
             Self::V6 => {
-                let top: u128 = if bits >> 127 == 1 { 0xfd << 120 } else { 0x2001_0db8 << 96 };
-                let rest = if small { bits << 60 } else { bits & (u128::MAX >> 32) };
+                let top: u128 = if bits >> 127 == 1 {
+                    0xfd << 120
+                } else {
+                    0x2001_0db8 << 96
+                };
+                let rest = if small {
+                    bits << 60
+                } else {
+                    bits & (u128::MAX >> 32)
+                };
                 IpAddr::from(Ipv6Addr::from_bits(top | rest))
             }
         };
@@ -224,11 +266,16 @@ impl Version {
     fn addresses(self, subnets: &[Subnet]) -> Vec<Cidr> {
         let hosts = subnets.iter().flat_map(|(bits, prefix_len, hosts)| {
             let network = self.cidr(*bits, *prefix_len);
-            hosts.iter().map(move |offset| Cidr::new(host_in(network, *offset), *prefix_len).expect("as before"))
+            hosts.iter().map(move |offset| {
+                Cidr::new(host_in(network, *offset), *prefix_len).expect("as before")
+            })
         });
         let mut addresses: Vec<Cidr> = Vec::new();
         for own in hosts {
-            if addresses.iter().all(|other| other.address() != own.address()) {
+            if addresses
+                .iter()
+                .all(|other| other.address() != own.address())
+            {
                 addresses.push(own);
             }
         }
@@ -255,8 +302,14 @@ fn host_in(network: Cidr, offset: u128) -> IpAddr {
         IpAddr::V4(first) => (u128::from(first.to_bits()), 32),
         IpAddr::V6(first) => (first.to_bits(), 128),
     };
-    let size = 1_u128.checked_shl((width - network.prefix_len()).into()).unwrap_or(u128::MAX);
-    let number = if size > 2 { 1 + offset % (size - 2) } else { offset % size };
+    let size = 1_u128
+        .checked_shl((width - network.prefix_len()).into())
+        .unwrap_or(u128::MAX);
+    let number = if size > 2 {
+        1 + offset % (size - 2)
+    } else {
+        offset % size
+    };
     match network.address() {
         IpAddr::V4(_) => IpAddr::from(Ipv4Addr::from_bits((first + number) as u32)),
         IpAddr::V6(_) => IpAddr::from(Ipv6Addr::from_bits(first + number)),

@@ -20,13 +20,30 @@ pub(crate) fn show<'a>(
     lines: impl Iterator<Item = Line<'a>>,
     unjudged: impl Iterator<Item = (&'a str, &'static str)>,
 ) {
-    let mut table = format!("{:32}{:>9}{:>14}{:>9}  oracle used\n", "target", "fixtures", "random cases", "failed");
-    for Line { target, fixtures, random, failed } in lines {
-        let depth = target.oracle.as_ref().map_or("none", |oracle| match oracle.depth {
-            Depth::Applied => "applied by its own programs",
-            Depth::Parsed => "parsed, its meaning applied",
-        });
-        writeln!(table, "{:32}{fixtures:>9}{random:>14}{failed:>9}  {depth}", target.stack).unwrap();
+    let mut table = format!(
+        "{:32}{:>9}{:>14}{:>9}  oracle used\n",
+        "target", "fixtures", "random cases", "failed"
+    );
+    for Line {
+        target,
+        fixtures,
+        random,
+        failed,
+    } in lines
+    {
+        let depth = target
+            .oracle
+            .as_ref()
+            .map_or("none", |oracle| match oracle.depth {
+                Depth::Applied => "applied by its own programs",
+                Depth::Parsed => "parsed, its meaning applied",
+            });
+        writeln!(
+            table,
+            "{:32}{fixtures:>9}{random:>14}{failed:>9}  {depth}",
+            target.stack
+        )
+        .unwrap();
     }
     for (fixture, reason) in unjudged {
         writeln!(table, "not judged: {fixture}: {reason}").unwrap();
@@ -34,5 +51,9 @@ pub(crate) fn show<'a>(
     writeln!(table, "seed {seed}").unwrap();
     // Not by print!, which the test harness swallows.
     std::io::stderr().write_all(table.as_bytes()).unwrap();
-    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracles.txt"), table).unwrap();
+    fs::write(
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracles.txt"),
+        table,
+    )
+    .unwrap();
 }

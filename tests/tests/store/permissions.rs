@@ -33,7 +33,13 @@ fn a_guest_may_not_change_what_the_toolstack_owns(world: &mut World) {
 }
 
 fn a_guest_may_do_everything_below_its_data(world: &mut World) {
-    for path in ["data/x", "attr/x", "control/x", "vm-data/x", "xenserver/attr/x"] {
+    for path in [
+        "data/x",
+        "attr/x",
+        "control/x",
+        "vm-data/x",
+        "xenserver/attr/x",
+    ] {
         world.guest.write(path, "value").unwrap();
         world.guest.rm(path).unwrap();
     }
@@ -45,7 +51,10 @@ fn a_guest_sees_nothing_of_others(world: &mut World) {
     world.dom0.write("/test/secret", "x").unwrap();
     refused(world.guest.read("/test/secret"), "EACCES");
     refused(world.guest.list("/test"), "EACCES");
-    refused(world.guest.read("/test/missing"), world.differs("EACCES", "ENOENT"));
+    refused(
+        world.guest.read("/test/missing"),
+        world.differs("EACCES", "ENOENT"),
+    );
     refused(world.guest.write("/test/secret", "evil"), "EACCES");
     refused(world.guest.write("/test/new", "evil"), "EACCES");
 }
@@ -60,30 +69,59 @@ fn what_dom0_creates_belongs_to_the_owner_of_its_parent(world: &mut World) {
 
 fn new_nodes_inherit_the_permissions_of_their_parent(world: &mut World) {
     world.guest.write("data/a", "").unwrap();
-    world.guest.set_perms("data/a", &perms(&["n7", "r3"])).unwrap();
+    world
+        .guest
+        .set_perms("data/a", &perms(&["n7", "r3"]))
+        .unwrap();
     world.guest.write("data/a/b", "").unwrap();
     assert_eq!(world.guest.perms("data/a/b").unwrap(), perms(&["n7", "r3"]));
     // Below a node of dom0 that the guest may write, the daemons do not agree on who owns what it creates.
     world.dom0.mkdir("/test/shared").unwrap();
-    world.dom0.set_perms("/test/shared", &perms(&["n0", "b7"])).unwrap();
+    world
+        .dom0
+        .set_perms("/test/shared", &perms(&["n0", "b7"]))
+        .unwrap();
     world.guest.write("/test/shared/mine", "").unwrap();
-    assert_eq!(world.guest.perms("/test/shared/mine").unwrap(), perms(&[world.differs("n7", "n0"), "b7"]));
+    assert_eq!(
+        world.guest.perms("/test/shared/mine").unwrap(),
+        perms(&[world.differs("n7", "n0"), "b7"])
+    );
 }
 
 fn only_the_owner_sets_permissions(world: &mut World) {
-    world.dom0.write(&home("vm-data/hostname"), "web-1").unwrap();
-    world.dom0.set_perms(&home("vm-data/hostname"), &perms(&["n0", "r7"])).unwrap();
+    world
+        .dom0
+        .write(&home("vm-data/hostname"), "web-1")
+        .unwrap();
+    world
+        .dom0
+        .set_perms(&home("vm-data/hostname"), &perms(&["n0", "r7"]))
+        .unwrap();
     assert_eq!(world.guest.read("vm-data/hostname").unwrap(), b"web-1");
     refused(world.guest.write("vm-data/hostname", "evil"), "EACCES");
-    refused(world.guest.set_perms("vm-data/hostname", &perms(&["b7"])), "EACCES");
-    world.dom0.set_perms(&home("vm-data/hostname"), &perms(&["n0", "b7"])).unwrap();
+    refused(
+        world.guest.set_perms("vm-data/hostname", &perms(&["b7"])),
+        "EACCES",
+    );
+    world
+        .dom0
+        .set_perms(&home("vm-data/hostname"), &perms(&["n0", "b7"]))
+        .unwrap();
     world.guest.write("vm-data/hostname", "web-2").unwrap();
-    refused(world.guest.set_perms("vm-data/hostname", &perms(&["n0", "b7"])), "EACCES");
+    refused(
+        world
+            .guest
+            .set_perms("vm-data/hostname", &perms(&["n0", "b7"])),
+        "EACCES",
+    );
 }
 
 fn a_guest_cannot_give_a_node_away(world: &mut World) {
     world.guest.write("data/x", "").unwrap();
-    refused(world.guest.set_perms("data/x", &perms(&["n3"])), world.differs("EPERM", "EACCES"));
+    refused(
+        world.guest.set_perms("data/x", &perms(&["n3"])),
+        world.differs("EPERM", "EACCES"),
+    );
     assert_eq!(world.guest.perms("data/x").unwrap()[0].domid, DOMID);
     let many = perms(&["n7", "r1", "r2", "r3", "r4", "r5"]);
     world.guest.set_perms("data/x", &many[..5]).unwrap();
@@ -96,7 +134,10 @@ fn a_guest_cannot_give_a_node_away(world: &mut World) {
 
 fn an_unreadable_child_goes_with_its_parent_only(world: &mut World) {
     world.dom0.write(&home("data/host/1"), "request").unwrap();
-    world.dom0.set_perms(&home("data/host/1"), &perms(&["n0"])).unwrap();
+    world
+        .dom0
+        .set_perms(&home("data/host/1"), &perms(&["n0"]))
+        .unwrap();
     refused(world.guest.read("data/host/1"), "EACCES");
     refused(world.guest.rm("data/host/1"), "EACCES");
     world.guest.rm("data/host").unwrap();

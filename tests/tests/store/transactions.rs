@@ -71,7 +71,10 @@ fn events_come_with_the_commit(world: &mut World) {
     transaction.commit().unwrap();
     let mut events = shown(guest.events_so_far().unwrap());
     events.sort();
-    let (once, twice): (&[&str], &[&str]) = (&["data/a t", "data/b t"], &["data/a t", "data/a t", "data/b t"]);
+    let (once, twice): (&[&str], &[&str]) = (
+        &["data/a t", "data/b t"],
+        &["data/a t", "data/a t", "data/b t"],
+    );
     assert_eq!(events, world.differs(once, twice));
 }
 
@@ -135,7 +138,10 @@ fn blind_writes_to_the_same_node(world: &mut World) {
         |_| {},
     );
     assert_eq!(result, world.differs("EAGAIN", "OK"));
-    assert_eq!(world.guest.read("data/a").unwrap(), world.differs(b"3", b"2"));
+    assert_eq!(
+        world.guest.read("data/a").unwrap(),
+        world.differs(b"3", b"2")
+    );
 }
 
 fn different_children_of_one_parent(world: &mut World) {
@@ -163,17 +169,29 @@ fn changes_elsewhere_are_no_conflict(world: &mut World) {
 fn unknown_transactions_are_refused(world: &mut World) {
     let expected = world.differs("ENOENT", "EIO");
     assert_eq!(raw(&mut world.guest, Op::Read, 4711, b"domid\0"), expected);
-    assert_eq!(raw(&mut world.guest, Op::TransactionEnd, 4711, b"T\0"), expected);
-    assert_eq!(raw(&mut world.guest, Op::TransactionEnd, 0, b"T\0"), "ENOENT");
+    assert_eq!(
+        raw(&mut world.guest, Op::TransactionEnd, 4711, b"T\0"),
+        expected
+    );
+    assert_eq!(
+        raw(&mut world.guest, Op::TransactionEnd, 0, b"T\0"),
+        "ENOENT"
+    );
     world.guest.transaction().unwrap().commit().unwrap();
     let id = start(&mut world.guest);
     assert_eq!(raw(&mut world.guest, Op::TransactionEnd, id, b"T\0"), "OK");
-    assert_eq!(raw(&mut world.guest, Op::TransactionEnd, id, b"T\0"), expected);
+    assert_eq!(
+        raw(&mut world.guest, Op::TransactionEnd, id, b"T\0"),
+        expected
+    );
 }
 
 fn a_transaction_inside_a_transaction_is_refused(world: &mut World) {
     let id = start(&mut world.guest);
-    assert_eq!(raw(&mut world.guest, Op::TransactionStart, id, b"\0"), "EBUSY");
+    assert_eq!(
+        raw(&mut world.guest, Op::TransactionStart, id, b"\0"),
+        "EBUSY"
+    );
 }
 
 fn a_transaction_ends_with_t_or_f(world: &mut World) {
@@ -184,7 +202,10 @@ fn a_transaction_ends_with_t_or_f(world: &mut World) {
     // It is still open.
     assert_eq!(raw(&mut world.guest, Op::TransactionEnd, id, b"F\0"), "OK");
     let id = start(&mut world.guest);
-    assert_eq!(raw(&mut world.guest, Op::TransactionEnd, id, b"T"), world.differs("EINVAL", "OK"));
+    assert_eq!(
+        raw(&mut world.guest, Op::TransactionEnd, id, b"T"),
+        world.differs("EINVAL", "OK")
+    );
 }
 
 /// Commits a transaction of the guest, in the middle of which dom0 does something.
@@ -202,11 +223,18 @@ fn meanwhile(
 }
 
 fn start(client: &mut Client) -> u32 {
-    payload::parse_number(&client.call(Op::TransactionStart, payload::no_arguments()).unwrap()).unwrap()
+    payload::parse_number(
+        &client
+            .call(Op::TransactionStart, payload::no_arguments())
+            .unwrap(),
+    )
+    .unwrap()
 }
 
 fn raw(client: &mut Client, op: Op, tx_id: u32, payload: &[u8]) -> String {
-    let reply = client.exchange(op.raw(), TxId(tx_id), payload.into()).unwrap();
+    let reply = client
+        .exchange(op.raw(), TxId(tx_id), payload.into())
+        .unwrap();
     assert_eq!(reply.tx_id, TxId(tx_id));
     match reply.op() {
         Some(Op::Error) => payload::parse_error(&reply.payload).unwrap().to_string(),

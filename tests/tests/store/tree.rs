@@ -34,7 +34,13 @@ fn a_new_store_is_not_empty(world: &mut World) {
 
 fn a_value_is_read_back_as_it_was_written(world: &mut World) {
     let all_bytes: Vec<u8> = (0..=255).collect();
-    for value in [b"text".as_slice(), b"trailing NUL\0", b"\0", b"\"\\\n\xff", &all_bytes] {
+    for value in [
+        b"text".as_slice(),
+        b"trailing NUL\0",
+        b"\0",
+        b"\"\\\n\xff",
+        &all_bytes,
+    ] {
         world.guest.write("data/x", value).unwrap();
         assert_eq!(world.guest.read("data/x").unwrap(), value);
         assert_eq!(world.dom0.read(&home("data/x")).unwrap(), value);
@@ -84,11 +90,16 @@ fn children_are_listed_in_the_daemons_order(world: &mut World) {
     for name in ["m", "z", "a"] {
         world.guest.write(&format!("data/{name}"), "").unwrap();
     }
-    assert_eq!(world.guest.list("data").unwrap(), world.differs(["m", "z", "a"], ["a", "m", "z"]));
+    assert_eq!(
+        world.guest.list("data").unwrap(),
+        world.differs(["m", "z", "a"], ["a", "m", "z"])
+    );
 }
 
 fn a_list_that_one_reply_cannot_hold_comes_in_parts_or_not_at_all(world: &mut World) {
-    let names: Vec<String> = (0..400).map(|n| format!("{n:08}-0000-4000-8000-000000000000")).collect();
+    let names: Vec<String> = (0..400)
+        .map(|n| format!("{n:08}-0000-4000-8000-000000000000"))
+        .collect();
     for name in &names {
         world.dom0.write(&format!("/test/{name}"), "").unwrap();
     }
@@ -98,8 +109,17 @@ fn a_list_that_one_reply_cannot_hold_comes_in_parts_or_not_at_all(world: &mut Wo
         Flavour::C => {
             assert_eq!(in_parts.unwrap(), names);
             refused(in_one, "E2BIG");
-            assert_eq!(world.dom0.list_in_parts("/test/00000000-0000-4000-8000-000000000000").unwrap(), [""; 0]);
-            let past_the_end = world.dom0.call(Op::DirectoryPart, b"/test\0999999\0".into()).unwrap();
+            assert_eq!(
+                world
+                    .dom0
+                    .list_in_parts("/test/00000000-0000-4000-8000-000000000000")
+                    .unwrap(),
+                [""; 0]
+            );
+            let past_the_end = world
+                .dom0
+                .call(Op::DirectoryPart, b"/test\0999999\0".into())
+                .unwrap();
             let part = payload::parse_directory_part(&past_the_end, 999_999).unwrap();
             assert_eq!((part.names.len(), part.next_offset), (0, None));
         }
@@ -156,7 +176,13 @@ fn a_missing_node_is_not_found(world: &mut World) {
 
 fn the_home_of_a_domain_is_told_to_everybody(world: &mut World) {
     for client in [&mut world.guest, &mut world.dom0] {
-        assert_eq!(client.call(Op::GetDomainPath, b"3\0".into()).unwrap(), b"/local/domain/3\0");
-        assert_eq!(client.call(Op::GetDomainPath, b"garbage\0".into()).unwrap(), b"/local/domain/0\0");
+        assert_eq!(
+            client.call(Op::GetDomainPath, b"3\0".into()).unwrap(),
+            b"/local/domain/3\0"
+        );
+        assert_eq!(
+            client.call(Op::GetDomainPath, b"garbage\0".into()).unwrap(),
+            b"/local/domain/0\0"
+        );
     }
 }

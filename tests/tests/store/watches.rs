@@ -70,12 +70,18 @@ fn a_change_that_is_none_does_not_fire(world: &mut World) {
 fn an_event_crosses_from_host_to_guest(world: &mut World) {
     world.guest.watch("data/host", "req").unwrap();
     settled(&mut world.guest);
-    world.dom0.write(&home("data/host/8b3e"), "request").unwrap();
+    world
+        .dom0
+        .write(&home("data/host/8b3e"), "request")
+        .unwrap();
     assert_eq!(next(&mut world.guest), "data/host/8b3e req");
     world.dom0.watch(&home("data/guest"), "answer").unwrap();
     settled(&mut world.dom0);
     world.guest.write("data/guest/8b3e", "response").unwrap();
-    assert_eq!(next(&mut world.dom0), "/local/domain/7/data/guest/8b3e answer");
+    assert_eq!(
+        next(&mut world.dom0),
+        "/local/domain/7/data/guest/8b3e answer"
+    );
 }
 
 fn a_relative_watch_has_relative_events(world: &mut World) {
@@ -183,17 +189,34 @@ fn the_same_watch_twice_is_refused(world: &mut World) {
     // It is the same node.
     refused(world.guest.watch(&home("data"), "t"), "EEXIST");
     world.guest.watch("data", "u").unwrap();
-    world.guest.call(Op::ResetWatches, payload::no_arguments()).unwrap();
+    world
+        .guest
+        .call(Op::ResetWatches, payload::no_arguments())
+        .unwrap();
     world.guest.watch("data", "t").unwrap();
 }
 
 fn an_own_write_and_its_event_have_an_order(world: &mut World) {
     world.guest.watch("data", "t").unwrap();
     settled(&mut world.guest);
-    let write = [[Op::Write.raw(), 1, 0, 7].map(u32::to_le_bytes).concat(), b"data/x\0".into()].concat();
+    let write = [
+        [Op::Write.raw(), 1, 0, 7].map(u32::to_le_bytes).concat(),
+        b"data/x\0".into(),
+    ]
+    .concat();
     world.guest.send_bytes(&write).unwrap();
-    let kinds = [(); 2].map(|()| world.guest.receive(Instant::now() + REPLY_TIMEOUT).unwrap().op().unwrap());
-    assert_eq!(kinds, world.differs([Op::WatchEvent, Op::Write], [Op::Write, Op::WatchEvent]));
+    let kinds = [(); 2].map(|()| {
+        world
+            .guest
+            .receive(Instant::now() + REPLY_TIMEOUT)
+            .unwrap()
+            .op()
+            .unwrap()
+    });
+    assert_eq!(
+        kinds,
+        world.differs([Op::WatchEvent, Op::Write], [Op::Write, Op::WatchEvent])
+    );
 }
 
 fn watches_go_with_their_connection(world: &mut World) {

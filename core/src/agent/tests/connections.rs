@@ -15,7 +15,14 @@ fn a_store_that_cannot_be_reached_does_not_keep_the_guest_from_booting() {
     assert_eq!(bench.agent.deadline(), None);
     bench.connect(&["1"], &[]);
     bench.expect_read("1", Ok(VERSION));
-    assert_eq!(bench.reports.iter().filter(|report| **report == Report::Ready).count(), 1);
+    assert_eq!(
+        bench
+            .reports
+            .iter()
+            .filter(|report| **report == Report::Ready)
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -28,7 +35,13 @@ fn an_answer_that_was_on_its_way_when_the_connection_ended_is_not_lost() {
     bench.collect();
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect_read("1", Ok(INJECT));
     bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
@@ -46,7 +59,13 @@ fn a_command_at_work_survives_the_end_of_the_connection() {
     bench.expect_nothing();
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect_read("1", Ok(INJECT));
     bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
@@ -90,7 +109,10 @@ fn terminating_does_not_wait_for_ever() {
 
 #[test]
 fn nothing_follows_the_exit() {
-    let mut bench = Bench::new(Config { alive: Some(Duration::from_secs(1)), ..Config::default() });
+    let mut bench = Bench::new(Config {
+        alive: Some(Duration::from_secs(1)),
+        ..Config::default()
+    });
     bench.connect(&[], &[]);
     bench.post("1", r#"{"name": "injectfile", "value": "L2EvYi9jLHg="}"#);
     bench.agent.handle_terminate(bench.now);
@@ -102,7 +124,10 @@ fn nothing_follows_the_exit() {
     bench.pass(Duration::from_secs(1000));
     bench.fire("data/host/2");
     let last = EffectId(bench.agent.last_effect);
-    bench.agent.handle_completed(bench.now, last, done()).unwrap();
+    bench
+        .agent
+        .handle_completed(bench.now, last, done())
+        .unwrap();
     bench.agent.handle_disconnected(bench.now);
     bench.agent.handle_connected(bench.now);
     bench.collect();

@@ -10,7 +10,10 @@ fn a_response_is_removed_after_two_minutes() {
     bench.post("1", VERSION);
     bench.expect_response("1", "0", "3.0.0", Ok(Reply::Done));
     bench.expect_removal("1");
-    assert_eq!(bench.agent.deadline(), Some(bench.now.after(RESPONSE_TIMEOUT)));
+    assert_eq!(
+        bench.agent.deadline(),
+        Some(bench.now.after(RESPONSE_TIMEOUT))
+    );
     bench.pass(RESPONSE_TIMEOUT);
     bench.expect(&Operation::Remove(response("1")), Ok(Reply::Done));
     bench.expect_nothing();
@@ -53,7 +56,10 @@ fn when_many_are_answered_at_once_there_is_never_no_room() {
         assert!(kept.len() <= 50, "the C daemon refuses the 55th");
         bench.expect(&operation, Ok(result));
     }
-    assert_eq!((bench.answered().len(), kept.len()), (many.len(), RESPONSES_MAX));
+    assert_eq!(
+        (bench.answered().len(), kept.len()),
+        (many.len(), RESPONSES_MAX)
+    );
 }
 
 #[test]
@@ -122,7 +128,10 @@ fn however_many_answers_find_no_room_a_response_is_removed_once() {
     assert_eq!(bench.answered().len(), ids.len());
     assert!(most < old.len() + 3 * ids.len(), "{most} operations wait");
     // The list is the same for every answer, so what is gone already may be removed once more, but not in the same breath.
-    let twice = removed.iter().filter(|(path, times)| path.contains("old") && **times > 1).count();
+    let twice = removed
+        .iter()
+        .filter(|(path, times)| path.contains("old") && **times > 1)
+        .count();
     assert_eq!(twice, 0, "of {}", removed.len());
 }
 
@@ -172,7 +181,13 @@ fn requests_that_cannot_be_listed_are_removed_when_nobody_can_wait_for_them_any_
     let mut bench = Bench::new(Config::default());
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
     bench.expect(&Operation::List(REQUESTS), Err(ErrorName::E2Big));
     // New ones are still answered.
@@ -233,10 +248,19 @@ fn a_failure_that_is_too_long_for_the_store_stays_a_failure() {
 
 #[test]
 fn a_listing_that_failed_is_tried_again() {
-    let mut bench = Bench::new(Config { rescan: None, ..Config::default() });
+    let mut bench = Bench::new(Config {
+        rescan: None,
+        ..Config::default()
+    });
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
     bench.expect(&Operation::List(REQUESTS), Err(ErrorName::Enomem));
     bench.expect_nothing();
@@ -251,15 +275,30 @@ fn a_watch_that_stays_refused_is_logged_once() {
     let mut bench = Bench::new(Config::default());
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Err(ErrorName::Equota),
+    );
     bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
     bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
     for _ in 0..5 {
         bench.pass(Duration::from_secs(5));
-        bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Err(ErrorName::Equota));
+        bench.expect(
+            &Operation::Watch {
+                path: REQUESTS,
+                token: token(),
+            },
+            Err(ErrorName::Equota),
+        );
         bench.expect(&Operation::List(REQUESTS), Ok(names(&[])));
     }
-    let refusals = bench.reports.iter().filter(|report| matches!(report, Report::StoreRefused { .. }));
+    let refusals = bench
+        .reports
+        .iter()
+        .filter(|report| matches!(report, Report::StoreRefused { .. }));
     assert_eq!(refusals.count(), 1);
 }
 
@@ -268,13 +307,28 @@ fn without_the_list_of_responses_each_request_is_looked_at_before_it_is_run() {
     let mut bench = Bench::new(Config::default());
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect(&Operation::List(RESPONSES), Err(ErrorName::Eio));
-    bench.expect(&Operation::List(REQUESTS), Ok(names(&["answered", "new", "other", "unknown"])));
-    bench.expect(&Operation::Read(response("answered")), Ok(Reply::Value(b"{}".into())));
+    bench.expect(
+        &Operation::List(REQUESTS),
+        Ok(names(&["answered", "new", "other", "unknown"])),
+    );
+    bench.expect(
+        &Operation::Read(response("answered")),
+        Ok(Reply::Value(b"{}".into())),
+    );
     bench.expect(&Operation::Read(response("new")), Err(ErrorName::Enoent));
     bench.expect(&Operation::Read(response("other")), Err(ErrorName::Eagain));
-    bench.expect(&Operation::Read(response("unknown")), Err(ErrorName::Eagain));
+    bench.expect(
+        &Operation::Read(response("unknown")),
+        Err(ErrorName::Eagain),
+    );
     bench.expect_removal("answered");
     bench.expect_read("new", Ok(VERSION));
     bench.expect_response("new", "0", "3.0.0", Ok(Reply::Done));
@@ -282,7 +336,10 @@ fn without_the_list_of_responses_each_request_is_looked_at_before_it_is_run() {
     bench.expect_nothing();
     // The next listing tells.
     bench.fire("data/host");
-    bench.expect(&Operation::List(RESPONSES), Ok(names(&["answered", "new", "other"])));
+    bench.expect(
+        &Operation::List(RESPONSES),
+        Ok(names(&["answered", "new", "other"])),
+    );
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["other", "unknown"])));
     bench.expect_removal("other");
     bench.expect_read("unknown", Ok(VERSION));
@@ -298,7 +355,12 @@ fn the_response_to_a_request_that_cannot_be_removed_stays() {
     // Without it, another agent would carry the request out once more.
     bench.pass(RESPONSE_TIMEOUT);
     bench.expect_nothing();
-    assert!(bench.agent.deadline().is_some_and(|deadline| deadline > bench.now));
+    assert!(
+        bench
+            .agent
+            .deadline()
+            .is_some_and(|deadline| deadline > bench.now)
+    );
     bench.fire("data/host");
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
     bench.expect_removal("1");
@@ -313,7 +375,13 @@ fn of_too_many_responses_the_one_stays_whose_request_is_still_there() {
     let mut bench = Bench::new(Config::default());
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect(&Operation::List(RESPONSES), Ok(names(&[])));
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
     bench.expect_read("1", Ok(INJECT));
@@ -322,8 +390,17 @@ fn of_too_many_responses_the_one_stays_whose_request_is_still_there() {
     bench.agent.handle_connected(bench.now);
     bench.collect();
     // Its answer is on its way when the others are found, which count as younger.
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
-    bench.expect(&Operation::Read(request("1")), Ok(Reply::Value(INJECT.into())));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
+    bench.expect(
+        &Operation::Read(request("1")),
+        Ok(Reply::Value(INJECT.into())),
+    );
     bench.expect(&Operation::List(RESPONSES), Ok(names(&old)));
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
     bench.expect_response("1", "0", "", Ok(Reply::Done));
@@ -339,10 +416,19 @@ fn a_network_that_cannot_be_read_for_once_changes_nothing() {
     for error in [ErrorName::Eio, ErrorName::Eagain, ErrorName::Eacces] {
         let mut bench = Bench::started(&[], &[]);
         bench.post("1", r#"{"name": "resetnetwork", "value": ""}"#);
-        bench.expect(&Operation::List(path("vm-data/networking")), Ok(names(&["BC764E207572"])));
+        bench.expect(
+            &Operation::List(path("vm-data/networking")),
+            Ok(names(&["BC764E207572"])),
+        );
         bench.expect(&Operation::List(path("device/vif")), Err(ErrorName::Eacces));
-        bench.expect(&Operation::Read(path("vm-data/hostname")), Err(ErrorName::Enoent));
-        bench.expect(&Operation::Read(path("vm-data/networking/BC764E207572")), Err(error.clone()));
+        bench.expect(
+            &Operation::Read(path("vm-data/hostname")),
+            Err(ErrorName::Enoent),
+        );
+        bench.expect(
+            &Operation::Read(path("vm-data/networking/BC764E207572")),
+            Err(error.clone()),
+        );
         let message = format!("Xenstore refused to read vm-data/networking/BC764E207572: {error}");
         bench.expect_response("1", "1", &message, Ok(Reply::Done));
         assert!(bench.effects.is_empty());
@@ -368,7 +454,9 @@ fn a_response_that_cannot_be_removed_for_once_is_removed_later() {
 
 #[test]
 fn requests_that_cannot_be_removed_leave_room_for_other_responses() {
-    let stuck: Vec<String> = (0..RESPONSES_STUCK + 2).map(|n| format!("stuck{n:02}")).collect();
+    let stuck: Vec<String> = (0..RESPONSES_STUCK + 2)
+        .map(|n| format!("stuck{n:02}"))
+        .collect();
     let others: Vec<String> = (0..RESPONSES_MAX).map(|n| format!("other{n:02}")).collect();
     let mut bench = Bench::started(&[], &[]);
     let mut removed = Vec::new();
@@ -380,7 +468,11 @@ fn requests_that_cannot_be_removed_leave_room_for_other_responses() {
             bench.expect(&Operation::Remove(path), Ok(Reply::Done));
         }
         bench.expect_response(id, "0", "3.0.0", Ok(Reply::Done));
-        let result = if stuck.contains(id) { Err(ErrorName::Eacces) } else { Ok(Reply::Done) };
+        let result = if stuck.contains(id) {
+            Err(ErrorName::Eacces)
+        } else {
+            Ok(Reply::Done)
+        };
         bench.expect(&Operation::Remove(request(id)), result);
     }
     bench.expect_nothing();
@@ -394,10 +486,19 @@ fn when_responses_are_too_many_to_be_listed_no_answered_request_runs_again() {
     let mut bench = Bench::new(Config::default());
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect(&Operation::List(RESPONSES), too_many());
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["answered"])));
-    bench.expect(&Operation::Read(response("answered")), Ok(Reply::Value(b"{}".into())));
+    bench.expect(
+        &Operation::Read(response("answered")),
+        Ok(Reply::Value(b"{}".into())),
+    );
     bench.expect_removal("answered");
     bench.expect_nothing();
     bench.pass(UNLISTED);
@@ -419,7 +520,13 @@ fn an_event_between_two_listings_runs_no_answered_request_again() {
     let mut bench = Bench::new(Config::default());
     bench.agent.handle_connected(bench.now);
     bench.collect();
-    bench.expect(&Operation::Watch { path: REQUESTS, token: token() }, Ok(Reply::Done));
+    bench.expect(
+        &Operation::Watch {
+            path: REQUESTS,
+            token: token(),
+        },
+        Ok(Reply::Done),
+    );
     bench.expect(&Operation::List(RESPONSES), Err(ErrorName::Eio));
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
     bench.expect(&Operation::Read(response("1")), Err(ErrorName::Eio));
@@ -427,6 +534,9 @@ fn an_event_between_two_listings_runs_no_answered_request_again() {
     bench.expect(&Operation::List(RESPONSES), Ok(names(&["1"])));
     bench.fire("data/host/1");
     bench.expect(&Operation::List(REQUESTS), Ok(names(&["1"])));
-    bench.expect(&Operation::Read(response("1")), Ok(Reply::Value(b"{}".into())));
+    bench.expect(
+        &Operation::Read(response("1")),
+        Ok(Reply::Value(b"{}".into())),
+    );
     bench.expect_removal("1");
 }

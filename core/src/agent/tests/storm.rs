@@ -1,5 +1,9 @@
 //! Requests in a storm: a store that refuses, a connection that ends, a host that loses patience, in any order.
-#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, reason = "small numbers of a test")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "small numbers of a test"
+)]
 
 use super::*;
 
@@ -121,29 +125,54 @@ impl World {
     fn fire(&mut self, path: &str) {
         if self.watched && (path == "data/host" || path.starts_with("data/host/")) {
             // Events are hints: one may get lost, another may come twice.
-            for _ in 0..if self.calm { 1 } else { [1, 1, 1, 1, 1, 1, 2, 0][self.random.below(8) as usize] } {
-                self.arriving.push_back(Event::Fired { path: StorePath::try_from(path).unwrap(), token: token() });
+            for _ in 0..if self.calm {
+                1
+            } else {
+                [1, 1, 1, 1, 1, 1, 2, 0][self.random.below(8) as usize]
+            } {
+                self.arriving.push_back(Event::Fired {
+                    path: StorePath::try_from(path).unwrap(),
+                    token: token(),
+                });
             }
         }
     }
 
     fn list(&self, directory: &str) -> Result<Reply, ErrorName> {
         let prefix = format!("{directory}/");
-        let names: Vec<String> =
-            self.nodes.keys().filter_map(|path| path.strip_prefix(&prefix)).map(ToString::to_string).collect();
-        if names.is_empty() { Err(ErrorName::Enoent) } else { Ok(Reply::Names(names)) }
+        let names: Vec<String> = self
+            .nodes
+            .keys()
+            .filter_map(|path| path.strip_prefix(&prefix))
+            .map(ToString::to_string)
+            .collect();
+        if names.is_empty() {
+            Err(ErrorName::Enoent)
+        } else {
+            Ok(Reply::Names(names))
+        }
     }
 
     /// The store carries out the oldest operation.
     fn serve(&mut self) {
-        let Some((id, operation)) = self.operations.pop_front() else { return };
+        let Some((id, operation)) = self.operations.pop_front() else {
+            return;
+        };
         // Daemons do not keep a guest from what it wrote itself.
         let clean_up = match &operation {
-            Operation::List(path) | Operation::Remove(path) => path.as_str().starts_with("data/guest"),
+            Operation::List(path) | Operation::Remove(path) => {
+                path.as_str().starts_with("data/guest")
+            }
             Operation::Read(_) | Operation::Watch { .. } | Operation::Write { .. } => false,
         };
         if !self.calm && !clean_up && self.random.one_in(12) {
-            let all = [ErrorName::Enospc, ErrorName::Eacces, ErrorName::E2Big, ErrorName::Eio, ErrorName::Equota];
+            let all = [
+                ErrorName::Enospc,
+                ErrorName::Eacces,
+                ErrorName::E2Big,
+                ErrorName::Eio,
+                ErrorName::Equota,
+            ];
             let error = all[self.random.below(5) as usize].clone();
             self.arriving.push_back(Event::Answered(id, Err(error)));
             return;
@@ -151,11 +180,17 @@ impl World {
         let mut fired = Vec::new();
         let result = match operation {
             Operation::List(path) => self.list(path.as_str()),
-            Operation::Read(path) => self.nodes.get(path.as_str()).cloned().map(Reply::Value).ok_or(ErrorName::Enoent),
+            Operation::Read(path) => self
+                .nodes
+                .get(path.as_str())
+                .cloned()
+                .map(Reply::Value)
+                .ok_or(ErrorName::Enoent),
             Operation::Remove(path) => {
                 let prefix = format!("{path}/");
                 let before = self.nodes.len();
-                self.nodes.retain(|node, _| node != path.as_str() && !node.starts_with(&prefix));
+                self.nodes
+                    .retain(|node, _| node != path.as_str() && !node.starts_with(&prefix));
                 if self.nodes.len() != before {
                     fired.push(path.as_str().to_string());
                 }
@@ -200,13 +235,19 @@ impl World {
     }
 
     fn withdraw(&mut self) {
-        let waiting: Vec<String> = self.nodes.keys().filter(|path| path.starts_with("data/host/")).cloned().collect();
+        let waiting: Vec<String> = self
+            .nodes
+            .keys()
+            .filter(|path| path.starts_with("data/host/"))
+            .cloned()
+            .collect();
         if waiting.is_empty() {
             return;
         }
         let path = &waiting[self.random.below(waiting.len() as u64) as usize];
         self.nodes.remove(path);
-        self.withdrawn.insert(path.strip_prefix("data/host/").unwrap().to_string());
+        self.withdrawn
+            .insert(path.strip_prefix("data/host/").unwrap().to_string());
         self.fire(path);
     }
 
@@ -232,7 +273,9 @@ impl World {
         let nth = self.random.below(self.effects.len() as u64) as usize;
         let (id, effect) = self.effects.remove(nth);
         let outcome = match effect {
-            _ if !self.calm && self.random.one_in(8) => Outcome::Failed(Failure::Io("no \"disk\"\n".repeat(90))),
+            _ if !self.calm && self.random.one_in(8) => {
+                Outcome::Failed(Failure::Io("no \"disk\"\n".repeat(90)))
+            }
             Effect::Entropy { len } => Outcome::Entropy(Secret::new(alloc::vec![7; len])),
             Effect::Probe(_) => Outcome::Probed(Default::default()),
             Effect::Step(_) => Outcome::Done(Done::default()),
@@ -300,13 +343,23 @@ impl World {
         self.settle();
         let agent = &self.agent;
         assert!(agent.requests.is_empty(), "{:?}", agent.requests.keys());
-        assert!(agent.turn.in_hand.is_none() && agent.turn.waiting.is_empty(), "{:?}", agent.turn);
+        assert!(
+            agent.turn.in_hand.is_none() && agent.turn.waiting.is_empty(),
+            "{:?}",
+            agent.turn
+        );
         assert!(agent.operations.is_empty() && agent.effects.is_empty());
         assert!(self.nodes.is_empty(), "{:?}", self.nodes.keys());
         assert_eq!(self.ready, 1);
         for id in &self.posted {
-            assert!(self.responded.contains(id) || self.withdrawn.contains(id), "{id} was lost");
-            assert!(self.started.get(id).is_none_or(|times| *times == 1), "{id} was done twice");
+            assert!(
+                self.responded.contains(id) || self.withdrawn.contains(id),
+                "{id} was lost"
+            );
+            assert!(
+                self.started.get(id).is_none_or(|times| *times == 1),
+                "{id} was done twice"
+            );
         }
         self.agent.handle_terminate(self.now);
         self.collect();

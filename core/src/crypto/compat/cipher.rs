@@ -64,8 +64,14 @@ pub(crate) enum Candidate {
 /// `None` if the ciphertext is empty or no multiple of a block, if the padding is wrong, or if the plaintext is not UTF-8
 /// without control characters, horizontal tabs and one final newline excepted. Padding alone would accept one wrong key
 /// in 255; all tests together accept about one in 10^11 when the newline is there.
-pub(crate) fn decrypt(ciphertext: &[u8], secret: &SharedSecret, digest: Digest) -> Option<Candidate> {
-    let (_, []) = ciphertext.as_chunks::<BLOCK_LEN>() else { return None };
+pub(crate) fn decrypt(
+    ciphertext: &[u8],
+    secret: &SharedSecret,
+    digest: Digest,
+) -> Option<Candidate> {
+    let (_, []) = ciphertext.as_chunks::<BLOCK_LEN>() else {
+        return None;
+    };
     let mut material = KeyMaterial::default();
     digest.derive(secret, &mut material);
     let [key, vector] = &material.0;
@@ -85,7 +91,11 @@ pub(crate) fn decrypt(ciphertext: &[u8], secret: &SharedSecret, digest: Digest) 
         return None;
     }
     let password = Secret::from(plaintext);
-    Some(if terminated { Candidate::Line(password) } else { Candidate::Unterminated(password) })
+    Some(if terminated {
+        Candidate::Line(password)
+    } else {
+        Candidate::Unterminated(password)
+    })
 }
 
 /// The length without the PKCS#7 padding: n bytes of value n, n from 1 to 16. `None` if the last block ends otherwise.
@@ -93,13 +103,21 @@ fn unpadded_len(padded: &[u8]) -> Option<usize> {
     let last_block = padded.last_chunk::<BLOCK_LEN>()?;
     let [.., count] = *last_block;
     // All bytes are looked at whatever they hold, so that the time taken does not tell how many were right.
-    let wrong = last_block.iter().rev().zip(1_u8..).fold(0, |wrong, (byte, position)| {
-        let in_padding = u8::from(position <= count);
-        wrong | (in_padding.wrapping_neg() & (byte ^ count))
-    });
+    let wrong = last_block
+        .iter()
+        .rev()
+        .zip(1_u8..)
+        .fold(0, |wrong, (byte, position)| {
+            let in_padding = u8::from(position <= count);
+            wrong | (in_padding.wrapping_neg() & (byte ^ count))
+        });
     let count = usize::from(count);
     let valid = wrong == 0 && (1..=BLOCK_LEN).contains(&count);
-    if valid { padded.len().checked_sub(count) } else { None }
+    if valid {
+        padded.len().checked_sub(count)
+    } else {
+        None
+    }
 }
 
 /// OpenSSL's `EVP_BytesToKey` without salt and with one iteration (its manual page has the formula).
@@ -131,8 +149,14 @@ mod tests {
     fn key_and_vector_are_those_of_the_openssl_program() {
         for known in &CIPHERTEXTS {
             let mut material = KeyMaterial::default();
-            known.digest.derive(&shared_secret(known.exchange), &mut material);
-            assert_eq!(material.0.as_flattened(), hex(known.key_and_vector), "{known:?}");
+            known
+                .digest
+                .derive(&shared_secret(known.exchange), &mut material);
+            assert_eq!(
+                material.0.as_flattened(),
+                hex(known.key_and_vector),
+                "{known:?}"
+            );
         }
     }
 
@@ -140,14 +164,22 @@ mod tests {
     fn a_public_key_of_one_would_give_the_key_that_everybody_knows() {
         let mut material = KeyMaterial::default();
         derive::<Md5>(&SharedSecret::known("1"), &mut material);
-        assert_eq!(material.0.as_flattened(), hex("c4ca4238a0b923820dcc509a6f75849b7976c7161415c830816dd4068a1d9a52"));
+        assert_eq!(
+            material.0.as_flattened(),
+            hex("c4ca4238a0b923820dcc509a6f75849b7976c7161415c830816dd4068a1d9a52")
+        );
     }
 
     #[test]
     fn what_the_openssl_program_encrypted_is_decrypted() {
         for known in &CIPHERTEXTS {
             let ciphertext = base64::decode(known.base64).unwrap();
-            let candidate = decrypt(ciphertext.expose(), &shared_secret(known.exchange), known.digest).unwrap();
+            let candidate = decrypt(
+                ciphertext.expose(),
+                &shared_secret(known.exchange),
+                known.digest,
+            )
+            .unwrap();
             let expected = match known.plaintext.strip_suffix('\n') {
                 Some(line) => Candidate::Line(Secret::from(String::from(line))),
                 None => Candidate::Unterminated(Secret::from(String::from(known.plaintext))),
@@ -163,7 +195,11 @@ mod tests {
             for digest in DIGESTS {
                 for exchange in 0..5 {
                     if (digest, exchange) != (known.digest, known.exchange) {
-                        assert_eq!(decrypt(ciphertext.expose(), &shared_secret(exchange), digest), None, "{known:?}");
+                        assert_eq!(
+                            decrypt(ciphertext.expose(), &shared_secret(exchange), digest),
+                            None,
+                            "{known:?}"
+                        );
                     }
                 }
             }
@@ -174,10 +210,17 @@ mod tests {
     fn a_ciphertext_that_is_no_multiple_of_a_block_is_refused() {
         let whole = base64::decode(CIPHERTEXTS[7].base64).unwrap();
         for len in (0..whole.len()).filter(|len| *len != BLOCK_LEN) {
-            assert_eq!(decrypt(&whole.expose()[..len], &shared_secret(3), Digest::Md5), None, "{len}");
+            assert_eq!(
+                decrypt(&whole.expose()[..len], &shared_secret(3), Digest::Md5),
+                None,
+                "{len}"
+            );
         }
         // The first block alone has no padding.
-        assert_eq!(decrypt(&whole.expose()[..BLOCK_LEN], &shared_secret(3), Digest::Md5), None);
+        assert_eq!(
+            decrypt(&whole.expose()[..BLOCK_LEN], &shared_secret(3), Digest::Md5),
+            None
+        );
     }
 
     #[test]
@@ -201,13 +244,22 @@ mod tests {
 
     #[test]
     fn a_plaintext_of_padding_only_is_an_unterminated_empty_password() {
-        assert_eq!(roundtrip(b""), Some(Candidate::Unterminated(Secret::new(Vec::new()))));
+        assert_eq!(
+            roundtrip(b""),
+            Some(Candidate::Unterminated(Secret::new(Vec::new())))
+        );
     }
 
     #[test]
     fn exactly_one_newline_is_removed_and_no_second_one_tolerated() {
-        assert_eq!(roundtrip(b"a\tb \n"), Some(Candidate::Line(Secret::new(b"a\tb ".to_vec()))));
-        for refused in ["a\n\n", "\n\n", "a\r\n", "a\nb\n", "a\rb", "a\0b\n", "\u{7f}\n", "\u{85}\n", "\u{1b}[m"] {
+        assert_eq!(
+            roundtrip(b"a\tb \n"),
+            Some(Candidate::Line(Secret::new(b"a\tb ".to_vec())))
+        );
+        for refused in [
+            "a\n\n", "\n\n", "a\r\n", "a\nb\n", "a\rb", "a\0b\n", "\u{7f}\n", "\u{85}\n",
+            "\u{1b}[m",
+        ] {
             assert_eq!(roundtrip(refused.as_bytes()), None, "{refused:?}");
         }
     }
@@ -219,6 +271,10 @@ mod tests {
 
     fn roundtrip(plaintext: &[u8]) -> Option<Candidate> {
         let secret = shared_secret(0);
-        decrypt(&encrypt(plaintext, &secret, Digest::Sha256), &secret, Digest::Sha256)
+        decrypt(
+            &encrypt(plaintext, &secret, Digest::Sha256),
+            &secret,
+            Digest::Sha256,
+        )
     }
 }

@@ -42,8 +42,12 @@ impl PrivateKey {
             return Err(InvalidEntropy);
         }
         let public = power(&BigUint::from(GENERATOR), &entropy);
-        let public = PublicKey::checked(public.clone()).map_err(|InvalidPublicKey| InvalidEntropy)?;
-        Ok(Self { exponent: entropy, public })
+        let public =
+            PublicKey::checked(public.clone()).map_err(|InvalidPublicKey| InvalidEntropy)?;
+        Ok(Self {
+            exponent: entropy,
+            public,
+        })
     }
 
     /// The key to send to the host. `Display` writes it as a decimal number, the form that hosts expect.
@@ -178,7 +182,10 @@ mod tests {
     #[test]
     fn both_sides_of_every_known_exchange_agree() {
         for known in &EXCHANGES {
-            let (host, guest) = (private_key(known.host_private), private_key(known.guest_private));
+            let (host, guest) = (
+                private_key(known.host_private),
+                private_key(known.guest_private),
+            );
             assert_eq!(host.public_key().to_string(), known.host_public);
             assert_eq!(guest.public_key().to_string(), known.guest_public);
 
@@ -197,7 +204,10 @@ mod tests {
     #[test]
     fn blanks_and_leading_zeros_around_a_public_key_are_ignored() {
         let plain = PublicKey::try_from("118651915984640172265778366366426").unwrap();
-        for text in [" 118651915984640172265778366366426\n", "\t0000000118651915984640172265778366366426 "] {
+        for text in [
+            " 118651915984640172265778366366426\n",
+            "\t0000000118651915984640172265778366366426 ",
+        ] {
             assert_eq!(PublicKey::try_from(text), Ok(plain.clone()), "{text:?}");
         }
     }
@@ -215,15 +225,34 @@ mod tests {
             "162259276829213363391578010288127",
             "162259276829213363391578010288128",
         ];
-        for text in ["0", "00", "1", "-1", "-118651915984640172265778366366426"].iter().chain(&p_and_its_neighbours) {
-            assert_eq!(PublicKey::try_from(*text), Err(InvalidPublicKey), "{text:?}");
+        for text in ["0", "00", "1", "-1", "-118651915984640172265778366366426"]
+            .iter()
+            .chain(&p_and_its_neighbours)
+        {
+            assert_eq!(
+                PublicKey::try_from(*text),
+                Err(InvalidPublicKey),
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_a_number_is_refused_as_a_public_key() {
         let long = "0".repeat(DIGITS_MAX + 1);
-        for text in ["", " ", "null", "1.5", "1e3", "+5", "0x10", "1_000", "12 34", "\u{663}\u{664}", long.as_str()] {
+        for text in [
+            "",
+            " ",
+            "null",
+            "1.5",
+            "1e3",
+            "+5",
+            "0x10",
+            "1_000",
+            "12 34",
+            "\u{663}\u{664}",
+            long.as_str(),
+        ] {
             assert_eq!(PublicKey::try_from(text), Err(InvalidPublicKey), "{text:?}");
         }
     }
@@ -231,10 +260,16 @@ mod tests {
     #[test]
     fn too_little_too_much_or_degenerate_entropy_makes_no_key() {
         for len in [0, ENTROPY_MIN - 1, ENTROPY_MAX + 1] {
-            assert_eq!(PrivateKey::from_entropy(Secret::new(vec![7; len])).unwrap_err(), InvalidEntropy);
+            assert_eq!(
+                PrivateKey::from_entropy(Secret::new(vec![7; len])).unwrap_err(),
+                InvalidEntropy
+            );
         }
         // 5^0 = 1.
-        assert_eq!(PrivateKey::from_entropy(Secret::new(vec![0; 32])).unwrap_err(), InvalidEntropy);
+        assert_eq!(
+            PrivateKey::from_entropy(Secret::new(vec![0; 32])).unwrap_err(),
+            InvalidEntropy
+        );
         assert!(PrivateKey::from_entropy(Secret::new(vec![0xff; ENTROPY_MAX])).is_ok());
     }
 
@@ -243,6 +278,9 @@ mod tests {
         let key = private_key(EXCHANGES[0].guest_private);
         let host = PublicKey::try_from(EXCHANGES[0].host_public).unwrap();
         assert_eq!(format!("{key:?}"), "[redacted]");
-        assert_eq!(format!("{:?}", key.agree(&host)), "SharedSecret([redacted])");
+        assert_eq!(
+            format!("{:?}", key.agree(&host)),
+            "SharedSecret([redacted])"
+        );
     }
 }

@@ -10,7 +10,9 @@ fn run(argv: &str) -> Step {
 }
 
 fn remove(path: &str) -> Step {
-    Step::RemoveFile { path: GuestPath::try_from(path).unwrap() }
+    Step::RemoveFile {
+        path: GuestPath::try_from(path).unwrap(),
+    }
 }
 
 fn done(undo: Option<Step>) -> Outcome {
@@ -22,7 +24,10 @@ fn failed() -> Outcome {
 }
 
 /// Carries the plan out; `answer` gives the outcome of each step. Returns the steps in order and the end.
-fn carry_out(plan: Plan, answer: impl Fn(&str, usize) -> Outcome) -> (Vec<String>, Result<(), String>) {
+fn carry_out(
+    plan: Plan,
+    answer: impl Fn(&str, usize) -> Outcome,
+) -> (Vec<String>, Result<(), String>) {
     let mut runner = Runner::new(plan, Instant::default());
     let mut seen: Vec<String> = Vec::new();
     loop {
@@ -62,10 +67,18 @@ fn network_plan() -> Plan {
 #[test]
 fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     let second = Duration::from_secs(1);
-    let budget = Budget { apply: second * 10, roll_back: second * 12 };
-    let plan = || Plan { budget: Some(budget), ..network_plan() };
+    let budget = Budget {
+        apply: second * 10,
+        roll_back: second * 12,
+    };
+    let plan = || Plan {
+        budget: Some(budget),
+        ..network_plan()
+    };
     let timeout = |runner: &mut Runner, now| match runner.poll(now) {
-        Next::Perform(Effect::Step(Step::Run(program))) => Some((program.command_line(), program.timeout)),
+        Next::Perform(Effect::Step(Step::Run(program))) => {
+            Some((program.command_line(), program.timeout))
+        }
         Next::Perform(_) | Next::Wait(_) => None,
         Next::Finished(_) => panic!("finished"),
     };
@@ -85,23 +98,38 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
         }
     }
     let mut runner = Runner::new(plan, start);
-    assert_eq!(timeout(&mut runner, start), Some(("ifdown eth0".into(), second * 10)));
+    assert_eq!(
+        timeout(&mut runner, start),
+        Some(("ifdown eth0".into(), second * 10))
+    );
     runner.handle_outcome(done(None), start.after(second * 4));
     assert_eq!(timeout(&mut runner, start.after(second * 4)), None);
     runner.handle_outcome(done(None), start.after(second * 4));
-    assert_eq!(timeout(&mut runner, start.after(second * 4)), Some(("ifup eth0".into(), second * 6)));
+    assert_eq!(
+        timeout(&mut runner, start.after(second * 4)),
+        Some(("ifup eth0".into(), second * 6))
+    );
     // The time is used up: there is no second try, and undoing begins.
     let late = start.after(second * 10);
     runner.handle_outcome(failed(), late);
-    assert_eq!(timeout(&mut runner, late), Some(("ifdown --force eth0".into(), second * 4)));
+    assert_eq!(
+        timeout(&mut runner, late),
+        Some(("ifdown --force eth0".into(), second * 4))
+    );
     // What it did not use is for the two that are left.
     let later = late.after(second * 2);
     runner.handle_outcome(done(None), later);
-    assert_eq!(timeout(&mut runner, later), Some(("ip addr flush eth0".into(), second * 5)));
+    assert_eq!(
+        timeout(&mut runner, later),
+        Some(("ip addr flush eth0".into(), second * 5))
+    );
     // Even undoing took too long: what is left of it still happens.
     let later = late.after(second * 13);
     runner.handle_outcome(failed(), later);
-    assert_eq!(timeout(&mut runner, later), Some(("ifup eth0".into(), UNDO_MIN)));
+    assert_eq!(
+        timeout(&mut runner, later),
+        Some(("ifup eth0".into(), UNDO_MIN))
+    );
 }
 
 #[test]
@@ -109,23 +137,58 @@ fn what_going_forward_has_left_is_for_the_way_back() {
     let second = Duration::from_secs(1);
     let program = |argv: &str| Step::Run(Program::new(argv.split(' '), second * 60));
     let undo = Undo::Steps(vec![program("ifdown eth0")]);
-    let steps = vec![PlanStep { undo, ..PlanStep::new(program("ifup eth0")) }];
-    let budget = Some(Budget { apply: second * 10, roll_back: second * 12 });
-    let mut runner = Runner::new(Plan { steps, budget, restored: None }, Instant::default());
+    let steps = vec![PlanStep {
+        undo,
+        ..PlanStep::new(program("ifup eth0"))
+    }];
+    let budget = Some(Budget {
+        apply: second * 10,
+        roll_back: second * 12,
+    });
+    let mut runner = Runner::new(
+        Plan {
+            steps,
+            budget,
+            restored: None,
+        },
+        Instant::default(),
+    );
     assert!(matches!(runner.poll(Instant::default()), Next::Perform(_)));
     let early = Instant::from_origin(second * 2);
     runner.handle_outcome(failed(), early);
-    let Next::Perform(Effect::Step(Step::Run(program))) = runner.poll(early) else { panic!("nothing is undone") };
-    assert_eq!((program.command_line(), program.timeout), ("ifdown eth0".into(), second * 20));
+    let Next::Perform(Effect::Step(Step::Run(program))) = runner.poll(early) else {
+        panic!("nothing is undone")
+    };
+    assert_eq!(
+        (program.command_line(), program.timeout),
+        ("ifdown eth0".into(), second * 20)
+    );
 }
 
 #[test]
 fn what_need_not_succeed_is_left_out_when_the_time_is_used_up() {
     let second = Duration::from_secs(1);
-    let optional = PlanStep { on_failure: OnFailure::GoOn, ..PlanStep::new(run("hostnamectl")) };
-    let steps = vec![PlanStep::new(run("ifup eth0")), optional, PlanStep::new(remove("/a"))];
-    let budget = Some(Budget { apply: second, roll_back: second });
-    let mut runner = Runner::new(Plan { steps, budget, restored: None }, Instant::default());
+    let optional = PlanStep {
+        on_failure: OnFailure::GoOn,
+        ..PlanStep::new(run("hostnamectl"))
+    };
+    let steps = vec![
+        PlanStep::new(run("ifup eth0")),
+        optional,
+        PlanStep::new(remove("/a")),
+    ];
+    let budget = Some(Budget {
+        apply: second,
+        roll_back: second,
+    });
+    let mut runner = Runner::new(
+        Plan {
+            steps,
+            budget,
+            restored: None,
+        },
+        Instant::default(),
+    );
     assert!(matches!(runner.poll(Instant::default()), Next::Perform(_)));
     let late = Instant::from_origin(second * 2);
     runner.handle_outcome(done(None), late);
@@ -143,27 +206,45 @@ fn a_plan_whose_steps_succeed_is_carried_out_in_order() {
 
 #[test]
 fn a_tolerated_failure_does_not_end_the_plan() {
-    let (seen, end) = carry_out(network_plan(), |step, _| if step == "ifdown eth0" { failed() } else { done(None) });
+    let (seen, end) = carry_out(network_plan(), |step, _| {
+        if step == "ifdown eth0" {
+            failed()
+        } else {
+            done(None)
+        }
+    });
     assert_eq!(seen.len(), 3);
     assert_eq!(end, Ok(()));
 }
 
 #[test]
 fn a_second_try_may_succeed() {
-    let (seen, end) = carry_out(
-        network_plan(),
-        |step, before| {
-            if step == "ifup eth0" && before == 0 { failed() } else { done(None) }
-        },
+    let (seen, end) = carry_out(network_plan(), |step, before| {
+        if step == "ifup eth0" && before == 0 {
+            failed()
+        } else {
+            done(None)
+        }
+    });
+    assert_eq!(
+        seen,
+        [
+            "ifdown eth0",
+            "remove /etc/interfaces",
+            "ifup eth0",
+            "ifdown --force eth0",
+            "ifup eth0"
+        ]
     );
-    assert_eq!(seen, ["ifdown eth0", "remove /etc/interfaces", "ifup eth0", "ifdown --force eth0", "ifup eth0"]);
     assert_eq!(end, Ok(()));
 }
 
 #[test]
 fn a_program_that_took_too_long_is_not_tried_again() {
     let (seen, end) = carry_out(network_plan(), |step, before| match (step, before) {
-        ("ifup eth0", 0) => Outcome::Failed(Failure::TimedOut { output: String::new() }),
+        ("ifup eth0", 0) => Outcome::Failed(Failure::TimedOut {
+            output: String::new(),
+        }),
         _ => done(None),
     });
     assert_eq!(
@@ -178,7 +259,10 @@ fn a_program_that_took_too_long_is_not_tried_again() {
             "ifup eth0",
         ]
     );
-    assert_eq!(end, Err("ifup eth0: timed out; previous state restored".into()));
+    assert_eq!(
+        end,
+        Err("ifup eth0: timed out; previous state restored".into())
+    );
 }
 
 #[test]
@@ -206,19 +290,34 @@ fn a_failure_undoes_everything_in_reverse_order() {
             "ifup eth0",
         ]
     );
-    assert_eq!(end, Err("ifup eth0: no space left; previous state restored".into()));
+    assert_eq!(
+        end,
+        Err("ifup eth0: no space left; previous state restored".into())
+    );
 }
 
 #[test]
 fn a_roll_back_that_fails_is_carried_on_and_told() {
-    let (seen, end) = carry_out(network_plan(), |step, _| if step == "ifup eth0" { failed() } else { done(None) });
+    let (seen, end) = carry_out(network_plan(), |step, _| {
+        if step == "ifup eth0" {
+            failed()
+        } else {
+            done(None)
+        }
+    });
     assert_eq!(seen.last().unwrap(), "ifup eth0");
-    assert_eq!(end, Err("ifup eth0: no space left; restore failed too: ifup eth0: no space left".into()));
+    assert_eq!(
+        end,
+        Err("ifup eth0: no space left; restore failed too: ifup eth0: no space left".into())
+    );
 }
 
 #[test]
 fn a_first_step_that_fails_leaves_nothing_to_restore() {
-    let plan = Plan { steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))], ..Plan::default() };
+    let plan = Plan {
+        steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))],
+        ..Plan::default()
+    };
     let (seen, end) = carry_out(plan, |_, _| failed());
     assert_eq!(seen, ["remove /a"]);
     assert_eq!(end, Err("remove /a: no space left".into()));
@@ -226,18 +325,32 @@ fn a_first_step_that_fails_leaves_nothing_to_restore() {
 
 #[test]
 fn an_outcome_of_another_kind_is_a_failure() {
-    let plan = Plan { steps: vec![PlanStep::new(remove("/a"))], ..Plan::default() };
+    let plan = Plan {
+        steps: vec![PlanStep::new(remove("/a"))],
+        ..Plan::default()
+    };
     let (_, end) = carry_out(plan, |_, _| Outcome::Probed(Snapshot::default()));
-    assert_eq!(end, Err("remove /a: not supported: the driver answered another question".into()));
+    assert_eq!(
+        end,
+        Err("remove /a: not supported: the driver answered another question".into())
+    );
 }
 
 fn awaited(addresses: &[&str]) -> Await {
     let interface = ExpectedInterface {
         name: "eth0".into(),
-        addresses: addresses.iter().map(|address| (address.parse().unwrap(), 24)).collect(),
+        addresses: addresses
+            .iter()
+            .map(|address| (address.parse().unwrap(), 24))
+            .collect(),
         ..ExpectedInterface::default()
     };
-    Await { expectation: Expectation { interfaces: vec![interface] }, patience: Duration::from_secs(10) }
+    Await {
+        expectation: Expectation {
+            interfaces: vec![interface],
+        },
+        patience: Duration::from_secs(10),
+    }
 }
 
 fn shown(address: &str) -> Outcome {
@@ -251,14 +364,27 @@ fn shown(address: &str) -> Outcome {
         up: true,
         addresses: vec![(address.parse().unwrap(), 24)],
     };
-    Outcome::Probed(Snapshot { interfaces: Some(vec![interface]), routes: Some(vec![]), ..Snapshot::default() })
+    Outcome::Probed(Snapshot {
+        interfaces: Some(vec![interface]),
+        routes: Some(vec![]),
+        ..Snapshot::default()
+    })
 }
 
 /// Carries out a plan that writes a file and awaits an address; `kernel` tells the address that the kernel has at a time
 /// and after so many steps. Returns the steps, the end and when it came.
-fn wait_for(kernel: impl Fn(Duration, usize) -> &'static str) -> (Vec<String>, Result<(), String>, Duration) {
-    let steps = vec![PlanStep::new(run("ifup eth0")), PlanStep::wait(awaited(&["192.0.2.2"]))];
-    let mut plan = Plan { steps, budget: None, restored: Some(awaited(&["192.0.2.1"])) };
+fn wait_for(
+    kernel: impl Fn(Duration, usize) -> &'static str,
+) -> (Vec<String>, Result<(), String>, Duration) {
+    let steps = vec![
+        PlanStep::new(run("ifup eth0")),
+        PlanStep::wait(awaited(&["192.0.2.2"])),
+    ];
+    let mut plan = Plan {
+        steps,
+        budget: None,
+        restored: Some(awaited(&["192.0.2.1"])),
+    };
     plan.steps[0].undo = Undo::Steps(vec![run("ifup old")]);
     let mut now = Instant::default();
     let mut runner = Runner::new(plan, now);
@@ -278,7 +404,13 @@ fn wait_for(kernel: impl Fn(Duration, usize) -> &'static str) -> (Vec<String>, R
                 assert!(at > now);
                 now = at;
             }
-            Next::Finished(end) => return (seen, end.map_err(|failure| failure.to_string()), now.since_origin()),
+            Next::Finished(end) => {
+                return (
+                    seen,
+                    end.map_err(|failure| failure.to_string()),
+                    now.since_origin(),
+                );
+            }
         }
     }
 }
@@ -286,8 +418,17 @@ fn wait_for(kernel: impl Fn(Duration, usize) -> &'static str) -> (Vec<String>, R
 #[test]
 fn a_change_counts_when_the_kernel_shows_it() {
     let (steps, end, took) = wait_for(|_, _| "192.0.2.2");
-    assert_eq!((steps, end, took), (vec!["ifup eth0".to_string()], Ok(()), Duration::ZERO));
-    let late = |now: Duration, _| if now < Duration::from_secs(3) { "192.0.2.1" } else { "192.0.2.2" };
+    assert_eq!(
+        (steps, end, took),
+        (vec!["ifup eth0".to_string()], Ok(()), Duration::ZERO)
+    );
+    let late = |now: Duration, _| {
+        if now < Duration::from_secs(3) {
+            "192.0.2.1"
+        } else {
+            "192.0.2.2"
+        }
+    };
     let (_, end, took) = wait_for(late);
     assert_eq!((end, took), (Ok(()), Duration::from_secs(3)));
 }
@@ -297,10 +438,16 @@ fn what_the_kernel_never_shows_is_rolled_back_and_the_old_state_awaited() {
     let (steps, end, took) = wait_for(|_, _| "192.0.2.1");
     assert_eq!(steps, ["ifup eth0", "ifup old"]);
     let text = "wait for the network: timed out: eth0 has no address 192.0.2.2/24; previous state restored";
-    assert_eq!((end.unwrap_err().as_str(), took), (text, Duration::from_secs(10)));
+    assert_eq!(
+        (end.unwrap_err().as_str(), took),
+        (text, Duration::from_secs(10))
+    );
 
     let (_, end, took) = wait_for(|_, _| "192.0.2.3");
     let text = "wait for the network: timed out: eth0 has no address 192.0.2.2/24; restore failed too: wait for the \
                 network: timed out: eth0 has no address 192.0.2.1/24";
-    assert_eq!((end.unwrap_err().as_str(), took), (text, Duration::from_secs(20)));
+    assert_eq!(
+        (end.unwrap_err().as_str(), took),
+        (text, Duration::from_secs(20))
+    );
 }

@@ -33,12 +33,17 @@ fn is_enabled(entry: &str, name: &str) -> bool {
 
 /// Whether a service starts at boot.
 fn starts(file: &Assignments, name: &str) -> bool {
-    file.words(DAEMONS).iter().any(|entry| is_enabled(entry, name))
+    file.words(DAEMONS)
+        .iter()
+        .any(|entry| is_enabled(entry, name))
 }
 
 /// Makes a service start at boot, in the place of the other one that must not.
 fn start_instead(file: &mut Assignments, name: &str, entry: &str, other: &str) {
-    let listed = file.words(DAEMONS).iter().any(|entry| entry_name(entry) == name);
+    let listed = file
+        .words(DAEMONS)
+        .iter()
+        .any(|entry| entry_name(entry) == name);
     file.edit_list(DAEMONS, |old| match entry_name(old) {
         found if found == name && old.starts_with('!') => Some(entry.to_string()),
         found if found == other => match (old.starts_with('!'), listed) {
@@ -61,7 +66,8 @@ fn list(words: &[String]) -> String {
 
 /// Whether a word can be written into a list as it is.
 fn is_plain_word(word: &str) -> bool {
-    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!@._-".contains(&byte))
+    word.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"!@._-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -76,11 +82,26 @@ mod tests {
 
     #[test]
     fn one_service_starts_instead_of_the_other() {
-        assert_eq!(switched("DAEMONS=(a network b)\n"), "DAEMONS=(a !network @net-profiles b)\n");
-        assert_eq!(switched("DAEMONS=(a @network b !net-profiles)\n"), "DAEMONS=(a !network b @net-profiles)\n");
-        assert_eq!(switched("DAEMONS=(a !network net-profiles)\n"), "DAEMONS=(a !network net-profiles)\n");
-        assert_eq!(switched("DAEMONS=(a !network)\n"), "DAEMONS=(a !network @net-profiles)\n");
-        assert_eq!(switched("DAEMONS=(a\n b)\n"), "DAEMONS=(@net-profiles a\n b)\n");
+        assert_eq!(
+            switched("DAEMONS=(a network b)\n"),
+            "DAEMONS=(a !network @net-profiles b)\n"
+        );
+        assert_eq!(
+            switched("DAEMONS=(a @network b !net-profiles)\n"),
+            "DAEMONS=(a !network b @net-profiles)\n"
+        );
+        assert_eq!(
+            switched("DAEMONS=(a !network net-profiles)\n"),
+            "DAEMONS=(a !network net-profiles)\n"
+        );
+        assert_eq!(
+            switched("DAEMONS=(a !network)\n"),
+            "DAEMONS=(a !network @net-profiles)\n"
+        );
+        assert_eq!(
+            switched("DAEMONS=(a\n b)\n"),
+            "DAEMONS=(@net-profiles a\n b)\n"
+        );
         assert_eq!(switched("DAEMONS=()\n"), "DAEMONS=(@net-profiles)\n");
         assert_eq!(switched(""), "DAEMONS=(@net-profiles)\n");
     }

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts};
+use super::{
+    NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts,
+};
 use crate::effect::{GuestPath, Program, Step};
 use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
 use crate::plan::{OnFailure, PlanStep, Undo};
@@ -30,7 +32,11 @@ const SETTINGS: GuestPath = GuestPath::constant("/etc/conf.d/netcfg");
 const NETWORKS: &str = "NETWORKS";
 
 /// There is no way to force an interface down; removing its addresses is what helps.
-const COMMANDS: Commands = Commands { up: &["netcfg", "-u"], down: &["netcfg", "-d"], force_down: &["netcfg", "-d"] };
+const COMMANDS: Commands = Commands {
+    up: &["netcfg", "-u"],
+    down: &["netcfg", "-d"],
+    force_down: &["netcfg", "-d"],
+};
 
 const STOP_MAX: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(20);
@@ -54,7 +60,9 @@ impl Renderer for Netcfg {
         let mut changed = BTreeSet::new();
         let mut new = BTreeSet::new();
         for interface in &config.interfaces {
-            let path = PROFILES.join(interface.name.as_str()).map_err(|error| error.to_string())?;
+            let path = PROFILES
+                .join(interface.name.as_str())
+                .map_err(|error| error.to_string())?;
             let old = files.text(&path)?;
             let mut file = Assignments::for_editing(&path, old.as_deref().unwrap_or_default())?;
             let before = file.meaning(is_ours);
@@ -70,7 +78,11 @@ impl Renderer for Netcfg {
         }
 
         let other_profiles = put_into_use(config, files)?;
-        changed.extend(other_profiles.iter().map(|(_, interface)| interface.clone()));
+        changed.extend(
+            other_profiles
+                .iter()
+                .map(|(_, interface)| interface.clone()),
+        );
 
         let text = files.text(&RC_CONF)?.unwrap_or_default();
         let mut file = Assignments::for_editing(&RC_CONF, &text)?;
@@ -87,9 +99,10 @@ impl Renderer for Netcfg {
         }
         // A profile that did not exist can neither be taken down nor come back.
         let is_new = |step: &PlanStep| match step.step() {
-            Some(Step::Run(program)) => {
-                program.argv.last().is_some_and(|name| new.iter().any(|new| new.as_str() == name))
-            }
+            Some(Step::Run(program)) => program
+                .argv
+                .last()
+                .is_some_and(|name| new.iter().any(|new| new.as_str() == name)),
             Some(_) | None => false,
         };
         activation.before.retain(|step| !is_new(step));
@@ -99,7 +112,9 @@ impl Renderer for Netcfg {
         }
         if service_before {
             let run = |action, timeout| Program::new([NETWORK_SCRIPT, action], timeout);
-            activation.before.insert(0, down(run("stop", STOP_MAX), run("start", START_MAX)));
+            activation
+                .before
+                .insert(0, down(run("stop", STOP_MAX), run("start", START_MAX)));
         }
         Ok(activation)
     }
@@ -108,11 +123,18 @@ impl Renderer for Netcfg {
 /// Stops something, which may fail; undone by what starts it.
 fn down(stop: Program, start: Program) -> PlanStep {
     let undo = Undo::Steps(alloc::vec![Step::Run(start)]);
-    PlanStep { on_failure: OnFailure::GoOn, undo, ..PlanStep::new(Step::Run(stop)) }
+    PlanStep {
+        on_failure: OnFailure::GoOn,
+        undo,
+        ..PlanStep::new(Step::Run(stop))
+    }
 }
 
 /// Puts the profiles of the interfaces into use instead of others for the same interfaces; returns those others.
-fn put_into_use(config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<Vec<(String, InterfaceName)>, String> {
+fn put_into_use(
+    config: &NetworkConfig,
+    files: &mut Files<'_, '_>,
+) -> Result<Vec<(String, InterfaceName)>, String> {
     let mut path = SETTINGS;
     let mut file = Assignments::for_editing(&path, &files.text(&path)?.unwrap_or_default())?;
     if !file.keys().any(|key| key == NETWORKS) {
@@ -121,23 +143,42 @@ fn put_into_use(config: &NetworkConfig, files: &mut Files<'_, '_>) -> Result<Vec
     }
     let present = file.words(NETWORKS);
     if !file.is_literal(NETWORKS) || !present.iter().all(|name| is_plain_word(name)) {
-        return Err(format!("cannot edit {path}: {NETWORKS} is no list of plain names"));
+        return Err(format!(
+            "cannot edit {path}: {NETWORKS} is no list of plain names"
+        ));
     }
 
     let mut replaced = Vec::new();
     let mut wanted = Vec::new();
     for entry in &present {
         let name = entry_name(entry);
-        let old = PROFILES.join(name).ok().map(|path| files.text(&path)).transpose()?.flatten();
-        let of = old.and_then(|text| Assignments::parse(&text).get("INTERFACE")).unwrap_or_else(|| name.to_string());
+        let old = PROFILES
+            .join(name)
+            .ok()
+            .map(|path| files.text(&path))
+            .transpose()?
+            .flatten();
+        let of = old
+            .and_then(|text| Assignments::parse(&text).get("INTERFACE"))
+            .unwrap_or_else(|| name.to_string());
         let own = config.names();
-        match own.clone().find(|own| own.as_str() == of || own.as_str() == name) {
-            Some(interface) if interface.as_str() != name => replaced.push((name.to_string(), interface.clone())),
+        match own
+            .clone()
+            .find(|own| own.as_str() == of || own.as_str() == name)
+        {
+            Some(interface) if interface.as_str() != name => {
+                replaced.push((name.to_string(), interface.clone()))
+            }
             Some(_) => {}
             None => wanted.push(entry.clone()),
         }
     }
-    wanted.extend(config.interfaces.iter().map(|interface| interface.name.to_string()));
+    wanted.extend(
+        config
+            .interfaces
+            .iter()
+            .map(|interface| interface.name.to_string()),
+    );
     if wanted != present {
         file.set(NETWORKS, &list(&wanted));
         files.write(&path, &file.text(), Importance::Essential)?;
@@ -203,17 +244,34 @@ fn profile(interface: &Interface, config: &NetworkConfig, old: &Assignments) -> 
             text.push_str(&format!("{key}=(\"{}\")\n", words.join("\" \"")));
         }
     };
-    let early = interface.routes.iter().filter(|route| is_early(route.destination, route.via, &interface.v4));
+    let early = interface
+        .routes
+        .iter()
+        .filter(|route| is_early(route.destination, route.via, &interface.v4));
     let routes = early.map(|route| match route.via {
         Some(via) => format!("{} via {}", route.destination, via.address),
         None => route.destination.to_string(),
     });
     list("ROUTES", &routes.collect::<Vec<String>>());
     // A profile replaces the servers that another one brought along.
-    let all = if interface.nameservers.is_empty() { Vec::new() } else { config.nameservers() };
-    let present: Vec<IpAddr> = old.words("DNS").iter().filter_map(|address| address.parse().ok()).collect();
+    let all = if interface.nameservers.is_empty() {
+        Vec::new()
+    } else {
+        config.nameservers()
+    };
+    let present: Vec<IpAddr> = old
+        .words("DNS")
+        .iter()
+        .filter_map(|address| address.parse().ok())
+        .collect();
     let nameservers = stable_order(&all, &present);
-    list("DNS", &nameservers.iter().map(ToString::to_string).collect::<Vec<String>>());
+    list(
+        "DNS",
+        &nameservers
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<String>>(),
+    );
     text
 }
 
@@ -227,7 +285,9 @@ fn early_gateway(family: &Family) -> Option<IpAddr> {
 
 /// Whether a route can be set when the interface has nothing but its first addresses. Older versions know no IPv6 routes.
 fn is_early(destination: Cidr, via: Option<Gateway>, v4: &Family) -> bool {
-    let Some(first) = v4.addresses.first() else { return false };
+    let Some(first) = v4.addresses.first() else {
+        return false;
+    };
     destination.address().is_ipv4() && via.is_none_or(|via| first.contains(via.address))
 }
 
@@ -237,15 +297,29 @@ fn later(interface: &Interface) -> Vec<String> {
     let ip = |address: IpAddr| if address.is_ipv4() { "ip" } else { "ip -6" };
     let families = [&interface.v4, &interface.v6];
     let mut commands: Vec<String> = Vec::new();
-    for own in families.into_iter().flat_map(|family| family.addresses.iter().skip(1)) {
-        commands.push(format!("{} addr replace {own} dev {name}", ip(own.address())));
+    for own in families
+        .into_iter()
+        .flat_map(|family| family.addresses.iter().skip(1))
+    {
+        commands.push(format!(
+            "{} addr replace {own} dev {name}",
+            ip(own.address())
+        ));
     }
-    let defaults =
-        families.into_iter().filter(|family| early_gateway(family).is_none()).filter_map(|family| family.gateway);
-    let routes = interface.routes.iter().filter(|route| !is_early(route.destination, route.via, &interface.v4));
+    let defaults = families
+        .into_iter()
+        .filter(|family| early_gateway(family).is_none())
+        .filter_map(|family| family.gateway);
+    let routes = interface
+        .routes
+        .iter()
+        .filter(|route| !is_early(route.destination, route.via, &interface.v4));
     for hop in in_order(defaults, routes) {
         let family = hop.destination.map(|network| network.address()).or(hop.via);
-        commands.push(format!("{} route replace {hop} dev {name}", family.map_or("ip", ip)));
+        commands.push(format!(
+            "{} route replace {hop} dev {name}",
+            family.map_or("ip", ip)
+        ));
     }
     commands
 }

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::{NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts};
+use super::{
+    NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts,
+};
 use crate::effect::Program;
 use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::Renderer;
@@ -61,7 +63,11 @@ impl Renderer for RcConf {
 
         let after = file.meaning(unwanted);
         let mut changed = BTreeSet::new();
-        for key in before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)) {
+        for key in before
+            .keys()
+            .chain(after.keys())
+            .filter(|key| before.get(*key) != after.get(*key))
+        {
             match owner(key, config) {
                 Some(owner) => drop(changed.insert(owner.name.clone())),
                 None => changed.extend(config.names().cloned()),
@@ -73,7 +79,9 @@ impl Renderer for RcConf {
 
         let affected = affected(config, &changed, guest);
         let network = |action, timeout| Program::new([NETWORK_SCRIPT, action], timeout);
-        let flushes = affected.iter().map(|interface| (flush(&interface.name), Importance::Minor));
+        let flushes = affected
+            .iter()
+            .map(|interface| (flush(&interface.name), Importance::Minor));
         let start = (network("start", START_MAX), Importance::Essential);
         let script = Script {
             // It ends DHCP clients, as the old file says.
@@ -96,19 +104,37 @@ struct Lists {
 }
 
 impl Lists {
-    fn split(file: &Assignments, config: &NetworkConfig, guest: &Guest<'_>) -> Result<Self, String> {
-        let managed = |name: &str| config.interfaces.iter().any(|interface| interface.name.as_str() == name);
+    fn split(
+        file: &Assignments,
+        config: &NetworkConfig,
+        guest: &Guest<'_>,
+    ) -> Result<Self, String> {
+        let managed = |name: &str| {
+            config
+                .interfaces
+                .iter()
+                .any(|interface| interface.name.as_str() == name)
+        };
         // An interface that stays as it is may need the routes that are there.
-        let others = guest.interfaces().iter().any(|other| other.physical && !managed(&other.name));
+        let others = guest
+            .interfaces()
+            .iter()
+            .any(|other| other.physical && !managed(&other.name));
         let has_gateway = |v6: bool| {
-            config.interfaces.iter().any(|interface| if v6 { &interface.v6 } else { &interface.v4 }.gateway.is_some())
+            config.interfaces.iter().any(|interface| {
+                if v6 { &interface.v6 } else { &interface.v4 }
+                    .gateway
+                    .is_some()
+            })
         };
 
         let mut unwanted: BTreeSet<String> = [INTERFACES, ROUTES].map(ToString::to_string).into();
         let mut split = |list: &str, goes: &dyn Fn(&str, &str) -> bool| {
             let entries = file.words(list);
             if !file.is_literal(list) || !entries.iter().all(|name| is_plain_word(name)) {
-                return Err(format!("cannot edit {RC_CONF}: {list} is no list of plain names"));
+                return Err(format!(
+                    "cannot edit {RC_CONF}: {list} is no list of plain names"
+                ));
             }
             let (gone, kept): (Vec<String>, Vec<String>) = entries.into_iter().partition(|entry| {
                 let name = entry_name(entry);
@@ -123,13 +149,23 @@ impl Lists {
         })?;
         let routes = split(ROUTES, &|name, value| {
             let default = value.split_ascii_whitespace().any(|word| word == "default");
-            !others || owner(name, config).is_some() || (default && has_gateway(value.contains("inet6")))
+            !others
+                || owner(name, config).is_some()
+                || (default && has_gateway(value.contains("inet6")))
         })?;
         if file.get("interface").is_some_and(|name| managed(&name)) {
-            unwanted
-                .extend(SINGLE.iter().filter(|key| !routes.iter().any(|name| name == *key)).map(ToString::to_string));
+            unwanted.extend(
+                SINGLE
+                    .iter()
+                    .filter(|key| !routes.iter().any(|name| name == *key))
+                    .map(ToString::to_string),
+            );
         }
-        Ok(Self { interfaces, routes, unwanted })
+        Ok(Self {
+            interfaces,
+            routes,
+            unwanted,
+        })
     }
 }
 
@@ -143,7 +179,8 @@ fn owner<'c>(key: &str, config: &'c NetworkConfig) -> Option<&'c Interface> {
                 .unwrap_or(("", rest))
         });
         number.is_some_and(|(number, rest)| {
-            rest.is_empty() || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+            rest.is_empty()
+                || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
         })
     })
 }
@@ -156,10 +193,25 @@ fn generated(config: &NetworkConfig, old: &Assignments, lists: &Lists) -> String
         let variable = variable(&interface.name);
         text.push_str(&label(interface));
         let mut set = |name: &str, value: &str| text.push_str(&format!("{name}=\"{value}\"\n"));
-        let mtu = old.get(&variable).and_then(|old| mtu(&old)).map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+        let mtu = old
+            .get(&variable)
+            .and_then(|old| mtu(&old))
+            .map(|mtu| format!(" mtu {mtu}"))
+            .unwrap_or_default();
         for (nth, arguments) in ifconfig(interface).into_iter().enumerate() {
-            let name = if nth == 0 { variable.clone() } else { format!("{variable}_{nth}") };
-            set(&name, &if nth == 0 { format!("{arguments}{mtu}") } else { arguments });
+            let name = if nth == 0 {
+                variable.clone()
+            } else {
+                format!("{variable}_{nth}")
+            };
+            set(
+                &name,
+                &if nth == 0 {
+                    format!("{arguments}{mtu}")
+                } else {
+                    arguments
+                },
+            );
             interfaces.push(name);
         }
         for (nth, arguments) in routes(interface).into_iter().enumerate() {
@@ -176,33 +228,66 @@ fn generated(config: &NetworkConfig, old: &Assignments, lists: &Lists) -> String
 }
 
 fn mtu(old: &str) -> Option<u16> {
-    old.split_ascii_whitespace().skip_while(|word| *word != "mtu").nth(1)?.parse().ok()
+    old.split_ascii_whitespace()
+        .skip_while(|word| *word != "mtu")
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// Arguments of ifconfig(8), an address each. Every further IPv4 address has a label of its own there.
 fn ifconfig(interface: &Interface) -> Vec<String> {
     let name = &interface.name;
     let v4 = interface.v4.addresses.iter().enumerate().map(|(nth, own)| {
-        let label = if nth == 0 { String::new() } else { format!(":{nth}") };
+        let label = if nth == 0 {
+            String::new()
+        } else {
+            format!(":{nth}")
+        };
         format!("{name}{label} {} netmask {}", own.address(), own.netmask())
     });
     // Only an IPv4 address brings the interface up by itself.
-    let up = |nth| if nth == 0 && interface.v4.addresses.is_empty() { " up" } else { "" };
-    let v6 = interface.v6.addresses.iter().enumerate().map(|(nth, own)| format!("{name}{} add {own}", up(nth)));
+    let up = |nth| {
+        if nth == 0 && interface.v4.addresses.is_empty() {
+            " up"
+        } else {
+            ""
+        }
+    };
+    let v6 = interface
+        .v6
+        .addresses
+        .iter()
+        .enumerate()
+        .map(|(nth, own)| format!("{name}{} add {own}", up(nth)));
     v4.chain(v6).collect()
 }
 
 /// Arguments of `route add`: gateways outside all networks, default routes, others.
 fn routes(interface: &Interface) -> Vec<String> {
     let name = &interface.name;
-    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
-    let line = |Hop { destination: network, via }: &Hop| {
-        let family = if via.is_some_and(|gateway| gateway.is_ipv6()) { "-A inet6 " } else { "" };
+    let defaults = [interface.v4.gateway, interface.v6.gateway]
+        .into_iter()
+        .flatten();
+    let line = |Hop {
+                    destination: network,
+                    via,
+                }: &Hop| {
+        let family = if via.is_some_and(|gateway| gateway.is_ipv6()) {
+            "-A inet6 "
+        } else {
+            ""
+        };
         let network = network.map_or_else(|| format!("{family}default"), destination);
-        let gateway = via.map(|gateway| format!(" gw {gateway}")).unwrap_or_default();
+        let gateway = via
+            .map(|gateway| format!(" gw {gateway}"))
+            .unwrap_or_default();
         format!("{network}{gateway} dev {name}")
     };
-    in_order(defaults, &interface.routes).iter().map(line).collect()
+    in_order(defaults, &interface.routes)
+        .iter()
+        .map(line)
+        .collect()
 }
 
 fn destination(network: Cidr) -> String {

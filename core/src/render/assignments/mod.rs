@@ -66,7 +66,9 @@ struct Word {
 impl Assignments {
     /// Reads a file to know what it says; a line that is not understood says nothing.
     pub(super) fn parse(text: &str) -> Self {
-        Self { lines: parse::leniently(text) }
+        Self {
+            lines: parse::leniently(text),
+        }
     }
 
     /// Reads a file to edit it.
@@ -74,7 +76,8 @@ impl Assignments {
     /// # Errors
     /// The text for the host, if an edit might do something else than it seems to do.
     pub(super) fn for_editing(path: &GuestPath, text: &str) -> Result<Self, String> {
-        let lines = parse::strictly(text).map_err(|unclear| format!("cannot edit {path}: {unclear}"))?;
+        let lines =
+            parse::strictly(text).map_err(|unclear| format!("cannot edit {path}: {unclear}"))?;
         Ok(Self { lines })
     }
 
@@ -115,8 +118,12 @@ impl Assignments {
                 words.clear();
             }
             match &assignment.value {
-                Value::List(elements) => words.extend(elements.iter().map(|(word, ..)| word.text.clone())),
-                Value::Word(word) => words.extend(word.text.split_ascii_whitespace().map(ToString::to_string)),
+                Value::List(elements) => {
+                    words.extend(elements.iter().map(|(word, ..)| word.text.clone()))
+                }
+                Value::Word(word) => {
+                    words.extend(word.text.split_ascii_whitespace().map(ToString::to_string))
+                }
             }
         }
         words
@@ -131,10 +138,17 @@ impl Assignments {
     }
 
     /// What a shell makes of some of the keys, for comparison: whether it is a list, and its value.
-    pub(super) fn meaning(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, (bool, String)> {
-        let lists = |key: &str| self.of(key).any(|assignment| matches!(assignment.value, Value::List(_)));
+    pub(super) fn meaning(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> BTreeMap<String, (bool, String)> {
+        let lists = |key: &str| {
+            self.of(key)
+                .any(|assignment| matches!(assignment.value, Value::List(_)))
+        };
         let keys = self.keys().filter(|key| wanted(key));
-        keys.filter_map(|key| Some((key.to_string(), (lists(key), self.get(key)?)))).collect_ordered()
+        keys.filter_map(|key| Some((key.to_string(), (lists(key), self.get(key)?))))
+            .collect_ordered()
     }
 
     /// Sets a key, in place of its last assignment if there is one. The value is written as it is, so it has its quotes.
@@ -194,14 +208,22 @@ impl Assignments {
     /// Changes words of a list: to what the function returns, which may be several words or none. Other words, blanks and
     /// comments between them stay.
     pub(super) fn edit_list(&mut self, key: &str, edit: impl Fn(&str) -> Option<String>) {
-        let assignments = self.lines.iter_mut().flat_map(|line| &mut line.parts).filter_map(|part| match part {
-            Part::Assignment(assignment) if assignment.key == key => Some(assignment),
-            Part::Assignment(_) | Part::Other(_) => None,
-        });
+        let assignments = self
+            .lines
+            .iter_mut()
+            .flat_map(|line| &mut line.parts)
+            .filter_map(|part| match part {
+                Part::Assignment(assignment) if assignment.key == key => Some(assignment),
+                Part::Assignment(_) | Part::Other(_) => None,
+            });
         for assignment in assignments {
-            let Value::List(elements) = &assignment.value else { continue };
+            let Value::List(elements) = &assignment.value else {
+                continue;
+            };
             for (word, from, to) in elements.iter().rev() {
-                let Some(new) = edit(&word.text) else { continue };
+                let Some(new) = edit(&word.text) else {
+                    continue;
+                };
                 let start = assignment.text.get(..*from).unwrap_or_default();
                 let end = assignment.text.get(*to..).unwrap_or_default();
                 assignment.text = match new.is_empty() {
@@ -216,13 +238,21 @@ impl Assignments {
 
     /// Adds a word in front of a list, which is made if there is none.
     pub(super) fn push_front(&mut self, key: &str, word: &str) {
-        let mut assignments = self.lines.iter_mut().flat_map(|line| &mut line.parts).filter_map(|part| match part {
-            Part::Assignment(assignment) if assignment.key == key => Some(assignment),
-            Part::Assignment(_) | Part::Other(_) => None,
-        });
+        let mut assignments = self
+            .lines
+            .iter_mut()
+            .flat_map(|line| &mut line.parts)
+            .filter_map(|part| match part {
+                Part::Assignment(assignment) if assignment.key == key => Some(assignment),
+                Part::Assignment(_) | Part::Other(_) => None,
+            });
         match assignments.find(|assignment| matches!(assignment.value, Value::List(_))) {
             Some(assignment) => {
-                let blank = if matches!(&assignment.value, Value::List(words) if words.is_empty()) { "" } else { " " };
+                let blank = if matches!(&assignment.value, Value::List(words) if words.is_empty()) {
+                    ""
+                } else {
+                    " "
+                };
                 assignment.text = assignment.text.replacen('(', &format!("({word}{blank}"), 1);
                 *self = Self::parse(&self.text());
             }
@@ -233,8 +263,16 @@ impl Assignments {
     /// Makes comments of the lines that assign to a key.
     pub(super) fn comment_out(&mut self, key: &str) {
         for line in &mut self.lines {
-            if line.parts.iter().any(|part| matches!(part, Part::Assignment(assignment) if assignment.key == key)) {
-                let text = line.text().split_inclusive('\n').map(|line| format!("#{line}")).collect();
+            if line
+                .parts
+                .iter()
+                .any(|part| matches!(part, Part::Assignment(assignment) if assignment.key == key))
+            {
+                let text = line
+                    .text()
+                    .split_inclusive('\n')
+                    .map(|line| format!("#{line}"))
+                    .collect();
                 line.parts = alloc::vec![Part::Other(text)];
             }
         }
@@ -254,14 +292,18 @@ impl Assignments {
     }
 
     fn assignments(&self) -> impl Iterator<Item = &Assignment> {
-        self.lines.iter().flat_map(|line| &line.parts).filter_map(|part| match part {
-            Part::Assignment(assignment) => Some(assignment),
-            Part::Other(_) => None,
-        })
+        self.lines
+            .iter()
+            .flat_map(|line| &line.parts)
+            .filter_map(|part| match part {
+                Part::Assignment(assignment) => Some(assignment),
+                Part::Other(_) => None,
+            })
     }
 
     fn of(&self, key: &str) -> impl Iterator<Item = &Assignment> {
-        self.assignments().filter(move |assignment| assignment.key == key)
+        self.assignments()
+            .filter(move |assignment| assignment.key == key)
     }
 }
 
@@ -277,12 +319,18 @@ impl Line {
     /// Whether nothing is left that means or says something.
     fn is_empty(&self) -> bool {
         let text = self.text();
-        matches!(text.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';' || c == '\\'), "" | "export")
+        matches!(
+            text.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';' || c == '\\'),
+            "" | "export"
+        )
     }
 
     /// Replaces the last assignment of a key; tells whether there is one.
     fn set(&mut self, key: &str, new: &str) -> bool {
-        let last = self.parts.iter().rposition(|part| matches!(part, Part::Assignment(found) if found.key == key));
+        let last = self
+            .parts
+            .iter()
+            .rposition(|part| matches!(part, Part::Assignment(found) if found.key == key));
         let Some(last) = last else { return false };
         if let Some(part) = self.parts.get_mut(last)
             && part.text() != new
@@ -338,7 +386,10 @@ impl Value {
     fn text(&self) -> String {
         match self {
             Self::List(elements) => {
-                let words: Vec<&str> = elements.iter().map(|(word, ..)| word.text.as_str()).collect();
+                let words: Vec<&str> = elements
+                    .iter()
+                    .map(|(word, ..)| word.text.as_str())
+                    .collect();
                 words.join("\n")
             }
             Self::Word(word) => word.text.clone(),
@@ -348,12 +399,19 @@ impl Value {
 
 /// The part of a variable's name that stands for an interface: a shell allows no dots and dashes there.
 pub(super) fn variable(name: &InterfaceName) -> String {
-    name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    name.as_str()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
 }
 
 /// The comment above what is generated for an interface.
 pub(super) fn label(interface: &crate::network::Interface) -> String {
-    interface.label.as_ref().map(|label| format!("{LABEL}{}\n", label.as_str())).unwrap_or_default()
+    interface
+        .label
+        .as_ref()
+        .map(|label| format!("{LABEL}{}\n", label.as_str()))
+        .unwrap_or_default()
 }
 
 /// What is kept of the old ifcfg file of an interface: lines that assign a plain word to a key that is not the agent's.
@@ -372,7 +430,9 @@ pub(super) fn kept_lines(
         if is_plain(line) {
             kept.push_str(&format!("{line}\n"));
         } else {
-            warnings.push(format!("ifcfg-{interface}: a line was dropped that is no plain assignment"));
+            warnings.push(format!(
+                "ifcfg-{interface}: a line was dropped that is no plain assignment"
+            ));
         }
     }
     kept
@@ -381,11 +441,15 @@ pub(super) fn kept_lines(
 /// The key that a line assigns to.
 pub(super) fn key_of(line: &str) -> Option<&str> {
     let line = line.trim_ascii_start();
-    let line = line.strip_prefix("export ").unwrap_or(line).trim_ascii_start();
+    let line = line
+        .strip_prefix("export ")
+        .unwrap_or(line)
+        .trim_ascii_start();
     let (key, _) = line.split_once('=')?;
     let mut bytes = key.bytes();
     let first = bytes.next()?;
-    let valid = (first.is_ascii_alphabetic() || first == b'_') && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let valid = (first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
     valid.then_some(key)
 }
 
@@ -393,17 +457,23 @@ pub(super) fn key_of(line: &str) -> Option<&str> {
 /// line can be copied without knowing what a shell makes of it.
 pub(super) fn is_plain(line: &str) -> bool {
     let line = line.trim_ascii();
-    let Some((key, value)) = line.split_once('=') else { return false };
+    let Some((key, value)) = line.split_once('=') else {
+        return false;
+    };
     if key_of(line) != Some(key) {
         return false;
     }
     let plain = |c: char| c.is_ascii_graphic() && !"$`\\\"'".contains(c);
     for quote in ['"', '\''] {
         if let Some(inner) = value.strip_prefix(quote) {
-            return inner.strip_suffix(quote).is_some_and(|inner| inner.chars().all(|c| plain(c) || c == ' '));
+            return inner
+                .strip_suffix(quote)
+                .is_some_and(|inner| inner.chars().all(|c| plain(c) || c == ' '));
         }
     }
-    value.chars().all(|c| plain(c) && !"&;|<>()#*?[]~!{}".contains(c))
+    value
+        .chars()
+        .all(|c| plain(c) && !"&;|<>()#*?[]~!{}".contains(c))
 }
 
 #[cfg(test)]
@@ -503,7 +573,13 @@ mod tests {
 
     #[test]
     fn only_single_words_are_plain() {
-        for plain in ["ZONE=public\n", " MTU=1500", "E=\"speed 1000 duplex full\"", "S='a b'", "X="] {
+        for plain in [
+            "ZONE=public\n",
+            " MTU=1500",
+            "E=\"speed 1000 duplex full\"",
+            "S='a b'",
+            "X=",
+        ] {
             assert!(is_plain(plain), "{plain:?}");
         }
         for shell in [

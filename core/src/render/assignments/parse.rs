@@ -30,12 +30,23 @@ impl fmt::Display for Unclear {
 /// # Errors
 /// [`Unclear`], if an assignment may be hidden in what is not understood.
 pub(super) fn strictly(text: &str) -> Result<Vec<Line>, Unclear> {
-    let mut cursor = Cursor { text, at: 0, depth: 0 };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        depth: 0,
+    };
     let mut lines = Vec::new();
     while cursor.peek().is_some() {
         let start = cursor.at;
-        let unclear =
-            |what| Unclear { line: text.get(..start).unwrap_or_default().lines().count().saturating_add(1), what };
+        let unclear = |what| Unclear {
+            line: text
+                .get(..start)
+                .unwrap_or_default()
+                .lines()
+                .count()
+                .saturating_add(1),
+            what,
+        };
         lines.push(cursor.line().map_err(unclear)?);
     }
     Ok(lines)
@@ -43,7 +54,11 @@ pub(super) fn strictly(text: &str) -> Result<Vec<Line>, Unclear> {
 
 /// All of a text; a line that is not understood is kept and says nothing.
 pub(super) fn leniently(text: &str) -> Vec<Line> {
-    let mut cursor = Cursor { text, at: 0, depth: 0 };
+    let mut cursor = Cursor {
+        text,
+        at: 0,
+        depth: 0,
+    };
     let mut lines = Vec::new();
     let mut unclear = 0_usize;
     while cursor.peek().is_some() {
@@ -54,9 +69,15 @@ pub(super) fn leniently(text: &str) -> Vec<Line> {
                 (cursor.at, cursor.depth) = (start, 0);
                 unclear = unclear.saturating_add(1);
                 let rest = cursor.rest();
-                let line = if unclear < UNCLEAR_MAX { rest.split_inclusive('\n').next().unwrap_or(rest) } else { rest };
+                let line = if unclear < UNCLEAR_MAX {
+                    rest.split_inclusive('\n').next().unwrap_or(rest)
+                } else {
+                    rest
+                };
                 cursor.eat(line);
-                lines.push(Line { parts: alloc::vec![Part::Other(line.to_string())] });
+                lines.push(Line {
+                    parts: alloc::vec![Part::Other(line.to_string())],
+                });
             }
         }
     }
@@ -65,9 +86,15 @@ pub(super) fn leniently(text: &str) -> Vec<Line> {
 
 /// The name in front of a text that assigns to it, how, and what follows the sign.
 pub(super) fn target(text: &str) -> Option<(&str, Operator, &str)> {
-    let len = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let len = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(text.len());
     let (key, rest) = text.split_at_checked(len)?;
-    if key.bytes().next().is_none_or(|first| first.is_ascii_digit()) {
+    if key
+        .bytes()
+        .next()
+        .is_none_or(|first| first.is_ascii_digit())
+    {
         return None;
     }
     let (operator, rest) = match rest.strip_prefix('[') {
@@ -77,7 +104,11 @@ pub(super) fn target(text: &str) -> Option<(&str, Operator, &str)> {
     if let Some(value) = rest.strip_prefix("+=") {
         Some((key, Operator::Append, value))
     } else {
-        Some((key, operator.unwrap_or(Operator::Set), rest.strip_prefix('=')?))
+        Some((
+            key,
+            operator.unwrap_or(Operator::Set),
+            rest.strip_prefix('=')?,
+        ))
     }
 }
 
@@ -186,8 +217,8 @@ impl<'a> Cursor<'a> {
     /// One command, without what ends it.
     fn command(&mut self, parts: &mut Vec<Part>) -> Parsed<Command> {
         const COMPOUND: [&str; 15] = [
-            "if", "then", "elif", "else", "fi", "for", "select", "while", "until", "do", "done", "case", "esac", "{",
-            "}",
+            "if", "then", "elif", "else", "fi", "for", "select", "while", "until", "do", "done",
+            "case", "esac", "{", "}",
         ];
         let mut words = 0_usize;
         let (mut assigned, mut exports) = (false, false);
@@ -221,7 +252,9 @@ impl<'a> Cursor<'a> {
                             self.eat("()");
                             return self.function().map(|()| Command::Other);
                         }
-                        _ if words == 0 && COMPOUND.contains(&raw) => return Err("a compound command"),
+                        _ if words == 0 && COMPOUND.contains(&raw) => {
+                            return Err("a compound command");
+                        }
                         // Anything but the name of a variable.
                         _ if exports && (!word.literal || word.text.contains('=')) => {
                             return Err("an export that is no plain assignment");
@@ -233,17 +266,32 @@ impl<'a> Cursor<'a> {
             }
             push_text(parts, self.since(start));
         }
-        Ok(if words == 0 { Command::Assignments } else { Command::Other })
+        Ok(if words == 0 {
+            Command::Assignments
+        } else {
+            Command::Other
+        })
     }
 
     /// An assignment, if one begins here.
     fn assignment(&mut self) -> Parsed<Option<Assignment>> {
         let start = self.at;
-        let Some((key, operator, value)) = target(self.rest()) else { return Ok(None) };
+        let Some((key, operator, value)) = target(self.rest()) else {
+            return Ok(None);
+        };
         self.at = self.text.len().saturating_sub(value.len());
-        let value = if self.eat("(") { Value::List(self.elements(start)?) } else { Value::Word(self.word()?) };
+        let value = if self.eat("(") {
+            Value::List(self.elements(start)?)
+        } else {
+            Value::Word(self.word()?)
+        };
         let text = self.since(start).to_string();
-        Ok(Some(Assignment { key: key.to_string(), operator, value, text }))
+        Ok(Some(Assignment {
+            key: key.to_string(),
+            operator,
+            value,
+            text,
+        }))
     }
 
     /// The words of a list behind its parenthesis; `start` is where their positions count from.
@@ -313,8 +361,11 @@ impl<'a> Cursor<'a> {
                         "}" if first => depth = depth.saturating_sub(1),
                         _ => {}
                     }
-                    first =
-                        first && matches!(raw, "{" | "if" | "then" | "elif" | "else" | "while" | "until" | "do" | "!");
+                    first = first
+                        && matches!(
+                            raw,
+                            "{" | "if" | "then" | "elif" | "else" | "while" | "until" | "do" | "!"
+                        );
                 }
             }
         }
@@ -322,7 +373,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn word(&mut self) -> Parsed<Word> {
-        let mut word = Word { text: String::new(), literal: true };
+        let mut word = Word {
+            text: String::new(),
+            literal: true,
+        };
         while let Some(c) = self.peek() {
             match c {
                 ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')' => break,
@@ -348,7 +402,10 @@ impl<'a> Cursor<'a> {
 
     fn single_quoted(&mut self, word: &mut Word) -> Parsed<()> {
         self.bump();
-        let (inner, _) = self.rest().split_once('\'').ok_or("a quote that is not closed")?;
+        let (inner, _) = self
+            .rest()
+            .split_once('\'')
+            .ok_or("a quote that is not closed")?;
         word.text.push_str(inner);
         self.eat(inner);
         self.bump();
@@ -417,7 +474,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn balanced(&mut self, open: char, close: char) -> Parsed<()> {
-        let mut ignored = Word { text: String::new(), literal: true };
+        let mut ignored = Word {
+            text: String::new(),
+            literal: true,
+        };
         let mut depth = 1_usize;
         while depth > 0 {
             match self.peek().ok_or("an expansion that is not closed")? {
@@ -464,24 +524,37 @@ mod tests {
             ("A=1\n\ncat <<E\nB=2\nE\n", "line 3: a here-document"),
             ("if [ -e x ]; then\nA=1\nfi\n", "line 1: a compound command"),
             ("(A=1)\n", "line 1: a parenthesis"),
-            ("[ -e x ] && A=1\n", "line 1: an assignment that depends on a command"),
+            (
+                "[ -e x ] && A=1\n",
+                "line 1: an assignment that depends on a command",
+            ),
             ("f() {\nA=1\n", "line 1: a function that is not closed"),
-            ("export 'A=1'\n", "line 1: an export that is no plain assignment"),
+            (
+                "export 'A=1'\n",
+                "line 1: an export that is no plain assignment",
+            ),
             ("A=$(echo \"\n", "line 1: a quote that is not closed"),
         ] {
             let unclear = strictly(text).unwrap_err();
             assert_eq!(format!("{unclear}"), what, "{text:?}");
         }
         let deep = format!("A=\"{}", "${a:-\"".repeat(1000));
-        assert_eq!(format!("{}", strictly(&deep).unwrap_err()), "line 1: quotes that are nested too deep");
+        assert_eq!(
+            format!("{}", strictly(&deep).unwrap_err()),
+            "line 1: quotes that are nested too deep"
+        );
     }
 
     #[test]
     fn quotes_nest_to_the_bound_and_no_deeper() {
-        let nested = |levels: usize| format!("A={}{}\n", "${a:-".repeat(levels), "}".repeat(levels));
+        let nested =
+            |levels: usize| format!("A={}{}\n", "${a:-".repeat(levels), "}".repeat(levels));
         assert!(strictly(&nested(NESTING_MAX)).is_ok());
         let unclear = strictly(&nested(NESTING_MAX + 1)).unwrap_err();
-        assert_eq!(format!("{unclear}"), "line 1: quotes that are nested too deep");
+        assert_eq!(
+            format!("{unclear}"),
+            "line 1: quotes that are nested too deep"
+        );
         let text = nested(60_000) + "B=1\n";
         let joined: String = leniently(&text).iter().map(Line::text).collect();
         assert_eq!(joined, text);
@@ -499,7 +572,12 @@ mod tests {
             "function f {\n A=1\n}\n",
             "A=\"$(echo \"a)\" ')')\" B=`echo \\` \"` C=${D:-\"}\"}\n",
         ] {
-            let joined: String = strictly(text).unwrap().iter().flat_map(|line| &line.parts).map(Part::text).collect();
+            let joined: String = strictly(text)
+                .unwrap()
+                .iter()
+                .flat_map(|line| &line.parts)
+                .map(Part::text)
+                .collect();
             assert_eq!(joined, text);
         }
     }
@@ -507,7 +585,11 @@ mod tests {
     #[test]
     fn a_text_of_nothing_but_open_quotes_ends() {
         let text = "A=\"\n".repeat(1001);
-        let joined: String = leniently(&text).iter().flat_map(|line| &line.parts).map(Part::text).collect();
+        let joined: String = leniently(&text)
+            .iter()
+            .flat_map(|line| &line.parts)
+            .map(Part::text)
+            .collect();
         assert_eq!(joined, text);
     }
 
@@ -515,8 +597,8 @@ mod tests {
     #[test]
     fn no_text_is_lost_or_repeated() {
         const PIECES: [&str; 24] = [
-            "A=", "B+=", "C[1]=", "x", "\"", "'", "(", ")", "{", "}", "$", "`", "\\", "\n", " ", ";", "#", "&&", "|",
-            "<<", ">", "f()", "export ", "if ",
+            "A=", "B+=", "C[1]=", "x", "\"", "'", "(", ")", "{", "}", "$", "`", "\\", "\n", " ",
+            ";", "#", "&&", "|", "<<", ">", "f()", "export ", "if ",
         ];
         let mut state = 1_u32;
         let mut accepted = 0;

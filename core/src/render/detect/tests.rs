@@ -2,16 +2,25 @@ use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 
 use super::*;
-use crate::effect::{DirectoryEntry, EntryKind, FileMode, FileState, InterfaceState, Kernel, Probe, Snapshot};
+use crate::effect::{
+    DirectoryEntry, EntryKind, FileMode, FileState, InterfaceState, Kernel, Probe, Snapshot,
+};
 use crate::network::validate;
 
 /// Enabled with systemd.
-const NETWORK_MANAGER: (&str, &str) =
-    ("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "-> /lib/systemd/system/x.service");
-const NETWORKD: (&str, &str) =
-    ("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "-> /lib/systemd/system/x.service");
+const NETWORK_MANAGER: (&str, &str) = (
+    "/etc/systemd/system/multi-user.target.wants/NetworkManager.service",
+    "-> /lib/systemd/system/x.service",
+);
+const NETWORKD: (&str, &str) = (
+    "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service",
+    "-> /lib/systemd/system/x.service",
+);
 const SYSTEMD: (&str, &str) = ("/usr/lib/systemd/systemd", "");
-const ENI: (&str, &str) = ("/etc/network/interfaces", "auto lo\niface lo inet loopback\n");
+const ENI: (&str, &str) = (
+    "/etc/network/interfaces",
+    "auto lo\niface lo inet loopback\n",
+);
 const IFUP: (&str, &str) = ("/sbin/ifup", "");
 const IFINDEX: (&str, &str) = ("/sys/class/net/eth0/ifindex", "2\n");
 
@@ -36,7 +45,11 @@ fn detected(files: &[(&str, &str)]) -> Option<Detected> {
 fn detected_on(system: &str, files: &[(&str, &str)]) -> Option<Detected> {
     let files: BTreeMap<&str, &str> = files.iter().copied().collect();
     let mut snapshot = Snapshot {
-        kernel: Some(Kernel { system: system.into(), release: "14.1".into(), hostname: "old".into() }),
+        kernel: Some(Kernel {
+            system: system.into(),
+            release: "14.1".into(),
+            hostname: "old".into(),
+        }),
         ..Snapshot::default()
     };
     let interface = InterfaceState {
@@ -69,21 +82,37 @@ fn answer(probe: Probe, files: &BTreeMap<&str, &str>, snapshot: &mut Snapshot) {
     match probe {
         Probe::Directory(path) => {
             let below = format!("{path}/");
-            let names = files.keys().filter_map(|file| Some(file.strip_prefix(&below)?.split('/').next()?.to_string()));
+            let names = files
+                .keys()
+                .filter_map(|file| Some(file.strip_prefix(&below)?.split('/').next()?.to_string()));
             let mut names: Vec<String> = names.collect();
             names.dedup();
             let entry = |name: String| {
                 let is_file = files.contains_key(format!("{below}{name}").as_str());
-                DirectoryEntry { name, kind: if is_file { EntryKind::File } else { EntryKind::Directory } }
+                DirectoryEntry {
+                    name,
+                    kind: if is_file {
+                        EntryKind::File
+                    } else {
+                        EntryKind::Directory
+                    },
+                }
             };
-            snapshot.directories.insert(path, names.into_iter().map(entry).collect());
+            snapshot
+                .directories
+                .insert(path, names.into_iter().map(entry).collect());
         }
         Probe::File(path) => {
             let below = format!("{path}/");
             let state = match files.get(path.as_str()) {
                 Some(text) => match text.strip_prefix("-> ") {
-                    Some(target) => FileState::Symlink { target: target.into() },
-                    None => FileState::Regular { content: text.as_bytes().into(), mode: FileMode::PUBLIC },
+                    Some(target) => FileState::Symlink {
+                        target: target.into(),
+                    },
+                    None => FileState::Regular {
+                        content: text.as_bytes().into(),
+                        mode: FileMode::PUBLIC,
+                    },
                 },
                 None if files.keys().any(|file| file.starts_with(&below)) => FileState::Directory,
                 None => FileState::Missing,
@@ -91,9 +120,14 @@ fn answer(probe: Probe, files: &BTreeMap<&str, &str>, snapshot: &mut Snapshot) {
             snapshot.files.insert(path, state);
         }
         Probe::Program(name) => {
-            let paths = ["/sbin", "/usr/sbin", "/usr/bin"].map(|directory| format!("{directory}/{name}"));
-            let found = paths.into_iter().find(|path| files.contains_key(path.as_str()));
-            snapshot.programs.insert(name, found.and_then(|path| GuestPath::try_from(path).ok()));
+            let paths =
+                ["/sbin", "/usr/sbin", "/usr/bin"].map(|directory| format!("{directory}/{name}"));
+            let found = paths
+                .into_iter()
+                .find(|path| files.contains_key(path.as_str()));
+            snapshot
+                .programs
+                .insert(name, found.and_then(|path| GuestPath::try_from(path).ok()));
         }
         Probe::Interfaces | Probe::Kernel | Probe::Routes => panic!("{probe:?} decides nothing"),
     }
@@ -105,49 +139,168 @@ fn stack(files: &[(&str, &str)]) -> Option<Stack> {
 
 #[test]
 fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
-    assert_eq!(detected_on("FreeBSD", &[("/etc/rc.conf", "")]).unwrap().stack, Stack::FreeBsd);
-    let wicked = ("/etc/systemd/system/network.service", "-> /usr/lib/systemd/system/wicked.service");
+    assert_eq!(
+        detected_on("FreeBSD", &[("/etc/rc.conf", "")])
+            .unwrap()
+            .stack,
+        Stack::FreeBsd
+    );
+    let wicked = (
+        "/etc/systemd/system/network.service",
+        "-> /usr/lib/systemd/system/wicked.service",
+    );
     let network = ("/etc/rc.d/rc3.d/S10network", "-> ../init.d/network");
     let functions = ("/etc/sysconfig/network-scripts/network-functions", "");
     let ifcfg = ("/etc/sysconfig/network-scripts/ifcfg-eth0", "DEVICE=eth0\n");
-    let plugin = ("/usr/lib64/NetworkManager/1.40.16-1.el8/libnm-settings-plugin-ifcfg-rh.so", "");
+    let plugin = (
+        "/usr/lib64/NetworkManager/1.40.16-1.el8/libnm-settings-plugin-ifcfg-rh.so",
+        "",
+    );
     let network_file = ("/etc/systemd/network/lan.network", "[Match]\nName=e*\n");
     let netifrc = ("/etc/init.d/net.lo", "");
     let rows: [(&[(&str, &str)], Stack); 20] = [
-        (&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", ""), ("/etc/netplan/50-cloud-init.yaml", "")], Stack::Netplan),
-        (&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", ""), ("/run/netplan/x.yaml", "")], Stack::Netplan),
-        (&[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, ifcfg, plugin], Stack::NetworkManagerIfcfg),
-        (&[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, plugin], Stack::NetworkManager),
-        (&[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, ifcfg], Stack::NetworkManager),
-        (&[os(ROCKY_9), SYSTEMD, NETWORK_MANAGER, ifcfg, plugin], Stack::NetworkManager),
+        (
+            &[
+                os(DEBIAN),
+                SYSTEMD,
+                ("/usr/sbin/netplan", ""),
+                ("/etc/netplan/50-cloud-init.yaml", ""),
+            ],
+            Stack::Netplan,
+        ),
+        (
+            &[
+                os(DEBIAN),
+                SYSTEMD,
+                ("/usr/sbin/netplan", ""),
+                ("/run/netplan/x.yaml", ""),
+            ],
+            Stack::Netplan,
+        ),
+        (
+            &[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, ifcfg, plugin],
+            Stack::NetworkManagerIfcfg,
+        ),
+        (
+            &[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, plugin],
+            Stack::NetworkManager,
+        ),
+        (
+            &[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, ifcfg],
+            Stack::NetworkManager,
+        ),
+        (
+            &[os(ROCKY_9), SYSTEMD, NETWORK_MANAGER, ifcfg, plugin],
+            Stack::NetworkManager,
+        ),
         (&[os(SLES), SYSTEMD, wicked], Stack::Wicked),
-        (&[os(CENTOS_7), SYSTEMD, functions, network], Stack::NetworkScripts),
-        (&[os(CENTOS_7), SYSTEMD, functions, network, NETWORK_MANAGER, ifcfg, plugin], Stack::NetworkScripts),
-        (&[os(CENTOS_7), SYSTEMD, functions, NETWORK_MANAGER, ifcfg, plugin], Stack::NetworkManagerIfcfg),
-        (&[os(ARCH), SYSTEMD, NETWORKD, network_file], Stack::Networkd),
-        (&[os("ID=alpine\n"), ENI, IFUP, ("/usr/libexec/ifupdown-ng/static", "")], Stack::IfupdownNg),
-        (&[os("ID=alpine\n"), ENI, ("/sbin/ifup", "-> /bin/busybox")], Stack::Busybox),
-        (&[os(DEBIAN), SYSTEMD, ENI, IFUP, ("/usr/share/ifupdown2/x", "")], Stack::Ifupdown2),
+        (
+            &[os(CENTOS_7), SYSTEMD, functions, network],
+            Stack::NetworkScripts,
+        ),
+        (
+            &[
+                os(CENTOS_7),
+                SYSTEMD,
+                functions,
+                network,
+                NETWORK_MANAGER,
+                ifcfg,
+                plugin,
+            ],
+            Stack::NetworkScripts,
+        ),
+        (
+            &[
+                os(CENTOS_7),
+                SYSTEMD,
+                functions,
+                NETWORK_MANAGER,
+                ifcfg,
+                plugin,
+            ],
+            Stack::NetworkManagerIfcfg,
+        ),
+        (
+            &[os(ARCH), SYSTEMD, NETWORKD, network_file],
+            Stack::Networkd,
+        ),
+        (
+            &[
+                os("ID=alpine\n"),
+                ENI,
+                IFUP,
+                ("/usr/libexec/ifupdown-ng/static", ""),
+            ],
+            Stack::IfupdownNg,
+        ),
+        (
+            &[os("ID=alpine\n"), ENI, ("/sbin/ifup", "-> /bin/busybox")],
+            Stack::Busybox,
+        ),
+        (
+            &[
+                os(DEBIAN),
+                SYSTEMD,
+                ENI,
+                IFUP,
+                ("/usr/share/ifupdown2/x", ""),
+            ],
+            Stack::Ifupdown2,
+        ),
         (&[os(DEBIAN), SYSTEMD, ENI, IFUP], Stack::Ifupdown),
-        (&[os(ARCH), SYSTEMD, ("/usr/bin/netctl", ""), ("/etc/netctl/lan", "Interface=eth0\n")], Stack::Netctl),
+        (
+            &[
+                os(ARCH),
+                SYSTEMD,
+                ("/usr/bin/netctl", ""),
+                ("/etc/netctl/lan", "Interface=eth0\n"),
+            ],
+            Stack::Netctl,
+        ),
         (&[os(GENTOO), netifrc, ("/sbin/openrc", "")], Stack::Netifrc),
         (&[os(GENTOO), netifrc], Stack::NetifrcArrays),
-        (&[("/etc/arch-release", ""), ("/etc/rc.conf", ""), ("/usr/bin/netcfg", "")], Stack::Netcfg),
-        (&[("/etc/arch-release", ""), ("/etc/rc.conf", "")], Stack::ArchRcConf),
+        (
+            &[
+                ("/etc/arch-release", ""),
+                ("/etc/rc.conf", ""),
+                ("/usr/bin/netcfg", ""),
+            ],
+            Stack::Netcfg,
+        ),
+        (
+            &[("/etc/arch-release", ""), ("/etc/rc.conf", "")],
+            Stack::ArchRcConf,
+        ),
     ];
     for (files, expected) in rows {
         assert_eq!(stack(files), Some(expected), "{files:?}");
     }
-    assert_eq!(stack(&[("/etc/slackware-version", "15"), ("/etc/rc.d/rc.inet1.conf", "")]), Some(Stack::Slackware));
+    assert_eq!(
+        stack(&[
+            ("/etc/slackware-version", "15"),
+            ("/etc/rc.d/rc.inet1.conf", "")
+        ]),
+        Some(Stack::Slackware)
+    );
     assert_eq!(stack(&[os(DEBIAN), SYSTEMD]), None);
 }
 
 #[test]
 fn what_is_enabled_without_a_configuration_comes_last() {
     assert_eq!(stack(&[os(ARCH), SYSTEMD, NETWORKD]), Some(Stack::Networkd));
-    assert_eq!(stack(&[os(ARCH), SYSTEMD, NETWORKD, ENI, IFUP]), Some(Stack::Ifupdown));
-    assert_eq!(stack(&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", "")]), Some(Stack::Netplan));
-    assert_eq!(stack(&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", ""), NETWORKD]), Some(Stack::Networkd));
+    assert_eq!(
+        stack(&[os(ARCH), SYSTEMD, NETWORKD, ENI, IFUP]),
+        Some(Stack::Ifupdown)
+    );
+    assert_eq!(
+        stack(&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", "")]),
+        Some(Stack::Netplan)
+    );
+    assert_eq!(
+        stack(&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", ""), NETWORKD]),
+        Some(Stack::Networkd)
+    );
 }
 
 #[test]
@@ -157,29 +310,59 @@ fn a_daemon_that_leaves_the_interface_alone_is_not_chosen() {
     let managed = ("/run/NetworkManager/devices/2", "[device]\nmanaged=true\n");
     let not_managed = ("/run/NetworkManager/devices/2", "[device]\nmanaged=false\n");
     let other = ("/run/NetworkManager/devices/1", "[device]\nmanaged=true\n");
-    assert_eq!(with(&[NETWORK_MANAGER]), Some(Stack::NetworkManager), "it does not run yet");
-    assert_eq!(with(&[NETWORK_MANAGER, managed]), Some(Stack::NetworkManager));
+    assert_eq!(
+        with(&[NETWORK_MANAGER]),
+        Some(Stack::NetworkManager),
+        "it does not run yet"
+    );
+    assert_eq!(
+        with(&[NETWORK_MANAGER, managed]),
+        Some(Stack::NetworkManager)
+    );
     assert_eq!(with(&[NETWORK_MANAGER, not_managed]), Some(Stack::Ifupdown));
     assert_eq!(with(&[NETWORK_MANAGER, other]), Some(Stack::Ifupdown));
-    assert_eq!(with(&[managed]), Some(Stack::Ifupdown), "it has been stopped and disabled");
+    assert_eq!(
+        with(&[managed]),
+        Some(Stack::Ifupdown),
+        "it has been stopped and disabled"
+    );
 
     let file = ("/etc/systemd/network/lan.network", "[Match]\nName=enX0\n");
     let link = |state| ("/run/systemd/netif/links/2", state);
-    assert_eq!(with(&[NETWORKD, file]), Some(Stack::Networkd), "it does not run yet");
-    assert_eq!(with(&[NETWORKD, file, link("ADMIN_STATE=configured\n")]), Some(Stack::Networkd));
-    assert_eq!(with(&[NETWORKD, file, link("ADMIN_STATE=unmanaged\n")]), Some(Stack::Ifupdown));
+    assert_eq!(
+        with(&[NETWORKD, file]),
+        Some(Stack::Networkd),
+        "it does not run yet"
+    );
+    assert_eq!(
+        with(&[NETWORKD, file, link("ADMIN_STATE=configured\n")]),
+        Some(Stack::Networkd)
+    );
+    assert_eq!(
+        with(&[NETWORKD, file, link("ADMIN_STATE=unmanaged\n")]),
+        Some(Stack::Ifupdown)
+    );
 }
 
 #[test]
 fn a_daemon_that_runs_counts_though_it_is_not_enabled_and_one_that_is_masked_does_not() {
     let debian = [os(DEBIAN), SYSTEMD, ENI, IFUP, IFINDEX];
     let with = |more: &[(&'static str, &'static str)]| stack(&[&debian[..], more].concat());
-    let active = ("/run/systemd/units/invocation:NetworkManager.service", "-> 0123456789abcdef0123456789abcdef");
+    let active = (
+        "/run/systemd/units/invocation:NetworkManager.service",
+        "-> 0123456789abcdef0123456789abcdef",
+    );
     assert_eq!(with(&[active]), Some(Stack::NetworkManager));
     let masked = ("/etc/systemd/system/NetworkManager.service", "-> /dev/null");
     assert_eq!(with(&[NETWORK_MANAGER, masked]), Some(Stack::Ifupdown));
-    let openrc = ("/run/openrc/started/NetworkManager", "-> /etc/init.d/NetworkManager");
-    assert_eq!(stack(&[os(GENTOO), ("/etc/init.d/net.lo", ""), openrc]), Some(Stack::NetworkManager));
+    let openrc = (
+        "/run/openrc/started/NetworkManager",
+        "-> /etc/init.d/NetworkManager",
+    );
+    assert_eq!(
+        stack(&[os(GENTOO), ("/etc/init.d/net.lo", ""), openrc]),
+        Some(Stack::NetworkManager)
+    );
 }
 
 #[test]

@@ -55,11 +55,16 @@ impl Renderer for FreeBsd {
         let concerns = |key: &str| managed.contains(key) || STATIC_ROUTES.contains(&key);
         let mut overrides = Overrides::load(&concerns, guest, files)?;
         let routes = StaticRoutes::all(&file, &overrides.files().collect::<Vec<_>>(), &managed)?;
-        let unwanted = |key: &str| managed.contains(key) || routes.iter().any(|routes| routes.replaces(key));
+        let unwanted =
+            |key: &str| managed.contains(key) || routes.iter().any(|routes| routes.replaces(key));
 
         let mut before = file.meaning(unwanted);
-        overrides.files().for_each(|file| before.extend(file.meaning(unwanted)));
-        let mut block = generated(config, &|key| before.get(key).map(|(_, value)| value.clone()));
+        overrides
+            .files()
+            .for_each(|file| before.extend(file.meaning(unwanted)));
+        let mut block = generated(config, &|key| {
+            before.get(key).map(|(_, value)| value.clone())
+        });
         block.extend(routes.iter().map(StaticRoutes::generated));
         file.replace(unwanted, &block);
         files.write(&RC_CONF, &file.text(), Importance::Essential)?;
@@ -67,13 +72,23 @@ impl Renderer for FreeBsd {
 
         let after = file.meaning(unwanted);
         let affected = affected(config, &changed(config, &before, &after), guest);
-        let names: Vec<&str> = affected.iter().map(|interface| interface.name.as_str()).collect();
+        let names: Vec<&str> = affected
+            .iter()
+            .map(|interface| interface.name.as_str())
+            .collect();
         let netif = |action, timeout| {
-            Program::new(["service", "netif", action].into_iter().chain(names.iter().copied()), timeout)
+            Program::new(
+                ["service", "netif", action]
+                    .into_iter()
+                    .chain(names.iter().copied()),
+                timeout,
+            )
         };
         // One route that exists already, such as that of the loopback interface, is enough for it to fail.
-        let routing =
-            || Program { accept: alloc::vec![0, 1], ..Program::new(["service", "routing", "restart"], ROUTING_MAX) };
+        let routing = || Program {
+            accept: alloc::vec![0, 1],
+            ..Program::new(["service", "routing", "restart"], ROUTING_MAX)
+        };
         let script = Script {
             // With the new file, IPv6 addresses would stay on an interface that shall have none.
             before: alloc::vec![netif("stop", STOP_MAX)],
@@ -97,15 +112,28 @@ type Settings = BTreeMap<String, (bool, String)>;
 
 /// The interfaces that a difference concerns; one that is about no interface concerns those with a gateway, or all.
 fn changed(config: &NetworkConfig, before: &Settings, after: &Settings) -> BTreeSet<InterfaceName> {
-    let differing: BTreeSet<&String> =
-        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).collect_ordered();
+    let differing: BTreeSet<&String> = before
+        .keys()
+        .chain(after.keys())
+        .filter(|key| before.get(*key) != after.get(*key))
+        .collect_ordered();
     let mut changed = BTreeSet::new();
     for key in differing {
-        let owner = config.interfaces.iter().find(|interface| variables::is_of(key, interface));
-        let with_gateway = || config.interfaces.iter().filter(|interface| interface.has_gateway());
+        let owner = config
+            .interfaces
+            .iter()
+            .find(|interface| variables::is_of(key, interface));
+        let with_gateway = || {
+            config
+                .interfaces
+                .iter()
+                .filter(|interface| interface.has_gateway())
+        };
         match owner {
             Some(owner) => drop(changed.insert(owner.name.clone())),
-            None if with_gateway().next().is_some() => changed.extend(with_gateway().map(|one| one.name.clone())),
+            None if with_gateway().next().is_some() => {
+                changed.extend(with_gateway().map(|one| one.name.clone()))
+            }
             None => changed.extend(config.interfaces.iter().map(|one| one.name.clone())),
         }
     }
@@ -120,7 +148,11 @@ fn with_host_aliases(config: &NetworkConfig) -> NetworkConfig {
         let Family { addresses, .. } = &mut interface.v4;
         let networks: Vec<Cidr> = addresses.iter().map(|own| own.network()).collect();
         for (nth, own) in addresses.iter_mut().enumerate() {
-            if networks.iter().take(nth).any(|network| *network == own.network()) {
+            if networks
+                .iter()
+                .take(nth)
+                .any(|network| *network == own.network())
+            {
                 *own = Cidr::host(own.address());
             }
         }

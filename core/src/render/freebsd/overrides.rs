@@ -30,13 +30,23 @@ impl Overrides {
         guest: &Guest<'_>,
         files: &Files<'_, '_>,
     ) -> Result<Self, String> {
-        let regular = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind == EntryKind::File);
-        let mut names: Vec<&str> = regular.map(|entry| entry.name.as_str()).take(FILES_MAX).collect();
+        let regular = guest
+            .entries(&DIRECTORY)
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::File);
+        let mut names: Vec<&str> = regular
+            .map(|entry| entry.name.as_str())
+            .take(FILES_MAX)
+            .collect();
         names.sort_unstable();
-        let paths = names.into_iter().filter_map(|name| DIRECTORY.join(name).ok());
+        let paths = names
+            .into_iter()
+            .filter_map(|name| DIRECTORY.join(name).ok());
         let mut found = Vec::new();
         for path in core::iter::once(LOCAL).chain(paths) {
-            let Some(text) = files.text(&path)? else { continue };
+            let Some(text) = files.text(&path)? else {
+                continue;
+            };
             // Whatever else a person wrote there is none of our business.
             if words(&text).any(managed) {
                 found.push((path.clone(), Assignments::for_editing(&path, &text)?));
@@ -68,7 +78,8 @@ impl Overrides {
 
 /// Everything that could be the name of a variable.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

@@ -40,17 +40,36 @@ pub(super) struct Managed<'c> {
 
 impl<'c> Managed<'c> {
     pub(super) fn new(config: &'c NetworkConfig, file: &Assignments, guest: &Guest<'_>) -> Self {
-        let ours = |name: &str| config.interfaces.iter().any(|interface| interface.name.as_str() == name);
-        let others = guest.interfaces().iter().any(|other| other.physical && !ours(&other.name));
-        let has_gateway = |v6: bool| {
-            config.interfaces.iter().any(|interface| if v6 { &interface.v6 } else { &interface.v4 }.gateway.is_some())
+        let ours = |name: &str| {
+            config
+                .interfaces
+                .iter()
+                .any(|interface| interface.name.as_str() == name)
         };
-        let tied_to_ours =
-            |key| file.get(key).is_some_and(|gateway| gateway.split_once('%').is_some_and(|(_, zone)| ours(zone)));
+        let others = guest
+            .interfaces()
+            .iter()
+            .any(|other| other.physical && !ours(&other.name));
+        let has_gateway = |v6: bool| {
+            config.interfaces.iter().any(|interface| {
+                if v6 { &interface.v6 } else { &interface.v4 }
+                    .gateway
+                    .is_some()
+            })
+        };
+        let tied_to_ours = |key| {
+            file.get(key)
+                .is_some_and(|gateway| gateway.split_once('%').is_some_and(|(_, zone)| ours(zone)))
+        };
         let keeps = |key, v6| others && !has_gateway(v6) && !tied_to_ours(key);
         let keeps_v4_gateway = keeps("defaultrouter", false);
         let keeps_v6_gateway = keeps("ipv6_defaultrouter", true);
-        Self { config, others, keeps_v4_gateway, keeps_v6_gateway }
+        Self {
+            config,
+            others,
+            keeps_v4_gateway,
+            keeps_v6_gateway,
+        }
     }
 
     pub(super) fn contains(&self, key: &str) -> bool {
@@ -68,7 +87,10 @@ impl<'c> Managed<'c> {
     /// Whether a route is one of the managed interfaces, or of the first agent, which numbered those of all interfaces.
     fn is_stale_route(&self, name: &str) -> bool {
         let name = route_name(name);
-        self.config.interfaces.iter().any(|interface| is_route_of(name, &variable(&interface.name)))
+        self.config
+            .interfaces
+            .iter()
+            .any(|interface| is_route_of(name, &variable(&interface.name)))
             || (!self.others && name.strip_prefix("lan").is_some_and(is_number))
     }
 }
@@ -80,20 +102,30 @@ pub(super) fn is_of(key: &str, interface: &Interface) -> bool {
 
 fn is_variable_of(key: &str, variable: &str) -> bool {
     let numbered_alias = |rest: &str| rest.strip_prefix("_alias").is_some_and(is_number);
-    let ifconfig = key.strip_prefix("ifconfig_").and_then(|rest| rest.strip_prefix(variable));
-    let old_ifconfig = key.strip_prefix("ipv6_ifconfig_").and_then(|rest| rest.strip_prefix(variable));
+    let ifconfig = key
+        .strip_prefix("ifconfig_")
+        .and_then(|rest| rest.strip_prefix(variable));
+    let old_ifconfig = key
+        .strip_prefix("ipv6_ifconfig_")
+        .and_then(|rest| rest.strip_prefix(variable));
     let lists = ["ipv4_addrs_", "ipv6_addrs_", "ipv6_prefix_"];
-    let route = key.strip_prefix("route_").or_else(|| key.strip_prefix("ipv6_route_"));
+    let route = key
+        .strip_prefix("route_")
+        .or_else(|| key.strip_prefix("ipv6_route_"));
 
     ifconfig.is_some_and(|rest| matches!(rest, "" | "_ipv6" | "_aliases") || numbered_alias(rest))
         || old_ifconfig.is_some_and(|rest| rest.is_empty() || numbered_alias(rest))
-        || lists.iter().any(|list| key.strip_prefix(list) == Some(variable))
+        || lists
+            .iter()
+            .any(|list| key.strip_prefix(list) == Some(variable))
         || route.is_some_and(|name| is_route_of(name, variable))
 }
 
 /// Whether the agent gave a route this name.
 fn is_route_of(name: &str, variable: &str) -> bool {
-    let rest = name.strip_prefix("nova_").and_then(|rest| rest.strip_prefix(variable)?.strip_prefix('_'));
+    let rest = name
+        .strip_prefix("nova_")
+        .and_then(|rest| rest.strip_prefix(variable)?.strip_prefix('_'));
     rest.is_some_and(is_number)
 }
 
@@ -125,17 +157,37 @@ impl StaticRoutes {
     ) -> Result<Vec<Self>, String> {
         let mut all = Vec::new();
         for (key, prefix) in STATIC_ROUTES.into_iter().zip(["route_", "ipv6_route_"]) {
-            let last = overrides.iter().rev().find(|file| file.keys().any(|other| other == key)).unwrap_or(&main);
+            let last = overrides
+                .iter()
+                .rev()
+                .find(|file| file.keys().any(|other| other == key))
+                .unwrap_or(&main);
             if !last.is_literal(key) {
-                return Err(format!("cannot edit {RC_CONF}: {key} refers to other variables"));
+                return Err(format!(
+                    "cannot edit {RC_CONF}: {key} refers to other variables"
+                ));
             }
-            let (stale, kept) = last.words(key).into_iter().partition(|name| managed.is_stale_route(name));
+            let (stale, kept) = last
+                .words(key)
+                .into_iter()
+                .partition(|name| managed.is_stale_route(name));
             let ours = managed.config.interfaces.iter().flat_map(|interface| {
                 let of_family = move |(v6, _): &(bool, String)| *v6 == key.starts_with("ipv6");
-                let routes = static_routes(interface).into_iter().filter(of_family).enumerate();
-                routes.map(|(nth, (_, route))| (format!("nova_{}_{nth}", variable(&interface.name)), route))
+                let routes = static_routes(interface)
+                    .into_iter()
+                    .filter(of_family)
+                    .enumerate();
+                routes.map(|(nth, (_, route))| {
+                    (format!("nova_{}_{nth}", variable(&interface.name)), route)
+                })
             });
-            all.push(Self { key, prefix, kept, stale, ours: ours.collect() });
+            all.push(Self {
+                key,
+                prefix,
+                kept,
+                stale,
+                ours: ours.collect(),
+            });
         }
         Ok(all)
     }
@@ -149,13 +201,26 @@ impl StaticRoutes {
 
     /// The lines for it.
     pub(super) fn generated(&self) -> String {
-        let Self { key, prefix, kept, stale, ours } = self;
-        let names: Vec<&str> = kept.iter().chain(ours.iter().map(|(name, _)| name)).map(String::as_str).collect();
+        let Self {
+            key,
+            prefix,
+            kept,
+            stale,
+            ours,
+        } = self;
+        let names: Vec<&str> = kept
+            .iter()
+            .chain(ours.iter().map(|(name, _)| name))
+            .map(String::as_str)
+            .collect();
         if (stale.is_empty() && ours.is_empty()) || names.is_empty() {
             return String::new();
         }
         let mut text = format!("{key}=\"{}\"\n", names.join(" "));
-        text.extend(ours.iter().map(|(name, route)| format!("{prefix}{name}=\"{route}\"\n")));
+        text.extend(
+            ours.iter()
+                .map(|(name, route)| format!("{prefix}{name}=\"{route}\"\n")),
+        );
         text
     }
 }
@@ -176,18 +241,32 @@ pub(super) fn generated(config: &NetworkConfig, old: &dyn Fn(&str) -> Option<Str
 
         let key = format!("ifconfig_{variable}");
         let kept = old(&key).map(|value| hardware(&value)).unwrap_or_default();
-        let first = v4.addresses.first().map(|own| ifconfig(*own)).unwrap_or_else(|| "up".to_string());
+        let first = v4
+            .addresses
+            .first()
+            .map(|own| ifconfig(*own))
+            .unwrap_or_else(|| "up".to_string());
         set(&key, &format!("{first}{kept}"));
         // Without it the system gives the interface no IPv6 address at all, alias or not.
         if let Some(first) = v6.addresses.first() {
             set(&format!("ifconfig_{variable}_ipv6"), &ifconfig(*first));
         }
         // One count for both families, and reading stops at a gap.
-        let others = v4.addresses.iter().skip(1).chain(v6.addresses.iter().skip(1));
+        let others = v4
+            .addresses
+            .iter()
+            .skip(1)
+            .chain(v6.addresses.iter().skip(1));
         for (nth, alias) in others.enumerate() {
-            set(&format!("ifconfig_{variable}_alias{nth}"), &ifconfig(*alias));
+            set(
+                &format!("ifconfig_{variable}_alias{nth}"),
+                &ifconfig(*alias),
+            );
         }
-        for (key, gateway) in [("defaultrouter", v4.gateway), ("ipv6_defaultrouter", v6.gateway)] {
+        for (key, gateway) in [
+            ("defaultrouter", v4.gateway),
+            ("ipv6_defaultrouter", v6.gateway),
+        ] {
             if let Some(gateway) = gateway {
                 set(key, &via(gateway.address, interface));
             }
@@ -222,7 +301,9 @@ fn ifconfig(own: Cidr) -> String {
 /// A gateway with the interface that it is tied to.
 fn via(gateway: IpAddr, interface: &Interface) -> String {
     match gateway {
-        IpAddr::V6(address) if address.is_unicast_link_local() => format!("{address}%{}", interface.name),
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            format!("{address}%{}", interface.name)
+        }
         address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address.to_string(),
     }
 }
@@ -231,18 +312,32 @@ fn via(gateway: IpAddr, interface: &Interface) -> String {
 /// outside all networks can be reached by then.
 fn static_routes(interface: &Interface) -> Vec<(bool, String)> {
     let name = &interface.name;
-    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
-    let line = |Hop { destination, via: gateway }: Hop| {
+    let defaults = [interface.v4.gateway, interface.v6.gateway]
+        .into_iter()
+        .flatten();
+    let line = |Hop {
+                    destination,
+                    via: gateway,
+                }: Hop| {
         let network = destination?;
         let destination = match network.address() {
             address if Cidr::host(address) == network => format!("-host {address}"),
             IpAddr::V4(address) => format!("-net {address} -netmask {}", network.netmask()),
             IpAddr::V6(_) => format!("-net {network}"),
         };
-        let target = gateway.map_or_else(|| format!("-interface {name}"), |gateway| via(gateway, interface));
-        Some((network.address().is_ipv6(), format!("{destination} {target}")))
+        let target = gateway.map_or_else(
+            || format!("-interface {name}"),
+            |gateway| via(gateway, interface),
+        );
+        Some((
+            network.address().is_ipv6(),
+            format!("{destination} {target}"),
+        ))
     };
-    in_order(defaults, &interface.routes).into_iter().filter_map(line).collect()
+    in_order(defaults, &interface.routes)
+        .into_iter()
+        .filter_map(line)
+        .collect()
 }
 
 #[cfg(test)]
@@ -251,8 +346,13 @@ mod tests {
 
     #[test]
     fn variables_of_other_interfaces_are_not_ours() {
-        for ours in ["ifconfig_xn1", "ifconfig_xn1_alias12", "ifconfig_xn1_ipv6", "ipv4_addrs_xn1", "route_nova_xn1_0"]
-        {
+        for ours in [
+            "ifconfig_xn1",
+            "ifconfig_xn1_alias12",
+            "ifconfig_xn1_ipv6",
+            "ipv4_addrs_xn1",
+            "route_nova_xn1_0",
+        ] {
             assert!(is_variable_of(ours, "xn1"), "{ours}");
         }
         for other in [
@@ -271,6 +371,9 @@ mod tests {
     #[test]
     fn only_what_is_about_the_hardware_stays() {
         assert_eq!(hardware("SYNCDHCP mtu 9000 -tso lro"), " mtu 9000 -tso lro");
-        assert_eq!(hardware("inet 192.0.2.1/24 mtu $(x) up descr tso4"), " tso4");
+        assert_eq!(
+            hardware("inet 192.0.2.1/24 mtu $(x) up descr tso4"),
+            " tso4"
+        );
     }
 }

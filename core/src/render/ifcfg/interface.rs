@@ -40,15 +40,21 @@ pub(super) fn ifcfg(
     let yes_no = |yes: bool| if yes { "yes" } else { "no" };
     line("DEVICE", name.as_str());
     if reader == Reader::NetworkManager {
-        line("NAME", &format!("\"{}\"", profile_name(interface, old.as_ref())));
+        line(
+            "NAME",
+            &format!("\"{}\"", profile_name(interface, old.as_ref())),
+        );
         line("UUID", &uuid(interface, old.as_ref()));
     }
     line("TYPE", "Ethernet");
     line("BOOTPROTO", "none");
     // ifup refuses an interface with another address, so one that was changed by hand is known by its name alone.
     // NetworkManager compares the one that the host gave it.
-    let unchanged =
-        || guest.interface(name.as_str()).is_none_or(|state| state.mac.is_none_or(|mac| mac == interface.mac));
+    let unchanged = || {
+        guest
+            .interface(name.as_str())
+            .is_none_or(|state| state.mac.is_none_or(|mac| mac == interface.mac))
+    };
     if reader == Reader::NetworkManager || unchanged() {
         line("HWADDR", &interface.mac.to_string().to_ascii_uppercase());
     }
@@ -59,7 +65,11 @@ pub(super) fn ifcfg(
     }
     for (nth, own) in interface.v4.addresses.iter().enumerate() {
         // Numbers start at 1, behind the one without a number.
-        let number = if nth == 0 { String::new() } else { nth.to_string() };
+        let number = if nth == 0 {
+            String::new()
+        } else {
+            nth.to_string()
+        };
         line(&format!("IPADDR{number}"), &own.address().to_string());
         line(&format!("NETMASK{number}"), &own.netmask().to_string());
     }
@@ -78,7 +88,11 @@ pub(super) fn ifcfg(
         }
     }
     if let Some(IpAddr::V6(address)) = gateway_v6 {
-        let zone = if address.is_unicast_link_local() { format!("%{name}") } else { String::new() };
+        let zone = if address.is_unicast_link_local() {
+            format!("%{name}")
+        } else {
+            String::new()
+        };
         line("IPV6_DEFAULTGW", &format!("{address}{zone}"));
     }
     if reader == Reader::NetworkManager {
@@ -93,21 +107,35 @@ pub(super) fn ifcfg(
             }
         }
     }
-    let nameservers = stable_order(nameservers, &old.as_ref().map(old_nameservers).unwrap_or_default());
+    let nameservers = stable_order(
+        nameservers,
+        &old.as_ref().map(old_nameservers).unwrap_or_default(),
+    );
     if !nameservers.is_empty() {
         line("PEERDNS", "yes");
     }
     for (nth, address) in nameservers.iter().enumerate() {
-        line(&format!("DNS{}", nth.saturating_add(1)), &address.to_string());
+        line(
+            &format!("DNS{}", nth.saturating_add(1)),
+            &address.to_string(),
+        );
     }
     let old_lines = old.iter().flat_map(Assignments::lines);
-    text.push_str(&kept_lines(old_lines, |key| is_ours(reader, key), name, warnings));
+    text.push_str(&kept_lines(
+        old_lines,
+        |key| is_ours(reader, key),
+        name,
+        warnings,
+    ));
     Ok(text)
 }
 
 /// The identity of the profile: NetworkManager's own one if the file names it.
 pub(super) fn uuid(interface: &Interface, old: Option<&Assignments>) -> String {
-    match old.and_then(|old| old.get("UUID")).map(|uuid| Old::with_uuid(&uuid)) {
+    match old
+        .and_then(|old| old.get("UUID"))
+        .map(|uuid| Old::with_uuid(&uuid))
+    {
         Some(Old::Uuid(uuid)) => uuid,
         Some(Old::Nothing | Old::Unknown) | None => network_manager::uuid(interface.mac),
     }
@@ -117,7 +145,8 @@ pub(super) fn uuid(interface: &Interface, old: Option<&Assignments>) -> String {
 fn profile_name(interface: &Interface, old: Option<&Assignments>) -> String {
     let old = old.and_then(|old| old.get("NAME"));
     let usable = |name: &String| !name.is_empty() && is_plain(&format!("NAME=\"{name}\""));
-    old.filter(usable).unwrap_or_else(|| format!("System {}", interface.name))
+    old.filter(usable)
+        .unwrap_or_else(|| format!("System {}", interface.name))
 }
 
 /// Whether the agent decides what a key says, or that it is not there.
@@ -144,7 +173,15 @@ fn is_ours(reader: Reader, key: &str) -> bool {
         "BONDING_MASTER",
         "TEAM_MASTER",
     ];
-    const PREFIXES: [&str; 7] = ["IPADDR", "NETMASK", "PREFIX", "BROADCAST", "IPV6", "DNS", "DHCP"];
+    const PREFIXES: [&str; 7] = [
+        "IPADDR",
+        "NETMASK",
+        "PREFIX",
+        "BROADCAST",
+        "IPV6",
+        "DNS",
+        "DHCP",
+    ];
     const OF_NETWORK_MANAGER: [&str; 2] = ["AUTOCONNECT_PRIORITY", "IPV4_FAILURE_FATAL"];
 
     KEYS.contains(&key)
@@ -153,5 +190,7 @@ fn is_ours(reader: Reader, key: &str) -> bool {
 }
 
 fn old_nameservers(old: &Assignments) -> Vec<IpAddr> {
-    (1_u8..=16).map_while(|nth| old.get(&format!("DNS{nth}"))?.parse().ok()).collect()
+    (1_u8..=16)
+        .map_while(|nth| old.get(&format!("DNS{nth}"))?.parse().ok())
+        .collect()
 }

@@ -33,7 +33,11 @@ const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network-scripts
 const GLOBAL: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
 /// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
-const COMMANDS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown"] };
+const COMMANDS: Commands = Commands {
+    up: &["ifup"],
+    down: &["ifdown"],
+    force_down: &["ifdown"],
+};
 
 /// Who reads the files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,11 +61,27 @@ impl Renderer for NetworkScripts {
     ) -> Result<Activation, String> {
         // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
         let all = config.nameservers();
-        let nameservers = |own: &Vec<IpAddr>| if own.is_empty() { Vec::new() } else { all.clone() };
-        let nameservers: Vec<Vec<IpAddr>> =
-            config.interfaces.iter().map(|interface| nameservers(&interface.nameservers)).collect();
+        let nameservers = |own: &Vec<IpAddr>| {
+            if own.is_empty() {
+                Vec::new()
+            } else {
+                all.clone()
+            }
+        };
+        let nameservers: Vec<Vec<IpAddr>> = config
+            .interfaces
+            .iter()
+            .map(|interface| nameservers(&interface.nameservers))
+            .collect();
 
-        let mut changed = write(Reader::NetworkScripts, config, &nameservers, guest, files, warnings)?;
+        let mut changed = write(
+            Reader::NetworkScripts,
+            config,
+            &nameservers,
+            guest,
+            files,
+            warnings,
+        )?;
         for (path, owner) in stale::find_beside_own(config, guest) {
             files.remove(&path);
             changed.insert(owner);
@@ -92,19 +112,28 @@ impl Renderer for NetworkManagerIfcfg {
         let mut changed = BTreeSet::new();
         for interface in &config.interfaces {
             let name = &interface.name;
-            let Some(path) = path("ifcfg", name) else { continue };
+            let Some(path) = path("ifcfg", name) else {
+                continue;
+            };
             let old = files.text(&path)?.map(|text| Assignments::parse(&text));
-            let mut connection = Connection::new(interface, interface::uuid(interface, old.as_ref()));
+            let mut connection =
+                Connection::new(interface, interface::uuid(interface, old.as_ref()));
             if let Some(old) = old {
-                connection.old = old.get("UUID").map_or(Old::Unknown, |uuid| Old::with_uuid(&uuid));
+                connection.old = old
+                    .get("UUID")
+                    .map_or(Old::Unknown, |uuid| Old::with_uuid(&uuid));
             }
             connection.paths.push(path);
             for (path, _) in stale.iter().filter(|(_, owner)| owner == name) {
-                routes_beside(path).iter().for_each(|path| files.remove(path));
+                routes_beside(path)
+                    .iter()
+                    .for_each(|path| files.remove(path));
                 connection.paths.push(path.clone());
             }
             let keyfiles = keyfiles.iter().filter(|profile| profile.interface == *name);
-            connection.paths.extend(keyfiles.map(|profile| profile.path.clone()));
+            connection
+                .paths
+                .extend(keyfiles.map(|profile| profile.path.clone()));
             for path in connection.paths.iter().skip(1) {
                 files.remove(path);
                 changed.insert(name.clone());
@@ -115,7 +144,14 @@ impl Renderer for NetworkManagerIfcfg {
             connections.push(connection);
         }
         let nameservers = network_manager::nameservers(config, warnings);
-        changed.extend(write(Reader::NetworkManager, config, &nameservers, guest, files, warnings)?);
+        changed.extend(write(
+            Reader::NetworkManager,
+            config,
+            &nameservers,
+            guest,
+            files,
+            warnings,
+        )?);
         if global(Reader::NetworkManager, config, guest, files)? {
             changed.extend(config.names().cloned());
         }
@@ -135,13 +171,22 @@ pub(super) fn plugin_exists(guest: &Guest<'_>) -> bool {
 
     const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
 
-    const LIBRARIES: [GuestPath; 2] =
-        [GuestPath::constant("/usr/lib64/NetworkManager"), GuestPath::constant("/usr/lib/NetworkManager")];
+    const LIBRARIES: [GuestPath; 2] = [
+        GuestPath::constant("/usr/lib64/NetworkManager"),
+        GuestPath::constant("/usr/lib/NetworkManager"),
+    ];
     LIBRARIES.into_iter().fold(false, |any, library| {
-        let versions = guest.entries(&library).iter().filter(|entry| entry.kind != EntryKind::File);
-        let versions = versions.take(VERSIONS_MAX).filter_map(|version| library.join(&version.name).ok());
+        let versions = guest
+            .entries(&library)
+            .iter()
+            .filter(|entry| entry.kind != EntryKind::File);
+        let versions = versions
+            .take(VERSIONS_MAX)
+            .filter_map(|version| library.join(&version.name).ok());
         let here = guest.names(&library).contains(&PLUGIN);
-        versions.fold(here, |any, version| guest.names(&version).contains(&PLUGIN) | any) | any
+        versions.fold(here, |any, version| {
+            guest.names(&version).contains(&PLUGIN) | any
+        }) | any
     })
 }
 
@@ -158,11 +203,23 @@ fn write(
     for (interface, nameservers) in config.interfaces.iter().zip(nameservers) {
         let name = &interface.name;
         for (prefix, content) in [
-            ("ifcfg", Some(ifcfg(reader, interface, nameservers, guest, files, warnings)?)),
+            (
+                "ifcfg",
+                Some(ifcfg(
+                    reader,
+                    interface,
+                    nameservers,
+                    guest,
+                    files,
+                    warnings,
+                )?),
+            ),
             ("route", route(reader, interface)),
             ("route6", route6(reader, interface)),
         ] {
-            let Some(path) = path(prefix, name) else { continue };
+            let Some(path) = path(prefix, name) else {
+                continue;
+            };
             let old = files.text(&path)?;
             if effective_lines(old.as_deref()) != effective_lines(content.as_deref()) {
                 changed.insert(name.clone());
@@ -174,7 +231,9 @@ fn write(
         }
         let rules = path("rule", name).is_some_and(|path| guest.exists(&path));
         if reader == Reader::NetworkManager && rules && !interface.routes.is_empty() {
-            warnings.push(format!("rule-{name} exists: NetworkManager reads no routes beside it"));
+            warnings.push(format!(
+                "rule-{name} exists: NetworkManager reads no routes beside it"
+            ));
         }
     }
     Ok(changed)
@@ -187,21 +246,43 @@ fn global(
     guest: &Guest<'_>,
     files: &mut Files<'_, '_>,
 ) -> Result<bool, String> {
-    let Some(old) = files.text(&GLOBAL)?.or_else(|| (reader == Reader::NetworkScripts).then(String::new)) else {
+    let Some(old) = files
+        .text(&GLOBAL)?
+        .or_else(|| (reader == Reader::NetworkScripts).then(String::new))
+    else {
         return Ok(false);
     };
     let mut file = Assignments::parse(&old);
-    let is_ours = |name: &str| config.interfaces.iter().any(|interface| interface.name.as_str() == name);
-    let others = guest.interfaces().iter().any(|other| other.physical && !is_ours(&other.name));
-    for (v6, gateway, device) in [(false, "GATEWAY", "GATEWAYDEV"), (true, "IPV6_DEFAULTGW", "IPV6_DEFAULTDEV")] {
-        let mut families = config.interfaces.iter().map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
+    let is_ours = |name: &str| {
+        config
+            .interfaces
+            .iter()
+            .any(|interface| interface.name.as_str() == name)
+    };
+    let others = guest
+        .interfaces()
+        .iter()
+        .any(|other| other.physical && !is_ours(&other.name));
+    for (v6, gateway, device) in [
+        (false, "GATEWAY", "GATEWAYDEV"),
+        (true, "IPV6_DEFAULTGW", "IPV6_DEFAULTDEV"),
+    ] {
+        let mut families = config
+            .interfaces
+            .iter()
+            .map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
         let has_gateway = families.any(|family| family.gateway.is_some());
         let value = file.get(gateway).unwrap_or_default();
         let (address, zone) = value.split_once('%').unwrap_or((&value, ""));
-        let mut networks = config.interfaces.iter().flat_map(|interface| interface.addresses());
+        let mut networks = config
+            .interfaces
+            .iter()
+            .flat_map(|interface| interface.addresses());
         let through_ours = is_ours(zone)
             || file.get(device).is_some_and(|name| is_ours(&name))
-            || address.parse().is_ok_and(|address: IpAddr| networks.any(|network| network.contains(address)));
+            || address
+                .parse()
+                .is_ok_and(|address: IpAddr| networks.any(|network| network.contains(address)));
         // They would win over the gateways of the interfaces. One that stays as it is may need what is there.
         if has_gateway || through_ours || !others {
             file.remove(gateway);
@@ -209,7 +290,10 @@ fn global(
         }
     }
     let overridden = file.text() != old;
-    let v6 = config.interfaces.iter().any(|interface| !interface.v6.addresses.is_empty());
+    let v6 = config
+        .interfaces
+        .iter()
+        .any(|interface| !interface.v6.addresses.is_empty());
     let v6_before = file.get("NETWORKING_IPV6");
     if reader == Reader::NetworkScripts {
         file.set("NETWORKING", "yes");
@@ -224,5 +308,6 @@ fn global(
         file.set("NOZEROCONF", "yes");
     }
     files.write(&GLOBAL, &file.text(), Importance::Essential)?;
-    Ok(overridden || (reader == Reader::NetworkScripts && v6 && v6_before.as_deref() != Some("yes")))
+    Ok(overridden
+        || (reader == Reader::NetworkScripts && v6 && v6_before.as_deref() != Some("yes")))
 }

@@ -14,10 +14,15 @@ use crate::render::guest::Guest;
 const FILES_MAX: usize = 256;
 
 /// What network-scripts do not take for a configuration.
-const IGNORED: [&str; 7] = ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave"];
+const IGNORED: [&str; 7] = [
+    "~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave",
+];
 
 /// The files that mean a managed interface, its own one first, for a stack that reads them no more.
-pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
+pub(in crate::render) fn find(
+    config: &NetworkConfig,
+    guest: &Guest<'_>,
+) -> Vec<(GuestPath, InterfaceName)> {
     let own = config.interfaces.iter().filter_map(|interface| {
         let path = super::path("ifcfg", &interface.name)?;
         guest.exists(&path).then(|| (path, interface.name.clone()))
@@ -33,15 +38,25 @@ pub(in crate::render) fn routes_beside(path: &GuestPath) -> Vec<GuestPath> {
 }
 
 /// The files to move away beside the own ones, and which interface each one means.
-pub(super) fn find_beside_own(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
-    let names = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind != EntryKind::Directory);
+pub(super) fn find_beside_own(
+    config: &NetworkConfig,
+    guest: &Guest<'_>,
+) -> Vec<(GuestPath, InterfaceName)> {
+    let names = guest
+        .entries(&DIRECTORY)
+        .iter()
+        .filter(|entry| entry.kind != EntryKind::Directory);
     let mut stale = Vec::new();
     for entry in names.take(FILES_MAX) {
-        let Some(suffix) = entry.name.strip_prefix("ifcfg-") else { continue };
+        let Some(suffix) = entry.name.strip_prefix("ifcfg-") else {
+            continue;
+        };
         if IGNORED.iter().any(|ignored| suffix.ends_with(ignored)) {
             continue;
         }
-        let Ok(path) = DIRECTORY.join(&entry.name) else { continue };
+        let Ok(path) = DIRECTORY.join(&entry.name) else {
+            continue;
+        };
         if let Some(owner) = owner(suffix, &path, config, guest) {
             stale.push((path, owner.name.clone()));
         }
@@ -50,11 +65,23 @@ pub(super) fn find_beside_own(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<
 }
 
 /// The managed interface that a file configures beside the interface's own file.
-fn owner<'a>(suffix: &str, path: &GuestPath, config: &'a NetworkConfig, guest: &Guest<'_>) -> Option<&'a Interface> {
-    let named = |name: &str| config.interfaces.iter().find(|interface| interface.name.as_str() == name);
+fn owner<'a>(
+    suffix: &str,
+    path: &GuestPath,
+    config: &'a NetworkConfig,
+    guest: &Guest<'_>,
+) -> Option<&'a Interface> {
+    let named = |name: &str| {
+        config
+            .interfaces
+            .iter()
+            .find(|interface| interface.name.as_str() == name)
+    };
 
     // Further addresses are in the interface's own file now.
-    let alias = suffix.split_once(':').or_else(|| suffix.split_once("-range"));
+    let alias = suffix
+        .split_once(':')
+        .or_else(|| suffix.split_once("-range"));
     if let Some((base, _)) = alias {
         return named(base);
     }
@@ -64,8 +91,9 @@ fn owner<'a>(suffix: &str, path: &GuestPath, config: &'a NetworkConfig, guest: &
     }
     let file = Assignments::parse(&guest.text(path)?);
     let kind = file.get("TYPE").unwrap_or_else(|| "Ethernet".to_string());
-    let virtual_device =
-        ["VLAN", "BONDING_OPTS", "BRIDGING_OPTS", "TEAM_CONFIG"].iter().any(|key| file.get(key).is_some());
+    let virtual_device = ["VLAN", "BONDING_OPTS", "BRIDGING_OPTS", "TEAM_CONFIG"]
+        .iter()
+        .any(|key| file.get(key).is_some());
     if !kind.eq_ignore_ascii_case("ethernet") || virtual_device || suffix.contains('.') {
         return None;
     }
@@ -75,7 +103,10 @@ fn owner<'a>(suffix: &str, path: &GuestPath, config: &'a NetworkConfig, guest: &
         Some(device) if device.contains(['.', ':']) || guest.interface(&device).is_some() => None,
         Some(_) | None => {
             let mac = MacAddr::try_from(file.get("HWADDR")?.as_str()).ok()?;
-            config.interfaces.iter().find(|interface| interface.mac == mac)
+            config
+                .interfaces
+                .iter()
+                .find(|interface| interface.mac == mac)
         }
     }
 }

@@ -50,7 +50,11 @@ pub(super) fn managed<'a>(name: &str, config: &'a NetworkConfig) -> Option<&'a I
 }
 
 /// Takes the managed interfaces out of a file and notes what is worth keeping.
-pub(super) fn take_out(text: &str, config: &NetworkConfig, kept: &mut BTreeMap<InterfaceName, Kept>) -> Edited {
+pub(super) fn take_out(
+    text: &str,
+    config: &NetworkConfig,
+    kept: &mut BTreeMap<InterfaceName, Kept>,
+) -> Edited {
     let file = Stanzas::parse(text);
     let mut edited = Edited::default();
     edited.keep(&file.lead);
@@ -89,7 +93,11 @@ impl Edited {
     }
 
     fn push(&mut self, raw: &str) {
-        let text = if self.changed { &mut self.after } else { &mut self.before };
+        let text = if self.changed {
+            &mut self.after
+        } else {
+            &mut self.before
+        };
         end_line(text);
         text.push_str(raw);
     }
@@ -110,7 +118,11 @@ impl Edited {
 
     /// Keeps the names that are not managed; a stanza without names goes.
     fn keep_names(&mut self, stanza: &Stanza, names: &[String], config: &NetworkConfig) {
-        let left: Vec<&str> = names.iter().map(String::as_str).filter(|name| managed(name, config).is_none()).collect();
+        let left: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| managed(name, config).is_none())
+            .collect();
         if left.len() == names.len() {
             self.has_stanzas |= left.iter().any(|name| *name != "lo");
             self.keep_stanza(stanza);
@@ -121,7 +133,12 @@ impl Edited {
             return;
         }
         self.has_stanzas |= left.iter().any(|name| *name != "lo");
-        let keyword = stanza.header.words().first().map(ToString::to_string).unwrap_or_default();
+        let keyword = stanza
+            .header
+            .words()
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         self.push(&format!("{keyword} {}\n", left.join(" ")));
         for line in &stanza.body {
             self.push(&line.raw);
@@ -130,9 +147,19 @@ impl Edited {
 
     /// Something of a managed interface is left out here; the label of an earlier run in front of it too.
     fn cut(&mut self) {
-        let text = if self.changed { &mut self.after } else { &mut self.before };
-        let start = text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at.saturating_add(1));
-        if text.get(start..).is_some_and(|line| line.starts_with(LABEL)) {
+        let text = if self.changed {
+            &mut self.after
+        } else {
+            &mut self.before
+        };
+        let start = text
+            .trim_end_matches('\n')
+            .rfind('\n')
+            .map_or(0, |at| at.saturating_add(1));
+        if text
+            .get(start..)
+            .is_some_and(|line| line.starts_with(LABEL))
+        {
             text.truncate(start);
         }
         self.changed = true;
@@ -143,10 +170,14 @@ impl Edited {
 fn keep_options(stanza: &Stanza, kept: &mut Kept) {
     for line in &stanza.body {
         let words = line.words();
-        let Some((option, arguments)) = words.split_first() else { continue };
+        let Some((option, arguments)) = words.split_first() else {
+            continue;
+        };
         let option = match *option {
             "mtu" | "hwaddress" => true,
-            "pre-up" | "up" | "post-up" | "down" | "pre-down" | "post-down" => !configures_addresses(arguments),
+            "pre-up" | "up" | "post-up" | "down" | "pre-down" | "post-down" => {
+                !configures_addresses(arguments)
+            }
             "dns-search" => {
                 kept.search.get_or_insert_with(|| arguments.join(" "));
                 false
@@ -170,13 +201,20 @@ fn keep_options(stanza: &Stanza, kept: &mut Kept) {
 
 /// Whether a hook does what the host's data says: `ip route ...`, `ip -6 addr ...`, `route ...`.
 fn configures_addresses(command: &[&str]) -> bool {
-    let mut words = command.iter().map(|word| word.rsplit('/').next().unwrap_or_default());
+    let mut words = command
+        .iter()
+        .map(|word| word.rsplit('/').next().unwrap_or_default());
     match words.next() {
         Some("route") => true,
         Some("ip") => {
-            let object = words.find(|word| !word.starts_with('-')).unwrap_or_default();
+            let object = words
+                .find(|word| !word.starts_with('-'))
+                .unwrap_or_default();
             // `ip` takes any beginning of these words, `r` and `a` included.
-            !object.is_empty() && ["route", "address"].iter().any(|whole| whole.starts_with(object))
+            !object.is_empty()
+                && ["route", "address"]
+                    .iter()
+                    .any(|whole| whole.starts_with(object))
         }
         Some(_) | None => false,
     }
@@ -193,14 +231,26 @@ pub(super) fn meaning<'a>(
             let lines = core::iter::once(&stanza.header).chain(&stanza.body);
             match &stanza.kind {
                 Kind::Iface(name) => {
-                    let Some(name) = managed(name, config) else { continue };
-                    let lines = lines.map(|line| line.words().join(" ")).filter(|line| !line.is_empty());
+                    let Some(name) = managed(name, config) else {
+                        continue;
+                    };
+                    let lines = lines
+                        .map(|line| line.words().join(" "))
+                        .filter(|line| !line.is_empty());
                     meaning.entry(name.clone()).or_default().extend(lines);
                 }
                 Kind::Allow(names) | Kind::Mapping(names) => {
-                    let keyword = stanza.header.words().first().map(ToString::to_string).unwrap_or_default();
+                    let keyword = stanza
+                        .header
+                        .words()
+                        .first()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
                     for name in names.iter().filter_map(|name| managed(name, config)) {
-                        meaning.entry(name.clone()).or_default().push(keyword.clone());
+                        meaning
+                            .entry(name.clone())
+                            .or_default()
+                            .push(keyword.clone());
                     }
                 }
                 Kind::Source(_) | Kind::SourceDirectory(_) | Kind::Other => {}

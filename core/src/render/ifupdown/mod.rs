@@ -40,14 +40,22 @@ pub(super) struct Ifupdown {
 
 /// The stack of Debian up to 13 and of Ubuntu up to 16.04, and ifupdown2 in its place.
 pub(super) const DEBIAN: Ifupdown = Ifupdown {
-    commands: Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "--force"] },
+    commands: Commands {
+        up: &["ifup"],
+        down: &["ifdown"],
+        force_down: &["ifdown", "--force"],
+    },
     source_directory: SourceDirectory::Plain,
     tells_resolvconf: true,
 };
 
 /// The stack of Alpine: ifupdown-ng, and that of busybox, which knows no long options.
 pub(super) const ALPINE: Ifupdown = Ifupdown {
-    commands: Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown", "-f"] },
+    commands: Commands {
+        up: &["ifup"],
+        down: &["ifdown"],
+        force_down: &["ifdown", "-f"],
+    },
     source_directory: SourceDirectory::All,
     tells_resolvconf: false,
 };
@@ -69,14 +77,21 @@ impl Renderer for Ifupdown {
 
         let sources = load(guest, self.source_directory, warnings)?;
         let mut kept = BTreeMap::new();
-        let edited: Vec<Edited> = sources.iter().map(|source| take_out(&source.text, config, &mut kept)).collect();
+        let edited: Vec<Edited> = sources
+            .iter()
+            .map(|source| take_out(&source.text, config, &mut kept))
+            .collect();
 
         let mut loopback = Loopback::default();
         let mut new_texts = Vec::new();
         for (source, edited) in sources.iter().zip(&edited).skip(1) {
             let from_cloud_init = source.path.name().starts_with(CLOUD_INIT);
             let only_loopback = edited.has_loopback.auto || edited.has_loopback.iface;
-            if edited.changed && !edited.has_stanzas && (from_cloud_init || !only_loopback) && !source.is_named {
+            if edited.changed
+                && !edited.has_stanzas
+                && (from_cloud_init || !only_loopback)
+                && !source.is_named
+            {
                 files.remove(&source.path);
                 continue;
             }
@@ -87,7 +102,10 @@ impl Renderer for Ifupdown {
             }
             new_texts.push(text);
         }
-        let main = edited.first().map(|edited| whole(edited, loopback, config, &kept)).unwrap_or_default();
+        let main = edited
+            .first()
+            .map(|edited| whole(edited, loopback, config, &kept))
+            .unwrap_or_default();
         files.write(&MAIN, &main, Importance::Essential)?;
         new_texts.insert(0, main);
 
@@ -102,19 +120,36 @@ impl Renderer for Ifupdown {
 
 /// Whether the files define every interface of a configuration.
 pub(super) fn define_all(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
-    let Ok(sources) = load(guest, SourceDirectory::Plain, &mut Vec::new()) else { return false };
-    let defined = meaning(sources.iter().map(|source: &Source| source.text.as_str()), config);
-    !config.interfaces.is_empty() && config.interfaces.iter().all(|interface| defined.contains_key(&interface.name))
+    let Ok(sources) = load(guest, SourceDirectory::Plain, &mut Vec::new()) else {
+        return false;
+    };
+    let defined = meaning(
+        sources.iter().map(|source: &Source| source.text.as_str()),
+        config,
+    );
+    !config.interfaces.is_empty()
+        && config
+            .interfaces
+            .iter()
+            .all(|interface| defined.contains_key(&interface.name))
 }
 
 impl Loopback {
     const fn or(self, other: Self) -> Self {
-        Self { auto: self.auto || other.auto, iface: self.iface || other.iface }
+        Self {
+            auto: self.auto || other.auto,
+            iface: self.iface || other.iface,
+        }
     }
 }
 
 /// The main file with the interfaces in place of the old ones, else at its end.
-fn whole(edited: &Edited, loopback: Loopback, config: &NetworkConfig, kept: &BTreeMap<InterfaceName, Kept>) -> String {
+fn whole(
+    edited: &Edited,
+    loopback: Loopback,
+    config: &NetworkConfig,
+    kept: &BTreeMap<InterfaceName, Kept>,
+) -> String {
     let loopback = loopback.or(edited.has_loopback);
     let mut text = edited.before.clone();
     end_line(&mut text);
@@ -127,7 +162,10 @@ fn whole(edited: &Edited, loopback: Loopback, config: &NetworkConfig, kept: &BTr
     text.push_str(HEADER);
     let nothing = Kept::default();
     for interface in &config.interfaces {
-        text.push_str(&stanzas(interface, kept.get(&interface.name).unwrap_or(&nothing)));
+        text.push_str(&stanzas(
+            interface,
+            kept.get(&interface.name).unwrap_or(&nothing),
+        ));
     }
     text.push_str(&edited.after);
     text
@@ -142,10 +180,15 @@ fn stanzas(interface: &Interface, kept: &Kept) -> String {
     }
     text.push_str(&format!("auto {name}\n"));
 
-    let nameservers: Vec<String> =
-        stable_order(&interface.nameservers, &kept.nameservers).iter().map(ToString::to_string).collect();
+    let nameservers: Vec<String> = stable_order(&interface.nameservers, &kept.nameservers)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut options = kept.options.clone();
-    for (family, word, ip) in [(&interface.v4, "inet", "ip"), (&interface.v6, "inet6", "ip -6")] {
+    for (family, word, ip) in [
+        (&interface.v4, "inet", "ip"),
+        (&interface.v6, "inet6", "ip -6"),
+    ] {
         let v4 = word == "inet";
         let gateway_in = place_of_gateway(family);
         for (nth, own) in family.addresses.iter().enumerate() {
@@ -153,7 +196,11 @@ fn stanzas(interface: &Interface, kept: &Kept) -> String {
             let mut option = |line: &str| text.push_str(&format!("    {line}\n"));
             option(&format!("address {}", own.address()));
             // busybox refuses `address A/L`.
-            let netmask = if v4 { own.netmask().to_string() } else { own.prefix_len().to_string() };
+            let netmask = if v4 {
+                own.netmask().to_string()
+            } else {
+                own.prefix_len().to_string()
+            };
             option(&format!("netmask {netmask}"));
             if let Some(gateway) = family.gateway.filter(|_| gateway_in == Some(nth)) {
                 option(&format!("gateway {}", gateway.address));
@@ -170,7 +217,9 @@ fn stanzas(interface: &Interface, kept: &Kept) -> String {
             options.drain(..).for_each(|line| option(&line));
             // Only now every network of the interface is there.
             if nth.saturating_add(1) == family.addresses.len() {
-                routes(interface, family, v4).iter().for_each(|route| option(&format!("up {ip} route add {route}")));
+                routes(interface, family, v4)
+                    .iter()
+                    .for_each(|route| option(&format!("up {ip} route add {route}")));
             }
         }
     }
@@ -180,7 +229,10 @@ fn stanzas(interface: &Interface, kept: &Kept) -> String {
 /// The stanza that brings up the network of the gateway; none if a `gateway` line cannot express it.
 fn place_of_gateway(family: &Family) -> Option<usize> {
     let gateway = family.gateway.filter(|gateway| !gateway.onlink)?;
-    let place = family.addresses.iter().position(|own| own.contains(gateway.address));
+    let place = family
+        .addresses
+        .iter()
+        .position(|own| own.contains(gateway.address));
     // A link-local gateway is in none of them and can be reached from the start.
     Some(place.unwrap_or(0))
 }
@@ -189,8 +241,14 @@ fn place_of_gateway(family: &Family) -> Option<usize> {
 ///
 /// ifupdown would put `onlink` to a gateway outside the networks by itself, others do not: a route to it does it for all.
 fn routes(interface: &Interface, family: &Family, v4: bool) -> Vec<String> {
-    let of_family = interface.routes.iter().filter(|route| route.destination.address().is_ipv4() == v4);
+    let of_family = interface
+        .routes
+        .iter()
+        .filter(|route| route.destination.address().is_ipv4() == v4);
     let default = family.gateway.filter(|gateway| gateway.onlink);
 
-    in_order(default, of_family).iter().map(|hop| format!("{hop} dev $IFACE")).collect()
+    in_order(default, of_family)
+        .iter()
+        .map(|hop| format!("{hop} dev $IFACE"))
+        .collect()
 }

@@ -52,7 +52,11 @@ pub(super) fn load(
 ) -> Result<Vec<Source>, String> {
     let (path, text) = guest.editable(&MAIN)?;
     let mut seen = BTreeSet::from([path.clone()]);
-    let mut sources = alloc::vec![Source { path, text: text.unwrap_or_default(), is_named: true }];
+    let mut sources = alloc::vec![Source {
+        path,
+        text: text.unwrap_or_default(),
+        is_named: true
+    }];
     // Files of one level are read together, so that the guest is asked once a level.
     let mut level = 0..1;
     for _ in 0..DEPTH_MAX {
@@ -65,22 +69,36 @@ pub(super) fn load(
                 continue;
             }
             match guest.editable(&path) {
-                Ok((path, Some(text))) => sources.push(Source { path, text, is_named }),
+                Ok((path, Some(text))) => sources.push(Source {
+                    path,
+                    text,
+                    is_named,
+                }),
                 Ok((_, None)) => {}
                 Err(error) => warnings.push(format!("not read: {error}")),
             }
         }
         level = level.end..sources.len();
     }
-    for source in sources.get(level).unwrap_or_default().iter().filter(|source| includes_any(source)) {
-        warnings.push(format!("{}: what it includes is too deep and was not read", source.path));
+    for source in sources
+        .get(level)
+        .unwrap_or_default()
+        .iter()
+        .filter(|source| includes_any(source))
+    {
+        warnings.push(format!(
+            "{}: what it includes is too deep and was not read",
+            source.path
+        ));
     }
     Ok(sources)
 }
 
 fn includes_any(source: &Source) -> bool {
     let stanzas = Stanzas::parse(&source.text).list;
-    stanzas.iter().any(|stanza| matches!(stanza.kind, Kind::Source(_) | Kind::SourceDirectory(_)))
+    stanzas
+        .iter()
+        .any(|stanza| matches!(stanza.kind, Kind::Source(_) | Kind::SourceDirectory(_)))
 }
 
 /// A file that is included, by its name or by a pattern.
@@ -96,7 +114,10 @@ fn includes(
     source_directory: SourceDirectory,
     warnings: &mut Vec<String>,
 ) -> Vec<Included> {
-    let plain_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let plain_name = |name: &str| {
+        name.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
     let in_source_directory = |name: &str| match source_directory {
         SourceDirectory::All => !name.starts_with('.'),
         SourceDirectory::Plain => plain_name(name),
@@ -113,17 +134,28 @@ fn includes(
                     match pattern_of(source, pattern) {
                         Some((directory, name)) => {
                             let is_named = !name.contains(WILDCARDS);
-                            extend(in_directory(guest, &directory, |entry| matches(&name, entry)), is_named);
+                            extend(
+                                in_directory(guest, &directory, |entry| matches(&name, entry)),
+                                is_named,
+                            );
                         }
-                        None => warnings.push(format!("{}: a source pattern is not understood", source.path)),
+                        None => warnings.push(format!(
+                            "{}: a source pattern is not understood",
+                            source.path
+                        )),
                     }
                 }
             }
             Kind::SourceDirectory(directories) => {
                 for directory in directories {
                     match resolve(&source.path, directory) {
-                        Some(directory) => extend(in_directory(guest, &directory, in_source_directory), false),
-                        None => warnings.push(format!("{}: a source directory is not understood", source.path)),
+                        Some(directory) => {
+                            extend(in_directory(guest, &directory, in_source_directory), false)
+                        }
+                        None => warnings.push(format!(
+                            "{}: a source directory is not understood",
+                            source.path
+                        )),
                     }
                 }
             }
@@ -146,11 +178,25 @@ fn pattern_of(source: &Source, pattern: &str) -> Option<(GuestPath, String)> {
     Some((resolve(&source.path, directory)?, name.into()))
 }
 
-fn in_directory(guest: &Guest<'_>, directory: &GuestPath, wanted: impl Fn(&str) -> bool) -> Vec<GuestPath> {
-    let entries = guest.entries(directory).iter().filter(|entry| entry.kind != EntryKind::Directory);
-    let mut names: Vec<&str> = entries.map(|entry| entry.name.as_str()).filter(|name| wanted(name)).collect();
+fn in_directory(
+    guest: &Guest<'_>,
+    directory: &GuestPath,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<GuestPath> {
+    let entries = guest
+        .entries(directory)
+        .iter()
+        .filter(|entry| entry.kind != EntryKind::Directory);
+    let mut names: Vec<&str> = entries
+        .map(|entry| entry.name.as_str())
+        .filter(|name| wanted(name))
+        .collect();
     names.sort_unstable();
-    names.into_iter().filter_map(|name| directory.join(name).ok()).take(FILES_MAX).collect()
+    names
+        .into_iter()
+        .filter_map(|name| directory.join(name).ok())
+        .take(FILES_MAX)
+        .collect()
 }
 
 #[cfg(test)]
@@ -163,18 +209,38 @@ mod tests {
     fn load_all(files: &[(String, String)], entries: usize) -> (Vec<Source>, Vec<String>) {
         let mut snapshot = Snapshot::default();
         for (path, text) in files {
-            let state = FileState::Regular { content: text.clone().into_bytes(), mode: FileMode::PUBLIC };
-            snapshot.files.insert(GuestPath::try_from(path.as_str()).unwrap(), state);
+            let state = FileState::Regular {
+                content: text.clone().into_bytes(),
+                mode: FileMode::PUBLIC,
+            };
+            snapshot
+                .files
+                .insert(GuestPath::try_from(path.as_str()).unwrap(), state);
         }
         // A name is looked for as a pattern is.
-        let named = files.iter().filter_map(|(path, _)| path.strip_prefix("/etc/network/"));
-        let named = named.map(|name| DirectoryEntry { name: name.into(), kind: EntryKind::File });
-        snapshot.directories.insert(GuestPath::constant("/etc/network"), named.collect());
+        let named = files
+            .iter()
+            .filter_map(|(path, _)| path.strip_prefix("/etc/network/"));
+        let named = named.map(|name| DirectoryEntry {
+            name: name.into(),
+            kind: EntryKind::File,
+        });
+        snapshot
+            .directories
+            .insert(GuestPath::constant("/etc/network"), named.collect());
         let directory = GuestPath::constant("/etc/network/interfaces.d");
-        let names = (0..entries).map(|n| DirectoryEntry { name: format!("f{n:05}"), kind: EntryKind::File });
+        let names = (0..entries).map(|n| DirectoryEntry {
+            name: format!("f{n:05}"),
+            kind: EntryKind::File,
+        });
         for entry in names.clone() {
-            let state = FileState::Regular { content: Vec::new(), mode: FileMode::PUBLIC };
-            snapshot.files.insert(directory.join(&entry.name).unwrap(), state);
+            let state = FileState::Regular {
+                content: Vec::new(),
+                mode: FileMode::PUBLIC,
+            };
+            snapshot
+                .files
+                .insert(directory.join(&entry.name).unwrap(), state);
         }
         snapshot.directories.insert(directory, names.collect());
         let guest = Guest::new(&snapshot);
@@ -186,18 +252,45 @@ mod tests {
     #[test]
     fn files_are_included_to_the_bound_and_no_further() {
         let chain = |len: usize| -> Vec<(String, String)> {
-            let name = |n: usize| if n == 0 { MAIN.to_string() } else { format!("/etc/network/{n}") };
+            let name = |n: usize| {
+                if n == 0 {
+                    MAIN.to_string()
+                } else {
+                    format!("/etc/network/{n}")
+                }
+            };
             (0..=len)
-                .map(|n| (name(n), if n < len { format!("source {}\n", name(n + 1)) } else { String::new() }))
+                .map(|n| {
+                    (
+                        name(n),
+                        if n < len {
+                            format!("source {}\n", name(n + 1))
+                        } else {
+                            String::new()
+                        },
+                    )
+                })
                 .collect()
         };
         let (sources, warnings) = load_all(&chain(DEPTH_MAX), 0);
-        assert_eq!((sources.len(), warnings.len()), (1 + DEPTH_MAX, 0), "{warnings:?}");
+        assert_eq!(
+            (sources.len(), warnings.len()),
+            (1 + DEPTH_MAX, 0),
+            "{warnings:?}"
+        );
         let (sources, warnings) = load_all(&chain(DEPTH_MAX + 1), 0);
-        assert_eq!((sources.len(), warnings.len()), (1 + DEPTH_MAX, 1), "{warnings:?}");
+        assert_eq!(
+            (sources.len(), warnings.len()),
+            (1 + DEPTH_MAX, 1),
+            "{warnings:?}"
+        );
 
         let main = [(MAIN.to_string(), "source-directory interfaces.d\n".into())];
-        for (entries, read) in [(FILES_MAX, FILES_MAX), (FILES_MAX + 1, FILES_MAX), (4096, FILES_MAX)] {
+        for (entries, read) in [
+            (FILES_MAX, FILES_MAX),
+            (FILES_MAX + 1, FILES_MAX),
+            (4096, FILES_MAX),
+        ] {
             assert_eq!(load_all(&main, entries).0.len(), 1 + read);
         }
     }

@@ -16,7 +16,11 @@ impl Line {
             return Vec::new();
         }
         // A backslash of its own joins lines.
-        self.raw.split_ascii_whitespace().filter(|word| *word != "\\").map(|word| word.trim_end_matches('\\')).collect()
+        self.raw
+            .split_ascii_whitespace()
+            .filter(|word| *word != "\\")
+            .map(|word| word.trim_end_matches('\\'))
+            .collect()
     }
 
     /// Whether the line says nothing.
@@ -85,7 +89,12 @@ impl Stanzas {
                         None => file.lead.append(&mut waiting),
                     }
                     let kind = kind.unwrap_or(Kind::Other);
-                    file.list.push(Stanza { kind, header: line, body: Vec::new(), trailing: Vec::new() });
+                    file.list.push(Stanza {
+                        kind,
+                        header: line,
+                        body: Vec::new(),
+                        trailing: Vec::new(),
+                    });
                 }
             }
         }
@@ -120,7 +129,9 @@ fn logical_lines(text: &str) -> Vec<Line> {
     for raw in text.split_inclusive('\n') {
         match lines.last_mut().filter(|_| open) {
             Some(line) => line.raw.push_str(raw),
-            None => lines.push(Line { raw: raw.to_string() }),
+            None => lines.push(Line {
+                raw: raw.to_string(),
+            }),
         }
         let continued = raw.trim_end_matches(['\n', '\r']).ends_with('\\');
         open = continued && lines.last().is_some_and(|line| !line.is_comment());
@@ -149,22 +160,44 @@ mod tests {
             Kind::Source(strings(&["a", "b"])),
         ];
         assert_eq!(kinds, expected);
-        assert_eq!((file.list[1].body.len(), file.list[1].trailing.len()), (3, 2));
+        assert_eq!(
+            (file.list[1].body.len(), file.list[1].trailing.len()),
+            (3, 2)
+        );
     }
 
     #[test]
     fn lines_that_end_in_a_backslash_go_on_but_comments_do_not() {
         let file = Stanzas::parse("auto eth0 \\\n eth1\\\n\n# c \\\niface x inet \\");
-        assert_eq!(file.list[0].kind, Kind::Allow(["eth0", "eth1"].map(String::from).to_vec()));
+        assert_eq!(
+            file.list[0].kind,
+            Kind::Allow(["eth0", "eth1"].map(String::from).to_vec())
+        );
         assert_eq!(file.list[1].kind, Kind::Iface("x".into()));
     }
 
     #[test]
     fn every_line_comes_out_again() {
-        for text in ["", "x", " address 1\nauto", "# c\n\n", "iface a\n y \\\n z\n#\n"] {
+        for text in [
+            "",
+            "x",
+            " address 1\nauto",
+            "# c\n\n",
+            "iface a\n y \\\n z\n#\n",
+        ] {
             let file = Stanzas::parse(text);
-            let stanzas = file.list.into_iter().flat_map(|s| [vec![s.header], s.body, s.trailing].concat());
-            assert_eq!(file.lead.into_iter().chain(stanzas).map(|line| line.raw).collect::<String>(), text);
+            let stanzas = file
+                .list
+                .into_iter()
+                .flat_map(|s| [vec![s.header], s.body, s.trailing].concat());
+            assert_eq!(
+                file.lead
+                    .into_iter()
+                    .chain(stanzas)
+                    .map(|line| line.raw)
+                    .collect::<String>(),
+                text
+            );
         }
     }
 }

@@ -48,11 +48,20 @@ pub(super) struct Old {
 }
 
 /// The profiles of the managed interfaces, their own ones first.
-pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>, warnings: &mut Vec<String>) -> Vec<Old> {
+pub(super) fn find(
+    config: &NetworkConfig,
+    guest: &Guest<'_>,
+    warnings: &mut Vec<String>,
+) -> Vec<Old> {
     let mut olds = Vec::new();
-    let files = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind != EntryKind::Directory);
+    let files = guest
+        .entries(&DIRECTORY)
+        .iter()
+        .filter(|entry| entry.kind != EntryKind::Directory);
     for file in files.filter(|file| is_profile(&file.name)).take(FILES_MAX) {
-        let Ok(path) = DIRECTORY.join(&file.name) else { continue };
+        let Ok(path) = DIRECTORY.join(&file.name) else {
+            continue;
+        };
         let text = match guest.editable(&path) {
             Ok((_, text)) => text.unwrap_or_default(),
             Err(error) => {
@@ -65,7 +74,9 @@ pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>, warnings: &mut Vec
         let device = get("Interface");
         let managed = config.names().find(|name| name.as_str() == device);
         // Another kind of connection only builds on the interface.
-        let Some(owner) = managed.filter(|_| get("Connection") == "ethernet") else { continue };
+        let Some(owner) = managed.filter(|_| get("Connection") == "ethernet") else {
+            continue;
+        };
         olds.push(Old {
             path,
             name: file.name.clone(),
@@ -76,24 +87,36 @@ pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>, warnings: &mut Vec
             kept: kept(&assignments),
         });
     }
-    sort_by(&mut olds, |a, b| (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name)));
+    sort_by(&mut olds, |a, b| {
+        (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name))
+    });
     olds
 }
 
 /// Whether netctl takes a file for a profile.
 fn is_profile(name: &str) -> bool {
-    let ignored = ["~", ".action", ".conf", ".service"].iter().any(|end| name.ends_with(end));
+    let ignored = ["~", ".action", ".conf", ".service"]
+        .iter()
+        .any(|end| name.ends_with(end));
     !name.starts_with('.') && !ignored
 }
 
 /// The addresses of `DNS=('..' '..')`.
 fn nameservers(assignments: &Assignments) -> Vec<IpAddr> {
     let words = assignments.get("DNS").unwrap_or_default();
-    words.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
+    words
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 fn kept(assignments: &Assignments) -> Vec<(String, String)> {
-    let lines = assignments.lines().map(|line| line.trim_ascii().to_string()).filter(|line| is_plain(line));
+    let lines = assignments
+        .lines()
+        .map(|line| line.trim_ascii().to_string())
+        .filter(|line| is_plain(line));
     let with_keys = lines.filter_map(|line| Some((key_of(&line)?.to_string(), line)));
-    with_keys.filter(|(key, _)| KEPT.contains(&key.as_str())).collect()
+    with_keys
+        .filter(|(key, _)| KEPT.contains(&key.as_str()))
+        .collect()
 }

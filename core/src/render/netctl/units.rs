@@ -47,8 +47,16 @@ pub(super) fn enable(name: &InterfaceName, files: &mut Files<'_, '_>) -> Result<
 pub(super) fn disable(profile: &str, guest: &Guest<'_>, files: &mut Files<'_, '_>) {
     let unit = unit(profile);
     // netctl before 1.19 wrote a unit of its own instead of an addition to the template's.
-    let paths = [WANTED.join(&unit).ok(), UNITS.join(&unit).ok(), drop_in(&unit)];
-    for path in paths.into_iter().flatten().filter(|path| guest.exists(path)) {
+    let paths = [
+        WANTED.join(&unit).ok(),
+        UNITS.join(&unit).ok(),
+        drop_in(&unit),
+    ];
+    for path in paths
+        .into_iter()
+        .flatten()
+        .filter(|path| guest.exists(path))
+    {
         files.remove(&path);
     }
 }
@@ -65,9 +73,15 @@ pub(super) fn automatic(owner: &InterfaceName, guest: &Guest<'_>) -> Vec<Automat
     for directory in by_device.into_iter().chain([WANTED]) {
         for kind in ["netctl-auto", "netctl-ifplugd"] {
             let name = format!("{kind}@{}.service", escape(owner.as_str()));
-            let Ok(link) = directory.join(&name) else { continue };
+            let Ok(link) = directory.join(&name) else {
+                continue;
+            };
             if guest.names(&directory).contains(&&*name) {
-                found.push(Automatic { name, owner: owner.clone(), link });
+                found.push(Automatic {
+                    name,
+                    owner: owner.clone(),
+                    link,
+                });
             }
         }
     }
@@ -77,11 +91,18 @@ pub(super) fn automatic(owner: &InterfaceName, guest: &Guest<'_>) -> Vec<Automat
 /// Whether the unit of any profile runs.
 pub(super) fn any_is_active(guest: &Guest<'_>) -> bool {
     let units = guest.names(&running::SYSTEMD_UNITS);
-    units.into_iter().filter_map(running::active_unit).any(|unit| unit.starts_with("netctl"))
+    units
+        .into_iter()
+        .filter_map(running::active_unit)
+        .any(|unit| unit.starts_with("netctl"))
 }
 
 fn drop_in(unit: &str) -> Option<GuestPath> {
-    UNITS.join(&format!("{unit}.d")).ok()?.join("profile.conf").ok()
+    UNITS
+        .join(&format!("{unit}.d"))
+        .ok()?
+        .join("profile.conf")
+        .ok()
 }
 
 /// The unit of a profile.

@@ -62,12 +62,21 @@ pub(super) struct Definitions<'a> {
 impl<'a> Definitions<'a> {
     /// # Errors
     /// The text for the host, if it is not clear which interface something is about.
-    pub(super) fn gather(sources: &'a Sources, config: &'a NetworkConfig, guest: &Guest<'_>) -> Result<Self, String> {
+    pub(super) fn gather(
+        sources: &'a Sources,
+        config: &'a NetworkConfig,
+        guest: &Guest<'_>,
+    ) -> Result<Self, String> {
         let mut all = Self::default();
         let mut found: Vec<(&'a str, &'a str, Vec<Part<'a>>)> = Vec::new();
-        let foreign = sources.foreign.iter().map(|source| (source.path.as_str(), source.root.as_ref()));
+        let foreign = sources
+            .foreign
+            .iter()
+            .map(|source| (source.path.as_str(), source.root.as_ref()));
         for (path, root) in foreign.chain([(OWN, sources.own.root.as_ref())]) {
-            let Some(network) = network(root).map_err(|reason| format!("cannot edit {path}: {reason}"))? else {
+            let Some(network) =
+                network(root).map_err(|reason| format!("cannot edit {path}: {reason}"))?
+            else {
                 continue;
             };
             if let Some(renderer) = network.get("renderer").and_then(Node::scalar) {
@@ -75,9 +84,16 @@ impl<'a> Definitions<'a> {
             }
             for section in network.entries() {
                 let renderer = section.value.get("renderer").and_then(Node::scalar);
-                for definition in section.value.entries().iter().filter(|entry| entry.key != "renderer") {
+                for definition in section
+                    .value
+                    .entries()
+                    .iter()
+                    .filter(|entry| entry.key != "renderer")
+                {
                     let (id, body) = (definition.key.as_str(), &definition.value);
-                    let built_on = ["interfaces", "link"].into_iter().filter_map(|key| body.get(key));
+                    let built_on = ["interfaces", "link"]
+                        .into_iter()
+                        .filter_map(|key| body.get(key));
                     all.references.extend(built_on.flat_map(Node::scalars));
                     if section.key != ETHERNETS {
                         all.others.insert(id);
@@ -142,12 +158,17 @@ struct Conditions<'a> {
 
 impl<'a> Selector<'a> {
     fn of(id: &'a str, parts: &[Part<'a>]) -> Result<Self, Unclear> {
-        let mut selector = Self { id, ..Self::default() };
+        let mut selector = Self {
+            id,
+            ..Self::default()
+        };
         for Part { body, .. } in parts {
             if let Some(name) = body.get("set-name").and_then(Node::scalar) {
                 selector.new_name = Some(name);
             }
-            let Some(conditions) = body.get("match") else { continue };
+            let Some(conditions) = body.get("match") else {
+                continue;
+            };
             let known = selector.conditions.get_or_insert_default();
             for entry in conditions.entries() {
                 match (entry.key.as_str(), &entry.value.content) {
@@ -169,18 +190,29 @@ impl<'a> Selector<'a> {
             let name = interface.name.as_str();
             self.id == name || self.new_name == Some(name) || self.selects(interface, guest)
         };
-        config.interfaces.iter().filter(means).map(|interface| &interface.name).collect()
+        config
+            .interfaces
+            .iter()
+            .filter(means)
+            .map(|interface| &interface.name)
+            .collect()
     }
 
     fn selects_any(&self, config: &NetworkConfig, guest: &Guest<'_>) -> bool {
-        config.interfaces.iter().any(|interface| self.selects(interface, guest))
+        config
+            .interfaces
+            .iter()
+            .any(|interface| self.selects(interface, guest))
     }
 
     /// An interface that it selects and that is not managed.
     fn another<'g>(&self, config: &NetworkConfig, guest: &Guest<'g>) -> Option<&'g InterfaceState> {
         guest.interfaces().iter().find(|state| {
             state.physical
-                && config.interfaces.iter().all(|interface| interface.name.as_str() != state.name)
+                && config
+                    .interfaces
+                    .iter()
+                    .all(|interface| interface.name.as_str() != state.name)
                 && self.holds(&state.name, &[state.mac], state.driver.as_deref())
         })
     }
@@ -188,11 +220,22 @@ impl<'a> Selector<'a> {
     fn selects(&self, interface: &Interface, guest: &Guest<'_>) -> bool {
         let state = guest.interface(interface.name.as_str());
         let macs = [Some(interface.mac), state.and_then(|state| state.mac)];
-        self.holds(interface.name.as_str(), &macs, state.and_then(|state| state.driver.as_deref()))
+        self.holds(
+            interface.name.as_str(),
+            &macs,
+            state.and_then(|state| state.driver.as_deref()),
+        )
     }
 
     fn holds(&self, name: &str, macs: &[Option<MacAddr>], driver: Option<&str>) -> bool {
-        let Some(Conditions { drivers, mac, name: pattern }) = &self.conditions else { return self.id == name };
+        let Some(Conditions {
+            drivers,
+            mac,
+            name: pattern,
+        }) = &self.conditions
+        else {
+            return self.id == name;
+        };
         let mac = mac.map(|mac| MacAddr::try_from(mac).ok());
         mac.is_none_or(|mac| mac.is_some() && macs.contains(&mac))
             && pattern.is_none_or(|pattern| matches(pattern, name))

@@ -56,10 +56,18 @@ pub(super) fn rest(network: &Node, fate: &dyn Fn(&Entry) -> Fate) -> Rest {
 ///
 /// # Errors
 /// Why it cannot be done.
-pub(super) fn take_out(text: &str, network: &Node, fate: &dyn Fn(&Entry) -> Fate) -> Result<String, Unclear> {
+pub(super) fn take_out(
+    text: &str,
+    network: &Node,
+    fate: &dyn Fn(&Entry) -> Fate,
+) -> Result<String, Unclear> {
     // The lines that go, and what comes instead.
     let mut gone: Vec<(Lines, Option<&str>)> = Vec::new();
-    for section in network.entries().iter().filter(|section| section.key == ETHERNETS) {
+    for section in network
+        .entries()
+        .iter()
+        .filter(|section| section.key == ETHERNETS)
+    {
         let mut fates = ids(section).map(fate);
         if fates.clone().count() > 0 && fates.all(|fate| fate == Fate::Goes) {
             // A section without anything in it is an error.
@@ -76,7 +84,10 @@ pub(super) fn take_out(text: &str, network: &Node, fate: &dyn Fn(&Entry) -> Fate
     }
     let mut left = String::new();
     for (nth, line) in text.split_inclusive('\n').enumerate() {
-        match gone.iter().find(|(lines, _)| (lines.first..=lines.last).contains(&nth)) {
+        match gone
+            .iter()
+            .find(|(lines, _)| (lines.first..=lines.last).contains(&nth))
+        {
             None => left.push_str(line),
             Some((lines, Some(id))) if lines.first == nth => {
                 let indentation: String = line.chars().take_while(|c| *c == ' ').collect();
@@ -92,7 +103,8 @@ pub(super) fn take_out(text: &str, network: &Node, fate: &dyn Fn(&Entry) -> Fate
 /// An id as a key, if it can be written without escapes.
 pub(super) fn spelled(id: &str) -> Option<String> {
     let needs_no_quotes = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if id.bytes().all(needs_no_quotes) && id.starts_with(|first: char| first.is_ascii_alphabetic()) {
+    if id.bytes().all(needs_no_quotes) && id.starts_with(|first: char| first.is_ascii_alphabetic())
+    {
         return Some(id.to_string());
     }
     let is_plain = |c: char| c == ' ' || (c.is_ascii_graphic() && !"\"\\".contains(c));
@@ -100,11 +112,17 @@ pub(super) fn spelled(id: &str) -> Option<String> {
 }
 
 fn lines(entry: &Entry) -> Result<Lines, Unclear> {
-    entry.alone.ok_or("an interface shares its lines with something else")
+    entry
+        .alone
+        .ok_or("an interface shares its lines with something else")
 }
 
 fn ids(section: &Entry) -> impl Iterator<Item = &Entry> + Clone {
-    section.value.entries().iter().filter(|entry| entry.key != "renderer")
+    section
+        .value
+        .entries()
+        .iter()
+        .filter(|entry| entry.key != "renderer")
 }
 
 #[cfg(test)]
@@ -132,7 +150,13 @@ network:
     fn without(text: &str, taken: &[&str]) -> (Rest, Result<String, Unclear>) {
         let root = parse(text).unwrap().unwrap();
         let network = root.get("network").unwrap();
-        let fate = |entry: &Entry| if taken.contains(&&*entry.key) { Fate::Goes } else { Fate::Stays };
+        let fate = |entry: &Entry| {
+            if taken.contains(&&*entry.key) {
+                Fate::Goes
+            } else {
+                Fate::Stays
+            }
+        };
         (rest(network, &fate), take_out(text, network, &fate))
     }
 
@@ -146,7 +170,10 @@ network:
              vlans:\n    v:\n      id: 5\n      link: eth1"
         );
         let (_, text) = without(TEXT, &["eth0", "eth1"]);
-        assert_eq!(text.unwrap(), "# mine\nnetwork:\n  version: 2\n  vlans:\n    v:\n      id: 5\n      link: eth1");
+        assert_eq!(
+            text.unwrap(),
+            "# mine\nnetwork:\n  version: 2\n  vlans:\n    v:\n      id: 5\n      link: eth1"
+        );
         let (rest, text) = without(TEXT, &["eth2"]);
         assert_eq!((rest, text), (Rest::Everything, Ok(TEXT.into())));
     }
@@ -162,7 +189,10 @@ network:
              vlans:\n    v:\n      id: 5\n      link: eth1"
         );
         assert_eq!(rest(network, &|_| Fate::IsEmptied), Rest::Something);
-        assert_eq!([spelled("a 1"), spelled("a\"")], [Some("\"a 1\"".into()), None]);
+        assert_eq!(
+            [spelled("a 1"), spelled("a\"")],
+            [Some("\"a 1\"".into()), None]
+        );
     }
 
     #[test]

@@ -57,11 +57,17 @@ impl<'a> Kept<'a> {
     /// The text for the host, if other devices are built on the interface in a way that cannot be kept.
     pub(super) fn of(name: &InterfaceName, definitions: &Definitions<'a>) -> Result<Self, String> {
         let mut kept = Self::default();
-        for definition in definitions.managed.iter().filter(|definition| definition.owners.contains(&name)) {
+        for definition in definitions
+            .managed
+            .iter()
+            .filter(|definition| definition.owners.contains(&name))
+        {
             if definitions.references.contains(definition.id) {
                 if definition.owners.len() > 1 || kept.id.is_some() {
                     let id = definition.id;
-                    return Err(format!("cannot edit the files of netplan: a device is built on \"{id}\""));
+                    return Err(format!(
+                        "cannot edit the files of netplan: a device is built on \"{id}\""
+                    ));
                 }
                 kept.id = Some(definition.id);
             }
@@ -81,7 +87,11 @@ impl<'a> Kept<'a> {
             if matches!(kind, Kind::Mac) && definition.owners.len() > 1 {
                 continue;
             }
-            if let Some(value) = body.get(key).and_then(Node::scalar).and_then(|value| written(value, kind)) {
+            if let Some(value) = body
+                .get(key)
+                .and_then(Node::scalar)
+                .and_then(|value| written(value, kind))
+            {
                 self.settings.insert(key, value);
             }
         }
@@ -92,7 +102,8 @@ impl<'a> Kept<'a> {
                     self.search.push(domain);
                 }
             }
-            self.nameservers.extend(list("addresses").filter_map(|address| address.parse::<IpAddr>().ok()));
+            self.nameservers
+                .extend(list("addresses").filter_map(|address| address.parse::<IpAddr>().ok()));
         }
         match body.get("renderer").and_then(Node::scalar).or(*renderer) {
             Some(NETWORKD) => self.renderer = Some(NETWORKD),
@@ -109,11 +120,16 @@ fn written(value: &str, kind: Kind) -> Option<String> {
             "false" | "off" | "no" | "n" => Some("false".to_string()),
             _ => None,
         },
-        Kind::Mac => MacAddr::try_from(value).ok().map(|mac| format!("\"{mac}\"")),
+        Kind::Mac => MacAddr::try_from(value)
+            .ok()
+            .map(|mac| format!("\"{mac}\"")),
         Kind::Number => value.parse::<u32>().ok().map(|number| number.to_string()),
     }
 }
 
 fn is_domain(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }

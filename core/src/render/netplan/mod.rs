@@ -60,7 +60,10 @@ impl Renderer for Netplan {
         let version = systemd::version(guest);
         let resolved = systemd::resolved_is_enabled(guest);
         let starts_later = |service| systemd::starts_later(service, guest);
-        let later = [(NETWORKD, starts_later("systemd-networkd")), (NETWORK_MANAGER, starts_later("NetworkManager"))];
+        let later = [
+            (NETWORKD, starts_later("systemd-networkd")),
+            (NETWORK_MANAGER, starts_later("NetworkManager")),
+        ];
 
         let sources = load(guest)?;
         let definitions = Definitions::gather(&sources, config, guest)?;
@@ -74,12 +77,18 @@ impl Renderer for Netplan {
         let backend = |kept: &Kept<'_>| kept.renderer.or(definitions.renderer).unwrap_or(NETWORKD);
         let backends: BTreeSet<&str> = all_kept.iter().map(backend).collect_ordered();
         let nameservers = if backends.iter().all(|backend| *backend == NETWORKD) {
-            config.interfaces.iter().map(|interface| interface.nameservers.clone()).collect()
+            config
+                .interfaces
+                .iter()
+                .map(|interface| interface.nameservers.clone())
+                .collect()
         } else {
             // It refuses a whole profile for servers of a family without addresses.
             network_manager::nameservers(config, warnings)
         };
-        for ((interface, kept), nameservers) in config.interfaces.iter().zip(&all_kept).zip(&nameservers) {
+        for ((interface, kept), nameservers) in
+            config.interfaces.iter().zip(&all_kept).zip(&nameservers)
+        {
             let id = id(&interface.name, kept, &definitions, backend(kept))?;
             let nameservers = stable_order(nameservers, &kept.nameservers);
             text.push_str(&section(interface, &nameservers, &id, kept, guest));
@@ -93,40 +102,69 @@ impl Renderer for Netplan {
 
         let changed = changed(&text, config, &definitions)?;
         let interfaces = affected(config, &changed, guest);
-        let waiting = later.into_iter().filter(|(backend, later)| *later && backends.contains(backend));
+        let waiting = later
+            .into_iter()
+            .filter(|(backend, later)| *later && backends.contains(backend));
         let waiting: Vec<&str> = waiting.map(|(backend, _)| backend).collect();
         if !waiting.is_empty() && !interfaces.is_empty() {
             let activation = together(&interfaces, later_script(&waiting), guest);
-            return Ok(Activation { starts_later: true, ..activation });
+            return Ok(Activation {
+                starts_later: true,
+                ..activation
+            });
         }
         let keeps_addresses = backends.contains(NETWORKD) && !systemd::reconfigures(version);
-        Ok(together(&interfaces, script(&interfaces, keeps_addresses), guest))
+        Ok(together(
+            &interfaces,
+            script(&interfaces, keeps_addresses),
+            guest,
+        ))
     }
 }
 
 /// Takes what is said about managed interfaces out of all files but the agent's own.
-fn clear(sources: &Sources, definitions: &Definitions<'_>, files: &mut Files<'_, '_>) -> Result<(), String> {
+fn clear(
+    sources: &Sources,
+    definitions: &Definitions<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<(), String> {
     let fate = |entry: &Entry| {
         let id = entry.key.as_str();
-        let is_managed = definitions.managed.iter().any(|definition| definition.id == id);
+        let is_managed = definitions
+            .managed
+            .iter()
+            .any(|definition| definition.id == id);
         match () {
             () if !is_managed => Fate::Stays,
             // A device can only be built on what is defined before it, and the agent's file may come later.
-            () if definitions.references.contains(id) && entry.value.entries().is_empty() => Fate::Stays,
+            () if definitions.references.contains(id) && entry.value.entries().is_empty() => {
+                Fate::Stays
+            }
             () if definitions.references.contains(id) => Fate::IsEmptied,
             () => Fate::Goes,
         }
     };
     let mut renderers: Vec<Option<&str>> = sources.foreign.iter().map(renderer).collect();
     for (nth, source) in sources.foreign.iter().enumerate() {
-        let Source { path, replacement, hides_another, text, .. } = source;
+        let Source {
+            path,
+            replacement,
+            hides_another,
+            text,
+            ..
+        } = source;
         let cannot = |reason: &str| format!("cannot edit {path}: {reason}");
-        let Some(network) = network(source.root.as_ref()).map_err(cannot)? else { continue };
+        let Some(network) = network(source.root.as_ref()).map_err(cannot)? else {
+            continue;
+        };
         let nothing_left = match rest(network, &fate) {
             Rest::Everything => continue,
             Rest::Nothing => true,
             Rest::Renderer => {
-                let without = renderers.iter().enumerate().filter(|(other, _)| *other != nth);
+                let without = renderers
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, _)| *other != nth);
                 let last = without.filter_map(|(_, renderer)| *renderer).next_back();
                 last.unwrap_or(NETWORKD) == definitions.renderer.unwrap_or(NETWORKD)
             }
@@ -142,7 +180,10 @@ fn clear(sources: &Sources, definitions: &Definitions<'_>, files: &mut Files<'_,
                 files.remove(path);
             }
         } else {
-            files.write_private(replacement, &take_out(text, network, &fate).map_err(cannot)?)?;
+            files.write_private(
+                replacement,
+                &take_out(text, network, &fate).map_err(cannot)?,
+            )?;
         }
     }
     Ok(())
@@ -150,30 +191,54 @@ fn clear(sources: &Sources, definitions: &Definitions<'_>, files: &mut Files<'_,
 
 /// Who brings all devices up, as far as a file is asked.
 fn renderer(source: &Source) -> Option<&str> {
-    network(source.root.as_ref()).ok()??.get("renderer")?.scalar()
+    network(source.root.as_ref())
+        .ok()??
+        .get("renderer")?
+        .scalar()
 }
 
 /// The id of an interface: the one that other devices are built on, else its name. Where that does not come first, one
 /// that does.
-fn id(name: &InterfaceName, kept: &Kept<'_>, definitions: &Definitions<'_>, backend: &str) -> Result<String, String> {
+fn id(
+    name: &InterfaceName,
+    kept: &Kept<'_>,
+    definitions: &Definitions<'_>,
+    backend: &str,
+) -> Result<String, String> {
     // networkd takes the first file that is for an interface, and the files are named after the ids.
     let place = |id: &str| format!("{id}.network");
-    let patterns = || definitions.patterns.iter().filter(|pattern| pattern.owners.contains(&name));
-    let behind = |id: &str| patterns().find(|pattern| backend != NETWORKD || place(pattern.id) <= place(id));
+    let patterns = || {
+        definitions
+            .patterns
+            .iter()
+            .filter(|pattern| pattern.owners.contains(&name))
+    };
+    let behind =
+        |id: &str| patterns().find(|pattern| backend != NETWORKD || place(pattern.id) <= place(id));
     let usual = match kept.id {
         Some(id) => id.to_string(),
         None if definitions.others.contains(name.as_str()) => format!("nova-{name}"),
         None => name.to_string(),
     };
     let first = format!("00-nova-{name}");
-    let id = if behind(&usual).is_some() && kept.id.is_none() { first } else { usual };
+    let id = if behind(&usual).is_some() && kept.id.is_none() {
+        first
+    } else {
+        usual
+    };
     if let Some(pattern) = behind(&id) {
         return Err(pattern.reason.clone());
     }
     spelled(&id).ok_or_else(|| format!("cannot edit the files of netplan: {name} has a strange id"))
 }
 
-fn section(interface: &Interface, nameservers: &[IpAddr], id: &str, kept: &Kept<'_>, guest: &Guest<'_>) -> String {
+fn section(
+    interface: &Interface,
+    nameservers: &[IpAddr],
+    id: &str,
+    kept: &Kept<'_>,
+    guest: &Guest<'_>,
+) -> String {
     let Interface { name, mac, .. } = interface;
     let mut text = String::new();
     if let Some(label) = &interface.label {
@@ -182,7 +247,10 @@ fn section(interface: &Interface, nameservers: &[IpAddr], id: &str, kept: &Kept<
     text.push_str(&format!("    {id}:\n"));
     let mut line = |line: &str| text.push_str(&format!("      {line}\n"));
     // An address that was changed by hand is not the one that is looked for.
-    if guest.interface(name.as_str()).is_none_or(|state| state.mac.is_none_or(|present| present == *mac)) {
+    if guest
+        .interface(name.as_str())
+        .is_none_or(|state| state.mac.is_none_or(|present| present == *mac))
+    {
         line(&format!("match: {{macaddress: \"{mac}\"}}"));
         line(&format!("set-name: \"{name}\""));
     } else {
@@ -211,24 +279,41 @@ fn section(interface: &Interface, nameservers: &[IpAddr], id: &str, kept: &Kept<
     let routes = routes(interface);
     if !routes.is_empty() {
         line("routes:");
-        routes.iter().for_each(|route| line(&format!("  - {{{route}}}")));
+        routes
+            .iter()
+            .for_each(|route| line(&format!("  - {{{route}}}")));
     }
     text
 }
 
 fn quoted<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<String> = items.into_iter().map(|item| format!("\"{}\"", item.to_string())).collect();
+    let items: Vec<String> = items
+        .into_iter()
+        .map(|item| format!("\"{}\"", item.to_string()))
+        .collect();
     items.join(", ")
 }
 
 /// Defaults are spelled as networks, because older versions know no other word for them.
 fn routes(interface: &Interface) -> Vec<String> {
-    let defaults = [("0.0.0.0/0", interface.v4.gateway), ("::/0", interface.v6.gateway)];
-    let defaults = defaults.into_iter().filter_map(|(to, gateway)| Some((to.to_string(), Some(gateway?))));
-    let others = interface.routes.iter().map(|route| (route.destination.to_string(), route.via));
+    let defaults = [
+        ("0.0.0.0/0", interface.v4.gateway),
+        ("::/0", interface.v6.gateway),
+    ];
+    let defaults = defaults
+        .into_iter()
+        .filter_map(|(to, gateway)| Some((to.to_string(), Some(gateway?))));
+    let others = interface
+        .routes
+        .iter()
+        .map(|route| (route.destination.to_string(), route.via));
     let spelled = defaults.chain(others).map(|(to, via)| match via {
         Some(via) => {
-            let onlink = if systemd::must_be_onlink(via, interface) { ", on-link: true" } else { "" };
+            let onlink = if systemd::must_be_onlink(via, interface) {
+                ", on-link: true"
+            } else {
+                ""
+            };
             format!("to: \"{to}\", via: \"{}\"{onlink}", via.address)
         }
         None => format!("to: \"{to}\", scope: link"),
@@ -239,18 +324,37 @@ fn routes(interface: &Interface) -> Vec<String> {
 /// What the agent wrote for interfaces that are there but are left alone this time.
 fn unmanaged(sources: &Sources, definitions: &Definitions<'_>) -> Result<String, String> {
     let lines: Vec<&str> = sources.own.text.split_inclusive('\n').collect();
-    let network = sources.own.root.as_ref().and_then(|root| root.get("network"));
-    let section = network.and_then(|network| network.get(ETHERNETS)).map(Node::entries).unwrap_or_default();
+    let network = sources
+        .own
+        .root
+        .as_ref()
+        .and_then(|root| root.get("network"));
+    let section = network
+        .and_then(|network| network.get(ETHERNETS))
+        .map(Node::entries)
+        .unwrap_or_default();
     let mut text = String::new();
-    for entry in section.iter().filter(|entry| definitions.unmanaged.contains(entry.key.as_str())) {
+    for entry in section
+        .iter()
+        .filter(|entry| definitions.unmanaged.contains(entry.key.as_str()))
+    {
         let own = entry.alone.and_then(|place| {
-            let label = lines.get(place.first.checked_sub(1)?).filter(|line| line.trim_ascii().starts_with(LABEL));
+            let label = lines
+                .get(place.first.checked_sub(1)?)
+                .filter(|line| line.trim_ascii().starts_with(LABEL));
             let own = lines.get(place.first..=place.last)?;
-            let has_our_form = own.first()?.strip_prefix("    ").is_some_and(|key| !key.starts_with(' '));
+            let has_our_form = own
+                .first()?
+                .strip_prefix("    ")
+                .is_some_and(|key| !key.starts_with(' '));
             has_our_form.then(|| label.into_iter().chain(own).copied().collect::<String>())
         });
         let id = &entry.key;
-        text.push_str(&own.ok_or_else(|| format!("cannot edit {OWN_PATH}: \"{id}\" is not as it was written"))?);
+        text.push_str(
+            &own.ok_or_else(|| {
+                format!("cannot edit {OWN_PATH}: \"{id}\" is not as it was written")
+            })?,
+        );
         super::text::end_line(&mut text);
     }
     Ok(text)
@@ -263,10 +367,16 @@ fn changed(
     definitions: &Definitions<'_>,
 ) -> Result<BTreeSet<InterfaceName>, String> {
     let root = parse(text).map_err(|reason| format!("cannot write {OWN_PATH}: {reason}"))?;
-    let ethernets = root.as_ref().and_then(|root| root.get("network")).and_then(|network| network.get(ETHERNETS));
+    let ethernets = root
+        .as_ref()
+        .and_then(|root| root.get("network"))
+        .and_then(|network| network.get(ETHERNETS));
     let names = config.names();
     let differs = |name: &&InterfaceName| {
-        let mut before = definitions.managed.iter().filter(|definition| definition.owners.contains(name));
+        let mut before = definitions
+            .managed
+            .iter()
+            .filter(|definition| definition.owners.contains(name));
         match (before.next(), before.next()) {
             (Some(only), None) => match only.parts.as_slice() {
                 [part] => ethernets.and_then(|ethernets| ethernets.get(only.id)) != Some(part.body),
@@ -287,20 +397,31 @@ fn later_script(waiting: &[&str]) -> Script {
     };
     let mut script = Script::default();
     script.after.push((generate(), Importance::Essential));
-    script.after.extend(waiting.iter().map(|backend| (start(backend), Importance::Minor)));
+    script.after.extend(
+        waiting
+            .iter()
+            .map(|backend| (start(backend), Importance::Minor)),
+    );
     script.restore.push(generate());
     script
 }
 
 fn script(interfaces: &[&Interface], keeps_addresses: bool) -> Script {
     // Older versions of networkd keep addresses that they are not told of any more.
-    let flushed = || interfaces.iter().filter(|_| keeps_addresses).map(|interface| flush(&interface.name));
+    let flushed = || {
+        interfaces
+            .iter()
+            .filter(|_| keeps_addresses)
+            .map(|interface| flush(&interface.name))
+    };
     let generate = Program::new(["netplan", "generate"], GENERATE_MAX);
     let apply = |timeout| Program::new(["netplan", "apply"], timeout);
 
     let mut script = Script::default();
     script.after.push((generate, Importance::Essential));
-    script.after.extend(flushed().map(|flush| (flush, Importance::Minor)));
+    script
+        .after
+        .extend(flushed().map(|flush| (flush, Importance::Minor)));
     script.after.push((apply(APPLY_MAX), Importance::Essential));
     script.restore.extend(flushed());
     script.restore.push(apply(RESTORE_MAX));

@@ -60,34 +60,61 @@ pub(super) struct Own {
 pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, String> {
     let mut found: BTreeMap<&str, Vec<&'static GuestPath>> = BTreeMap::new();
     for directory in &DIRECTORIES {
-        let files = guest.entries(directory).iter().filter(|entry| entry.kind != EntryKind::Directory);
+        let files = guest
+            .entries(directory)
+            .iter()
+            .filter(|entry| entry.kind != EntryKind::Directory);
         let names = files.map(|entry| entry.name.as_str());
-        for name in names.filter(|name| name.ends_with(".yaml") && !name.starts_with('.')).take(FILES_MAX) {
+        for name in names
+            .filter(|name| name.ends_with(".yaml") && !name.starts_with('.'))
+            .take(FILES_MAX)
+        {
             found.entry(name).or_default().push(directory);
         }
     }
     let mut sources = Sources::default();
     for (name, directories) in found {
-        let [directory, hidden @ ..] = directories.as_slice() else { continue };
-        let Ok(path) = directory.join(name) else { continue };
-        let (real, Some(text)) = guest.editable(&path).map_err(|reason| format!("cannot edit {path}: {reason}"))?
+        let [directory, hidden @ ..] = directories.as_slice() else {
+            continue;
+        };
+        let Ok(path) = directory.join(name) else {
+            continue;
+        };
+        let (real, Some(text)) = guest
+            .editable(&path)
+            .map_err(|reason| format!("cannot edit {path}: {reason}"))?
         else {
             continue;
         };
         let root = read(&text);
         if name == OWN_PATH.name() {
             if **directory != ETC {
-                return Err(format!("cannot edit {path}: it hides the file of that name in {ETC}"));
+                return Err(format!(
+                    "cannot edit {path}: it hides the file of that name in {ETC}"
+                ));
             }
-            let root = root.ok().flatten().filter(|root| network(Some(root)).is_ok());
+            let root = root
+                .ok()
+                .flatten()
+                .filter(|root| network(Some(root)).is_ok());
             sources.own = Own { text, root };
             continue;
         }
         let root = root.map_err(|reason| format!("cannot edit {path}: {reason}"))?;
         let packaged = !path.as_str().starts_with("/etc/") && !path.as_str().starts_with("/run/");
-        let replacement = if packaged { ETC.join(name).map_err(|error| error.to_string())? } else { real };
+        let replacement = if packaged {
+            ETC.join(name).map_err(|error| error.to_string())?
+        } else {
+            real
+        };
         // On most systems the last two directories are one.
-        sources.foreign.push(Source { path, replacement, hides_another: packaged || !hidden.is_empty(), text, root });
+        sources.foreign.push(Source {
+            path,
+            replacement,
+            hides_another: packaged || !hidden.is_empty(),
+            text,
+            root,
+        });
     }
     Ok(sources)
 }

@@ -71,7 +71,11 @@ impl Node {
 
     /// The last value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries().iter().rev().find(|entry| entry.key == key).map(|entry| &entry.value)
+        self.entries()
+            .iter()
+            .rev()
+            .find(|entry| entry.key == key)
+            .map(|entry| &entry.value)
     }
 
     /// The text of a scalar.
@@ -99,17 +103,26 @@ impl Node {
 /// Why it is not understood.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, Unclear> {
     // These break lines or end the text for some readers only.
-    let strange =
-        |c: char| (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{2028}' | '\u{2029}');
+    let strange = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{2028}' | '\u{2029}')
+    };
     if text.contains(strange) || text.matches('\r').count() != text.matches("\r\n").count() {
         return Err("strange characters");
     }
     let lines: Vec<&str> = text.split('\n').collect();
-    let in_indentation = |line: &&str| line.trim_ascii_start().len() < line.trim_start_matches(' ').len();
-    if lines.iter().filter(|line| !line.trim_ascii().is_empty()).any(in_indentation) {
+    let in_indentation =
+        |line: &&str| line.trim_ascii_start().len() < line.trim_start_matches(' ').len();
+    if lines
+        .iter()
+        .filter(|line| !line.trim_ascii().is_empty())
+        .any(in_indentation)
+    {
         return Err("a tab in front of a line");
     }
-    let mut composer = Composer { parser: Parser::new_from_str(text), lines: &lines };
+    let mut composer = Composer {
+        parser: Parser::new_from_str(text),
+        lines: &lines,
+    };
     let mut document = None;
     loop {
         let (event, span) = composer.event()?;
@@ -148,14 +161,20 @@ impl<'t> Composer<'t> {
         let first = span.start.line().saturating_sub(1);
         let mut lines = Lines { first, last: first };
         let content = match event {
-            Event::Scalar(_, _, 1.., _) | Event::SequenceStart(1.., _) | Event::MappingStart(1.., _) => {
+            Event::Scalar(_, _, 1.., _)
+            | Event::SequenceStart(1.., _)
+            | Event::MappingStart(1.., _) => {
                 return Err(ANCHOR);
             }
             Event::Alias(_) => return Err(ANCHOR),
-            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
+            Event::Scalar(_, _, _, Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => {
                 return Err(TAG);
             }
-            Event::SequenceStart(..) | Event::MappingStart(..) if depth >= DEPTH_MAX => return Err("nested too deep"),
+            Event::SequenceStart(..) | Event::MappingStart(..) if depth >= DEPTH_MAX => {
+                return Err("nested too deep");
+            }
             Event::Scalar(_, ScalarStyle::Folded | ScalarStyle::Literal, ..) => {
                 return Err("block scalars are not supported");
             }
@@ -196,15 +215,34 @@ impl<'t> Composer<'t> {
         Ok(Node { content, lines })
     }
 
-    fn entry(&mut self, key: Event<'t>, at: Span, block: bool, depth: usize) -> Result<Entry, Unclear> {
+    fn entry(
+        &mut self,
+        key: Event<'t>,
+        at: Span,
+        block: bool,
+        depth: usize,
+    ) -> Result<Entry, Unclear> {
         let key = self.node(key, at, depth.saturating_add(1))?;
-        let Content::Scalar(name) = key.content else { return Err("a key is no text") };
+        let Content::Scalar(name) = key.content else {
+            return Err("a key is no text");
+        };
         let (event, span) = self.event()?;
         let value = self.node(event, span, depth.saturating_add(1))?;
-        let lines = Lines { first: key.lines.first, last: key.lines.last.max(value.lines.last) };
-        let before = self.lines.get(lines.first).and_then(|line| line.get(..at.start.col()));
-        let first_on_its_line = before.is_some_and(|before| before.bytes().all(|byte| byte == b' '));
-        Ok(Entry { key: name, value, alone: (block && first_on_its_line).then_some(lines) })
+        let lines = Lines {
+            first: key.lines.first,
+            last: key.lines.last.max(value.lines.last),
+        };
+        let before = self
+            .lines
+            .get(lines.first)
+            .and_then(|line| line.get(..at.start.col()));
+        let first_on_its_line =
+            before.is_some_and(|before| before.bytes().all(|byte| byte == b' '));
+        Ok(Entry {
+            key: name,
+            value,
+            alone: (block && first_on_its_line).then_some(lines),
+        })
     }
 }
 
@@ -252,7 +290,11 @@ network:
     fn lines(node: &Node, path: &[&str]) -> Option<(usize, usize)> {
         let (key, path) = path.split_first()?;
         let entry = node.entries().iter().find(|entry| entry.key == *key)?;
-        if path.is_empty() { entry.alone.map(|lines| (lines.first, lines.last)) } else { lines(&entry.value, path) }
+        if path.is_empty() {
+            entry.alone.map(|lines| (lines.first, lines.last))
+        } else {
+            lines(&entry.value, path)
+        }
     }
 
     #[test]
@@ -262,20 +304,42 @@ network:
         assert_eq!(lines(&root, &["network", "version"]), Some((2, 2)));
         assert_eq!(lines(&root, &["network", "nothing"]), Some((3, 3)));
         assert_eq!(lines(&root, &["network", "ethernets"]), Some((4, 17)));
-        assert_eq!(lines(&root, &["network", "ethernets", "eth0"]), Some((7, 15)));
-        assert_eq!(lines(&root, &["network", "ethernets", "eth1"]), Some((17, 17)));
-        assert_eq!(lines(&root, &["network", "ethernets", "eth0", "match"]), Some((8, 9)));
-        assert_eq!(lines(&root, &["network", "ethernets", "eth0", "match", "name"]), None);
+        assert_eq!(
+            lines(&root, &["network", "ethernets", "eth0"]),
+            Some((7, 15))
+        );
+        assert_eq!(
+            lines(&root, &["network", "ethernets", "eth1"]),
+            Some((17, 17))
+        );
+        assert_eq!(
+            lines(&root, &["network", "ethernets", "eth0", "match"]),
+            Some((8, 9))
+        );
+        assert_eq!(
+            lines(&root, &["network", "ethernets", "eth0", "match", "name"]),
+            None
+        );
         assert_eq!(lines(&root, &["network", "vlans"]), Some((19, 19)));
     }
 
     #[test]
     fn values_are_equal_wherever_they_stand() {
-        let [a, b, c] = ["a: {b: [1, '2']}", "# x\n\n'a':\n   b:\n   - 1\n   - 2", "a: {b: [2, 1]}"].map(parse);
+        let [a, b, c] = [
+            "a: {b: [1, '2']}",
+            "# x\n\n'a':\n   b:\n   - 1\n   - 2",
+            "a: {b: [2, 1]}",
+        ]
+        .map(parse);
         assert_eq!(a, b);
         assert_ne!(a, c);
         let node = a.unwrap().unwrap();
-        let texts: Vec<&str> = node.get("a").and_then(|a| a.get("b")).unwrap().scalars().collect();
+        let texts: Vec<&str> = node
+            .get("a")
+            .and_then(|a| a.get("b"))
+            .unwrap()
+            .scalars()
+            .collect();
         assert_eq!(texts, ["1", "2"]);
     }
 
@@ -283,7 +347,10 @@ network:
     fn nothing_is_nothing() {
         for text in ["", "\n", "# c\n", "---\n...\n# c"] {
             let root = parse(text).unwrap();
-            assert!(root.is_none_or(|root| root.entries().is_empty()), "{text:?}");
+            assert!(
+                root.is_none_or(|root| root.entries().is_empty()),
+                "{text:?}"
+            );
         }
     }
 
@@ -318,8 +385,8 @@ network:
         use proptest::prelude::*;
 
         const PARTS: [&str; 24] = [
-            "a", "b c", "1", ":", ": ", "- ", "\n", "\n  ", "\n    ", "{", "}", "[", "]", ",", "\"", "'", "#", " # ",
-            "&x", "*x", "!t", "|", "? ", "---\n",
+            "a", "b c", "1", ":", ": ", "- ", "\n", "\n  ", "\n    ", "{", "}", "[", "]", ",",
+            "\"", "'", "#", " # ", "&x", "*x", "!t", "|", "? ", "---\n",
         ];
         let text = proptest::collection::vec(proptest::sample::select(&PARTS), 0..60);
         proptest!(|(parts in text)| {

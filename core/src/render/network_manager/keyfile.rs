@@ -28,7 +28,12 @@ const NOT_KEPT: [&str; 12] = [
 ];
 
 /// The profile of an interface. What is kept of the profiles that it replaces is taken from the first one that has it.
-pub(super) fn text(interface: &Interface, nameservers: &[IpAddr], replaced: &[Ini], without_ipv6: &str) -> String {
+pub(super) fn text(
+    interface: &Interface,
+    nameservers: &[IpAddr],
+    replaced: &[Ini],
+    without_ipv6: &str,
+) -> String {
     let mut header = String::from(HEADER);
     if let Some(label) = &interface.label {
         header.push_str(&format!("{LABEL}{}\n", label.as_str()));
@@ -41,12 +46,19 @@ pub(super) fn text(interface: &Interface, nameservers: &[IpAddr], replaced: &[In
     connection.push("type", "ethernet");
     // The highest: cloud-init gives its profiles 120.
     connection.push("autoconnect-priority", "999");
-    keep(&mut connection, "zone", kept(replaced, "connection", "zone"));
+    keep(
+        &mut connection,
+        "zone",
+        kept(replaced, "connection", "zone"),
+    );
     file.push(connection);
 
     let mut ethernet = Section::new("ethernet");
     // Not by name: a server that was cloned from this one then boots without an address rather than with a foreign one.
-    ethernet.push("mac-address", &interface.mac.to_string().to_ascii_uppercase());
+    ethernet.push(
+        "mac-address",
+        &interface.mac.to_string().to_ascii_uppercase(),
+    );
     for key in ["mtu", "cloned-mac-address"] {
         keep(&mut ethernet, key, kept_of_ethernet(replaced, key));
     }
@@ -54,17 +66,25 @@ pub(super) fn text(interface: &Interface, nameservers: &[IpAddr], replaced: &[In
 
     let is_v4 = |address: &IpAddr| address.is_ipv4();
     let is_v6 = |address: &IpAddr| address.is_ipv6();
-    let (v4, v6) = (Side::new("ipv4", &interface.v4, is_v4), Side::new("ipv6", &interface.v6, is_v6));
+    let (v4, v6) = (
+        Side::new("ipv4", &interface.v4, is_v4),
+        Side::new("ipv6", &interface.v6, is_v6),
+    );
     file.push(v4.section(&v6, "disabled", interface, nameservers, replaced));
     file.push(v6.section(&v4, without_ipv6, interface, nameservers, replaced));
 
     // Its own sections come before those of other files, and each is taken once.
     let mut names: Vec<&str> = NOT_KEPT.into();
     for old in replaced {
-        let sections = || old.sections().filter(|section| !section.name().starts_with('.'));
+        let sections = || {
+            old.sections()
+                .filter(|section| !section.name().starts_with('.'))
+        };
         for section in sections().filter(|section| !names.contains(&section.name())) {
             let mut copy = Section::new(section.name());
-            section.entries().for_each(|(key, value)| copy.push(key, value));
+            section
+                .entries()
+                .for_each(|(key, value)| copy.push(key, value));
             if section.entries().next().is_some() {
                 file.push(copy);
             }
@@ -83,7 +103,11 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     const fn new(name: &'static str, family: &'a Family, is_of: fn(&IpAddr) -> bool) -> Self {
-        Self { name, family, is_of }
+        Self {
+            name,
+            family,
+            is_of,
+        }
     }
 
     const fn is_off(&self) -> bool {
@@ -98,7 +122,11 @@ impl<'a> Side<'a> {
         nameservers: &[IpAddr],
         replaced: &[Ini],
     ) -> Section {
-        let Self { name, family, is_of } = *self;
+        let Self {
+            name,
+            family,
+            is_of,
+        } = *self;
         let mut section = Section::new(name);
         // A family that is off must hold nothing else.
         if self.is_off() {
@@ -114,7 +142,11 @@ impl<'a> Side<'a> {
             Some(gateway) => section.push("gateway", &gateway.address.to_string()),
             None => section.push("never-default", "true"),
         }
-        let routes: Vec<&Route> = interface.routes.iter().filter(|route| is_of(&route.destination.address())).collect();
+        let routes: Vec<&Route> = interface
+            .routes
+            .iter()
+            .filter(|route| is_of(&route.destination.address()))
+            .collect();
         for (route, number) in route_values(&routes).iter().zip(1_u16..) {
             section.push(&format!("route{number}"), route);
         }
@@ -122,13 +154,20 @@ impl<'a> Side<'a> {
         let wanted: Vec<IpAddr> = nameservers.iter().copied().filter(is_of).collect();
         let nameservers = stable_order(&wanted, &profiles::nameservers(replaced.first(), name));
         if !nameservers.is_empty() {
-            let list: String = nameservers.iter().map(|address| format!("{address};")).collect();
+            let list: String = nameservers
+                .iter()
+                .map(|address| format!("{address};"))
+                .collect();
             section.push("dns", &list);
         }
         let search = kept(replaced, name, "dns-search")
             .or_else(|| kept(replaced, other.name, "dns-search").filter(|_| other.is_off()));
         keep(&mut section, "dns-search", search);
-        keep(&mut section, "ignore-auto-dns", kept(replaced, name, "ignore-auto-dns"));
+        keep(
+            &mut section,
+            "ignore-auto-dns",
+            kept(replaced, name, "ignore-auto-dns"),
+        );
         // Else the profile counts as active when one of its families is, and the other one is still missing.
         section.push("may-fail", "false");
         section
@@ -139,7 +178,10 @@ impl<'a> Side<'a> {
 /// kernel refuses it if a route through another interface leads to the gateway.
 fn route_values(routes: &[&Route]) -> Vec<String> {
     let value = |hop: &Hop| hop.to_string().replace(" via ", ",");
-    in_order(None, routes.iter().copied()).iter().map(value).collect()
+    in_order(None, routes.iter().copied())
+        .iter()
+        .map(value)
+        .collect()
 }
 
 fn keep(section: &mut Section, key: &str, value: Option<&str>) {
@@ -149,9 +191,13 @@ fn keep(section: &mut Section, key: &str, value: Option<&str>) {
 }
 
 fn kept<'a>(replaced: &'a [Ini], section: &'a str, key: &'a str) -> Option<&'a str> {
-    replaced.iter().find_map(|file| file.get(section, key).filter(|value| !value.is_empty()))
+    replaced
+        .iter()
+        .find_map(|file| file.get(section, key).filter(|value| !value.is_empty()))
 }
 
 fn kept_of_ethernet<'a>(replaced: &'a [Ini], key: &'a str) -> Option<&'a str> {
-    replaced.iter().find_map(|file| profiles::of_ethernet(file, key).filter(|value| !value.is_empty()))
+    replaced
+        .iter()
+        .find_map(|file| profiles::of_ethernet(file, key).filter(|value| !value.is_empty()))
 }

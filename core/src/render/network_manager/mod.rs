@@ -58,7 +58,10 @@ impl Renderer for NetworkManager {
             let mut replaced: Vec<Ini> = old.iter().map(|text| Ini::parse(text)).collect();
 
             let mut stale = Vec::new();
-            for profile in profiles.iter().filter(|profile| profile.interface == *name && profile.path != path) {
+            for profile in profiles
+                .iter()
+                .filter(|profile| profile.interface == *name && profile.path != path)
+            {
                 replaced.push(profile.file.clone());
                 stale.push(profile.path.clone());
             }
@@ -70,10 +73,17 @@ impl Renderer for NetworkManager {
                     connection.old = Old::Unknown;
                 }
                 stale.push(path.clone());
-                ifcfg::routes_beside(path).iter().for_each(|path| files.remove(path));
+                ifcfg::routes_beside(path)
+                    .iter()
+                    .for_each(|path| files.remove(path));
             }
 
-            let new = keyfile::text(interface, nameservers, &replaced, os.without_ipv6_in_network_manager());
+            let new = keyfile::text(
+                interface,
+                nameservers,
+                &replaced,
+                os.without_ipv6_in_network_manager(),
+            );
             if !stale.is_empty() || effective_lines(old.as_deref()) != effective_lines(Some(&new)) {
                 changed.insert(name.clone());
             }
@@ -93,7 +103,11 @@ fn own_path(name: &InterfaceName) -> Option<GuestPath> {
 
 /// The identity of an interface's profile. It stays when the file is rewritten, so that it replaces the old profile.
 pub(super) fn uuid(mac: MacAddr) -> String {
-    let digits: String = mac.octets().iter().map(|octet| format!("{octet:02x}")).collect();
+    let digits: String = mac
+        .octets()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
     format!("6e6f7661-0000-5000-8000-{digits}")
 }
 
@@ -112,11 +126,16 @@ pub(super) fn nameservers(config: &NetworkConfig, warnings: &mut Vec<String>) ->
             let holder = if holds(interface, nameserver) {
                 Some(nth)
             } else {
-                config.interfaces.iter().position(|other| holds(other, nameserver))
+                config
+                    .interfaces
+                    .iter()
+                    .position(|other| holds(other, nameserver))
             };
             match holder.and_then(|nth| lists.get_mut(nth)) {
                 Some(list) => list.push(nameserver.to_owned()),
-                None => warnings.push(format!("name server {nameserver} is left out: no address of its family")),
+                None => warnings.push(format!(
+                    "name server {nameserver} is left out: no address of its family"
+                )),
             }
         }
     }

@@ -43,7 +43,12 @@ pub(in crate::render) struct Connection {
 impl Connection {
     /// The new profile of an interface, with nothing known of files yet.
     pub(in crate::render) fn new(interface: &Interface, uuid: String) -> Self {
-        Self { interface: interface.name.clone(), uuid, paths: Vec::new(), old: Old::default() }
+        Self {
+            interface: interface.name.clone(),
+            uuid,
+            paths: Vec::new(),
+            old: Old::default(),
+        }
     }
 }
 
@@ -62,9 +67,14 @@ pub(in crate::render) enum Old {
 impl Old {
     /// By the UUID as a file has it.
     pub(in crate::render) fn with_uuid(text: &str) -> Self {
-        let is_uuid = text.len() <= UUID_MAX && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let is_uuid =
+            text.len() <= UUID_MAX && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         let starts_well = text.starts_with(|c: char| c.is_ascii_hexdigit());
-        if is_uuid && starts_well { Self::Uuid(text.to_string()) } else { Self::Unknown }
+        if is_uuid && starts_well {
+            Self::Uuid(text.to_string())
+        } else {
+            Self::Unknown
+        }
     }
 }
 
@@ -84,21 +94,39 @@ pub(in crate::render) fn activation(
     }
     let connections: Vec<&Connection> = interfaces
         .iter()
-        .filter_map(|interface| connections.iter().find(|connection| connection.interface == interface.name))
+        .filter_map(|interface| {
+            connections
+                .iter()
+                .find(|connection| connection.interface == interface.name)
+        })
         .collect();
     let load = || {
         // A file that is gone takes its profile along.
-        let paths = connections.iter().flat_map(|connection| &connection.paths).map(GuestPath::as_str);
+        let paths = connections
+            .iter()
+            .flat_map(|connection| &connection.paths)
+            .map(GuestPath::as_str);
         program(["connection", "load"].into_iter().chain(paths), LOAD_MAX)
     };
     // What it refuses to load is seen when it is not active then.
     let mut after = alloc::vec![(load(), Importance::Minor)];
     let mut restore = alloc::vec![load()];
     for connection in connections.iter().copied() {
-        after.push((up(["uuid", &connection.uuid], UP_SECONDS), Importance::Essential));
+        after.push((
+            up(["uuid", &connection.uuid], UP_SECONDS),
+            Importance::Essential,
+        ));
         restore.extend(again(connection));
     }
-    together(&interfaces, Script { before: Vec::new(), after, restore }, guest)
+    together(
+        &interfaces,
+        Script {
+            before: Vec::new(),
+            after,
+            restore,
+        },
+        guest,
+    )
 }
 
 /// Brings the old profile up again. By the name of the interface, it is the one that the next boot would choose.
@@ -114,8 +142,13 @@ fn again(Connection { interface, old, .. }: &Connection) -> Option<Program> {
 
 fn up(which: [&str; 2], seconds: u64) -> Program {
     let wait = seconds.to_string();
-    let arguments = ["--wait", &wait, "connection", "up"].into_iter().chain(which);
-    program(arguments, Duration::from_secs(seconds.saturating_add(MARGIN_SECONDS)))
+    let arguments = ["--wait", &wait, "connection", "up"]
+        .into_iter()
+        .chain(which);
+    program(
+        arguments,
+        Duration::from_secs(seconds.saturating_add(MARGIN_SECONDS)),
+    )
 }
 
 fn program<'a>(arguments: impl Iterator<Item = &'a str>, timeout: Duration) -> Program {

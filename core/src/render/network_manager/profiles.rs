@@ -27,73 +27,114 @@ pub(in crate::render) struct Profile {
 
 /// The keyfiles that mean a managed interface, the agent's own ones among them. What NetworkManager prefers comes first.
 pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<Profile> {
-    let entries = guest.entries(&DIRECTORY).iter().filter(|entry| entry.kind == EntryKind::File);
-    let mut names: Vec<&str> = entries.map(|entry| entry.name.as_str()).filter(|name| !is_ignored(name)).collect();
+    let entries = guest
+        .entries(&DIRECTORY)
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::File);
+    let mut names: Vec<&str> = entries
+        .map(|entry| entry.name.as_str())
+        .filter(|name| !is_ignored(name))
+        .collect();
     names.sort_unstable();
     let profile = |name: &str| {
         let path = DIRECTORY.join(name).ok()?;
         let file = Ini::parse(&guest.text(&path)?);
         let interface = owner(name, &file, config)?.name.clone();
-        Some(Profile { path, interface, file })
+        Some(Profile {
+            path,
+            interface,
+            file,
+        })
     };
-    let mut profiles: Vec<Profile> = names.into_iter().take(FILES_MAX).filter_map(profile).collect();
-    sort_by(&mut profiles, |a, b| priority(&b.file).cmp(&priority(&a.file)));
+    let mut profiles: Vec<Profile> = names
+        .into_iter()
+        .take(FILES_MAX)
+        .filter_map(profile)
+        .collect();
+    sort_by(&mut profiles, |a, b| {
+        priority(&b.file).cmp(&priority(&a.file))
+    });
     profiles
 }
 
 fn priority(file: &Ini) -> i32 {
-    file.get("connection", "autoconnect-priority").and_then(|number| number.parse().ok()).unwrap_or_default()
+    file.get("connection", "autoconnect-priority")
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
 }
 
 /// What NetworkManager takes for a backup or a temporary file.
 fn is_ignored(name: &str) -> bool {
-    let temporary = |(_, suffix): (&str, &str)| suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
+    let temporary = |(_, suffix): (&str, &str)| {
+        suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
     name.starts_with('.') || name.ends_with('~') || name.rsplit_once('.').is_some_and(temporary)
 }
 
 /// The managed interface that a profile is for.
 fn owner<'a>(name: &str, file: &Ini, config: &'a NetworkConfig) -> Option<&'a Interface> {
-    let from_cloud_init = |interface: &&Interface| name == format!("cloud-init-{}.nmconnection", interface.name);
+    let from_cloud_init =
+        |interface: &&Interface| name == format!("cloud-init-{}.nmconnection", interface.name);
     if let Some(interface) = config.interfaces.iter().find(from_cloud_init) {
         return Some(interface);
     }
     let is_ethernet = match file.get("connection", "type") {
         Some(kind) => matches!(kind, "ethernet" | "802-3-ethernet"),
-        None => file.sections().any(|section| matches!(section.name(), "ethernet" | "802-3-ethernet")),
+        None => file
+            .sections()
+            .any(|section| matches!(section.name(), "ethernet" | "802-3-ethernet")),
     };
     if !is_ethernet {
         return None;
     }
     let mac = of_ethernet(file, "mac-address").and_then(|mac| MacAddr::try_from(mac).ok());
     let interface_name = file.get("connection", "interface-name");
-    let by_mac = config.interfaces.iter().find(|interface| Some(interface.mac) == mac);
-    by_mac.or_else(|| config.interfaces.iter().find(|interface| Some(interface.name.as_str()) == interface_name))
+    let by_mac = config
+        .interfaces
+        .iter()
+        .find(|interface| Some(interface.mac) == mac);
+    by_mac.or_else(|| {
+        config
+            .interfaces
+            .iter()
+            .find(|interface| Some(interface.name.as_str()) == interface_name)
+    })
 }
 
 /// A value of the section that has two names.
 pub(super) fn of_ethernet<'a>(file: &'a Ini, key: &'a str) -> Option<&'a str> {
-    file.get("ethernet", key).or_else(|| file.get("802-3-ethernet", key))
+    file.get("ethernet", key)
+        .or_else(|| file.get("802-3-ethernet", key))
 }
 
 /// The name servers of a family, in the order of the file.
 pub(super) fn nameservers(file: Option<&Ini>, family: &str) -> Vec<IpAddr> {
-    let list = file.and_then(|file| file.get(family, "dns")).unwrap_or_default();
-    list.split([';', ',']).filter_map(|address| address.trim_ascii().parse().ok()).collect()
+    let list = file
+        .and_then(|file| file.get(family, "dns"))
+        .unwrap_or_default();
+    list.split([';', ','])
+        .filter_map(|address| address.trim_ascii().parse().ok())
+        .collect()
 }
 
 /// How a profile is found again.
 pub(super) fn old(file: &Ini) -> Old {
-    file.get("connection", "uuid").map_or(Old::Unknown, Old::with_uuid)
+    file.get("connection", "uuid")
+        .map_or(Old::Unknown, Old::with_uuid)
 }
 
 /// What is kept of an ifcfg file, in the words of a keyfile.
 pub(super) fn of_ifcfg(text: &str) -> Ini {
     let ifcfg = Assignments::parse(text);
     let mut file = Ini::default();
-    for (section, key, from) in
-        [("connection", "zone", "ZONE"), ("ethernet", "mtu", "MTU"), ("ipv4", "dns-search", "DOMAIN")]
-    {
-        let Some(value) = ifcfg.get(from).filter(|value| value.bytes().all(|b| b.is_ascii_graphic() || b == b' '))
+    for (section, key, from) in [
+        ("connection", "zone", "ZONE"),
+        ("ethernet", "mtu", "MTU"),
+        ("ipv4", "dns-search", "DOMAIN"),
+    ] {
+        let Some(value) = ifcfg
+            .get(from)
+            .filter(|value| value.bytes().all(|b| b.is_ascii_graphic() || b == b' '))
         else {
             continue;
         };
@@ -118,7 +159,13 @@ mod tests {
         for name in [".eth0.nmconnection", "eth0~", "eth0.X7WCDV", "eth0.backup"] {
             assert!(is_ignored(name), "{name}");
         }
-        for name in ["eth0", "eth0.nmconnection", "Wired connection 1", "eth0.nmconnection.170.bak", "eth0.bak"] {
+        for name in [
+            "eth0",
+            "eth0.nmconnection",
+            "Wired connection 1",
+            "eth0.nmconnection.170.bak",
+            "eth0.bak",
+        ] {
             assert!(!is_ignored(name), "{name}");
         }
     }

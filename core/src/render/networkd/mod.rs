@@ -69,17 +69,28 @@ impl Renderer for Networkd {
         let networks = load(guest);
         let mut changed = BTreeSet::new();
         for interface in &config.interfaces {
-            let path = ETC.join(&file_name(&interface.name)).map_err(|error| error.to_string())?;
-            let before = networks.iter().find(|network| network.fit(interface, config, guest) != Fit::No);
+            let path = ETC
+                .join(&file_name(&interface.name))
+                .map_err(|error| error.to_string())?;
+            let before = networks
+                .iter()
+                .find(|network| network.fit(interface, config, guest) != Fit::No);
             // What drop-ins add to the agent's own file is not to be written into it.
             let own = Ini::parse(&files.text(&path)?.unwrap_or_default());
             let foreign = before.filter(|network| network.path != path);
-            let old = foreign.and_then(|network| network.content.as_ref()).unwrap_or(&own);
+            let old = foreign
+                .and_then(|network| network.content.as_ref())
+                .unwrap_or(&own);
             for master in MASTERS.iter().flat_map(|key| old.all("Network", key)) {
-                warnings.push(format!("{} does not become a port of {master}: it has addresses", interface.name));
+                warnings.push(format!(
+                    "{} does not become a port of {master}: it has addresses",
+                    interface.name
+                ));
             }
             let text = network(interface, old, version, guest);
-            if before.is_none_or(|network| network.path != path) || meaning(&own) != meaning(&Ini::parse(&text)) {
+            if before.is_none_or(|network| network.path != path)
+                || meaning(&own) != meaning(&Ini::parse(&text))
+            {
                 changed.insert(interface.name.clone());
             }
             files.write(&path, &text, Importance::Essential)?;
@@ -92,8 +103,18 @@ impl Renderer for Networkd {
         let interfaces = affected(config, &changed, guest);
         if starts_later && !interfaces.is_empty() {
             let after = Vec::from([(systemd::start_later("systemd-networkd"), Importance::Minor)]);
-            let activation = together(&interfaces, Script { after, ..Script::default() }, guest);
-            return Ok(Activation { starts_later: true, ..activation });
+            let activation = together(
+                &interfaces,
+                Script {
+                    after,
+                    ..Script::default()
+                },
+                guest,
+            );
+            return Ok(Activation {
+                starts_later: true,
+                ..activation
+            });
         }
         Ok(together(&interfaces, script(&interfaces, version), guest))
     }
@@ -110,23 +131,35 @@ fn retire(
     guest: &Guest<'_>,
     files: &mut Files<'_, '_>,
 ) -> Result<(), String> {
-    let Network { path, comes_back, .. } = network;
+    let Network {
+        path, comes_back, ..
+    } = network;
     let fits = |fit| move |interface: &&Interface| network.fit(interface, config, guest) == fit;
     let is_own = |interface: &&Interface| network.name() == file_name(&interface.name);
     let comes_before = |interface: &&Interface| *network.name() < *file_name(&interface.name);
     if config.interfaces.iter().any(|interface| is_own(&interface)) {
         return Ok(());
     }
-    if let Some(interface) = config.interfaces.iter().filter(fits(Fit::Pattern)).find(comes_before) {
+    if let Some(interface) = config
+        .interfaces
+        .iter()
+        .filter(fits(Fit::Pattern))
+        .find(comes_before)
+    {
         let own = file_name(&interface.name);
-        return Err(format!("cannot edit {path}: it comes before {own} and is for {} and others", interface.name));
+        return Err(format!(
+            "cannot edit {path}: it comes before {own} and is for {} and others",
+            interface.name
+        ));
     }
     let exact: Vec<&Interface> = config.interfaces.iter().filter(fits(Fit::Exact)).collect();
     match (comes_back, exact.iter().any(comes_before)) {
         _ if exact.is_empty() => {}
         (false, _) => files.remove(path),
         (true, true) => {
-            let mask = ETC.join(network.name()).map_err(|error| error.to_string())?;
+            let mask = ETC
+                .join(network.name())
+                .map_err(|error| error.to_string())?;
             files.link(&mask, "/dev/null");
         }
         // What comes later is never looked at.
@@ -137,8 +170,12 @@ fn retire(
 
 /// What the daemon sees of a file.
 fn meaning(content: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
-    let sections = content.sections().filter(|section| !section.name().is_empty());
-    sections.map(|section| (section.name(), section.entries().collect())).collect()
+    let sections = content
+        .sections()
+        .filter(|section| !section.name().is_empty());
+    sections
+        .map(|section| (section.name(), section.entries().collect()))
+        .collect()
 }
 
 fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest<'_>) -> String {
@@ -150,7 +187,10 @@ fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest
     let mut line = |line: &str| text.push_str(&format!("{line}\n"));
     line("[Match]");
     // An address that was changed by hand is not the one that is looked for.
-    if guest.interface(name.as_str()).is_none_or(|state| state.mac.is_none_or(|present| present == *mac)) {
+    if guest
+        .interface(name.as_str())
+        .is_none_or(|state| state.mac.is_none_or(|present| present == *mac))
+    {
         line(&format!("MACAddress={mac}"));
     } else {
         line(&format!("Name={name}"));
@@ -166,16 +206,26 @@ fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest
     line("DHCP=no");
     line("IPv6AcceptRA=no");
     line("LinkLocalAddressing=ipv6");
-    interface.addresses().for_each(|own| line(&format!("Address={own}")));
-    let present: Vec<IpAddr> = words(old, "Network", "DNS").iter().filter_map(|address| address.parse().ok()).collect();
+    interface
+        .addresses()
+        .for_each(|own| line(&format!("Address={own}")));
+    let present: Vec<IpAddr> = words(old, "Network", "DNS")
+        .iter()
+        .filter_map(|address| address.parse().ok())
+        .collect();
     for nameserver in stable_order(&interface.nameservers, &present) {
         line(&format!("DNS={nameserver}"));
     }
     kept("Network", old).iter().for_each(|kept| line(kept));
 
-    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let defaults = [interface.v4.gateway, interface.v6.gateway]
+        .into_iter()
+        .flatten();
     let defaults = defaults.map(|gateway| (None, Some(gateway)));
-    let others = interface.routes.iter().map(|route| (Some(route.destination), route.via));
+    let others = interface
+        .routes
+        .iter()
+        .map(|route| (Some(route.destination), route.via));
     for (destination, via) in defaults.chain(others) {
         line("[Route]");
         if let Some(destination) = destination {
@@ -200,7 +250,8 @@ fn kept(section: &str, old: &Ini) -> Vec<String> {
     for (_, key) in KEPT.iter().filter(|(of, _)| *of == section) {
         let mut values: Vec<&str> = Vec::new();
         // A backslash at the end would take the next line in.
-        let is_usable = |value: &&str| !value.chars().any(char::is_control) && !value.ends_with('\\');
+        let is_usable =
+            |value: &&str| !value.chars().any(char::is_control) && !value.ends_with('\\');
         for value in old.all(section, key).filter(is_usable) {
             match value {
                 // It takes back what was before it.
@@ -227,7 +278,12 @@ fn script(interfaces: &[&Interface], version: Option<u32>) -> Script {
     if systemd::reconfigures(version) {
         let names = || interfaces.iter().map(|interface| interface.name.as_str());
         let reload = || Program::new(["networkctl", "reload"], RELOAD_MAX);
-        let reconfigure = || Program::new(["networkctl", "reconfigure"].into_iter().chain(names()), RECONFIGURE_MAX);
+        let reconfigure = || {
+            Program::new(
+                ["networkctl", "reconfigure"].into_iter().chain(names()),
+                RECONFIGURE_MAX,
+            )
+        };
         script.after.push((reload(), Importance::Essential));
         script.after.push((reconfigure(), Importance::Essential));
         script.restore.extend([reload(), reconfigure()]);
@@ -235,8 +291,15 @@ fn script(interfaces: &[&Interface], version: Option<u32>) -> Script {
     }
     // It keeps addresses that it is not told of any more.
     let flushed = || interfaces.iter().map(|interface| flush(&interface.name));
-    let restart = || Program::new(["systemctl", "restart", "systemd-networkd.service"], RESTART_MAX);
-    script.after.extend(flushed().map(|flush| (flush, Importance::Minor)));
+    let restart = || {
+        Program::new(
+            ["systemctl", "restart", "systemd-networkd.service"],
+            RESTART_MAX,
+        )
+    };
+    script
+        .after
+        .extend(flushed().map(|flush| (flush, Importance::Minor)));
     script.after.push((restart(), Importance::Essential));
     script.restore.extend(flushed());
     script.restore.push(restart());
@@ -249,7 +312,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_cannot_take_in_the_next_line() {
-        let old = Ini::parse("[Network]\nNTP=a\nDomains=x\r\nDomains=b\\\r\n[Link]\nMTUBytes=1400\\");
+        let old =
+            Ini::parse("[Network]\nNTP=a\nDomains=x\r\nDomains=b\\\r\n[Link]\nMTUBytes=1400\\");
         assert_eq!(kept("Network", &old), ["Domains=x", "NTP=a"]);
         assert_eq!(kept("Link", &old), Vec::<String>::new());
     }

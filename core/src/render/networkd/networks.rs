@@ -53,8 +53,15 @@ impl Network {
     }
 
     /// Whether it is for an interface; a file that cannot be read may be for any.
-    pub(super) fn fit(&self, interface: &Interface, config: &NetworkConfig, guest: &Guest<'_>) -> Fit {
-        self.content.as_ref().map_or(Fit::Pattern, |content| fit(content, interface, config, guest))
+    pub(super) fn fit(
+        &self,
+        interface: &Interface,
+        config: &NetworkConfig,
+        guest: &Guest<'_>,
+    ) -> Fit {
+        self.content.as_ref().map_or(Fit::Pattern, |content| {
+            fit(content, interface, config, guest)
+        })
     }
 }
 
@@ -67,15 +74,25 @@ pub(super) fn load(guest: &Guest<'_>) -> Vec<Network> {
             let name = entry.name.as_str();
             if name.ends_with(".network") && entry.kind != EntryKind::Directory {
                 found.entry(name).or_default().push(directory);
-            } else if let Some(name) = name.strip_suffix(".d").filter(|name| name.ends_with(".network")) {
-                drop_ins.entry(name).or_default().extend(directory.join(&entry.name));
+            } else if let Some(name) = name
+                .strip_suffix(".d")
+                .filter(|name| name.ends_with(".network"))
+            {
+                drop_ins
+                    .entry(name)
+                    .or_default()
+                    .extend(directory.join(&entry.name));
             }
         }
     }
     let mut networks = Vec::new();
     for (name, directories) in found {
-        let [directory, hidden @ ..] = directories.as_slice() else { continue };
-        let Ok(path) = directory.join(name) else { continue };
+        let [directory, hidden @ ..] = directories.as_slice() else {
+            continue;
+        };
+        let Ok(path) = directory.join(name) else {
+            continue;
+        };
         if guest.link_target(&path) == Some("/dev/null") {
             continue;
         }
@@ -85,12 +102,21 @@ pub(super) fn load(guest: &Guest<'_>) -> Vec<Network> {
             Ok((_, Some(text))) if text.is_empty() => continue,
             Ok((_, Some(text))) => {
                 let drop_ins = drop_ins.get(name).map(Vec::as_slice).unwrap_or_default();
-                Some(Ini::parse(&unfolded(&format!("{text}{}", joined(drop_ins, guest)))))
+                Some(Ini::parse(&unfolded(&format!(
+                    "{text}{}",
+                    joined(drop_ins, guest)
+                ))))
             }
             Err(_) => None,
         };
-        let is_package = !["/etc/", "/run/"].iter().any(|local| path.as_str().starts_with(local));
-        networks.push(Network { path, comes_back: is_package || !hidden.is_empty(), content });
+        let is_package = !["/etc/", "/run/"]
+            .iter()
+            .any(|local| path.as_str().starts_with(local));
+        networks.push(Network {
+            path,
+            comes_back: is_package || !hidden.is_empty(),
+            content,
+        });
     }
     networks
 }
@@ -99,13 +125,22 @@ pub(super) fn load(guest: &Guest<'_>) -> Vec<Network> {
 fn joined(directories: &[GuestPath], guest: &Guest<'_>) -> String {
     let mut files: BTreeMap<&str, GuestPath> = BTreeMap::new();
     for directory in directories {
-        for name in guest.names(directory).into_iter().filter(|name| name.ends_with(".conf")).take(FILES_MAX) {
+        for name in guest
+            .names(directory)
+            .into_iter()
+            .filter(|name| name.ends_with(".conf"))
+            .take(FILES_MAX)
+        {
             if let Ok(path) = directory.join(name) {
                 files.entry(name).or_insert(path);
             }
         }
     }
-    files.values().filter_map(|path| guest.text(path)).map(|text| format!("\n{text}")).collect()
+    files
+        .values()
+        .filter_map(|path| guest.text(path))
+        .map(|text| format!("\n{text}"))
+        .collect()
 }
 
 /// A line that ends with a backslash goes on in the next one.
@@ -123,7 +158,10 @@ fn fit(content: &Ini, interface: &Interface, config: &NetworkConfig, guest: &Gue
 
     for key in ["MACAddress", "PermanentMACAddress"] {
         let words = words(content, "Match", key);
-        let wanted: Vec<MacAddr> = words.iter().filter_map(|mac| MacAddr::try_from(*mac).ok()).collect();
+        let wanted: Vec<MacAddr> = words
+            .iter()
+            .filter_map(|mac| MacAddr::try_from(*mac).ok())
+            .collect();
         if !words.is_empty() && !wanted.iter().any(|mac| macs.contains(&Some(*mac))) {
             return Fit::No;
         }
@@ -131,7 +169,12 @@ fn fit(content: &Ini, interface: &Interface, config: &NetworkConfig, guest: &Gue
             let state = guest.interface(interface.name.as_str());
             interface.mac == mac || state.is_some_and(|state| state.mac == Some(mac))
         };
-        let is_managed = |mac: &MacAddr| config.interfaces.iter().any(|interface| has(interface, *mac));
+        let is_managed = |mac: &MacAddr| {
+            config
+                .interfaces
+                .iter()
+                .any(|interface| has(interface, *mac))
+        };
         if !wanted.is_empty() && wanted.len() == words.len() && wanted.iter().all(is_managed) {
             fit = Fit::Exact;
         }
@@ -140,19 +183,34 @@ fn fit(content: &Ini, interface: &Interface, config: &NetworkConfig, guest: &Gue
     if !holds(&names, |pattern| matches(pattern, interface.name.as_str())) {
         return Fit::No;
     }
-    let is_managed = |name: &&str| config.interfaces.iter().any(|interface| interface.name.as_str() == *name);
+    let is_managed = |name: &&str| {
+        config
+            .interfaces
+            .iter()
+            .any(|interface| interface.name.as_str() == *name)
+    };
     if !names.is_empty() && names.iter().all(is_managed) {
         fit = Fit::Exact;
     }
     let others = [
-        holds(&words(content, "Match", "Type"), |pattern| matches(pattern, "ether")),
+        holds(&words(content, "Match", "Type"), |pattern| {
+            matches(pattern, "ether")
+        }),
         // One that is not known may be any.
-        holds(&words(content, "Match", "Driver"), |pattern| driver.is_none_or(|driver| matches(pattern, driver))),
+        holds(&words(content, "Match", "Driver"), |pattern| {
+            driver.is_none_or(|driver| matches(pattern, driver))
+        }),
         // What is not made by software has none.
         holds(&words(content, "Match", "Kind"), |_| false),
-        ["BSSID", "SSID", "WLANInterfaceType"].iter().all(|key| words(content, "Match", key).is_empty()),
+        ["BSSID", "SSID", "WLANInterfaceType"]
+            .iter()
+            .all(|key| words(content, "Match", key).is_empty()),
     ];
-    if others.contains(&false) { Fit::No } else { fit }
+    if others.contains(&false) {
+        Fit::No
+    } else {
+        fit
+    }
 }
 
 /// Whether a list of patterns holds; an exclamation mark in front makes it a list of what shall not match.
@@ -197,8 +255,14 @@ mod tests {
             up: true,
             addresses: Vec::new(),
         };
-        let interfaces = alloc::vec![state("eth0", "00:16:3e:00:00:01"), state("eth1", "00:16:3e:00:00:02")];
-        let snapshot = Snapshot { interfaces: Some(interfaces), ..Snapshot::default() };
+        let interfaces = alloc::vec![
+            state("eth0", "00:16:3e:00:00:01"),
+            state("eth1", "00:16:3e:00:00:02")
+        ];
+        let snapshot = Snapshot {
+            interfaces: Some(interfaces),
+            ..Snapshot::default()
+        };
         let guest = Guest::new(&snapshot);
         let value = br#"{"ips": [{"ip": "192.0.2.2", "netmask": 24}]}"#.to_vec();
         let config = validate(&[("00163e000001".into(), value)], &[], guest.interfaces()).config;
@@ -213,9 +277,12 @@ mod tests {
         ] {
             assert_eq!(fit(exact), Fit::Exact, "{exact}");
         }
-        for pattern in
-            ["[Network]\nDHCP=yes\n", "[Match]\nName=eth0 eth1\n", "[Match]\nName=e*\n", "[Match]\nName=!lo\n"]
-        {
+        for pattern in [
+            "[Network]\nDHCP=yes\n",
+            "[Match]\nName=eth0 eth1\n",
+            "[Match]\nName=e*\n",
+            "[Match]\nName=!lo\n",
+        ] {
             assert_eq!(fit(pattern), Fit::Pattern, "{pattern}");
         }
         for other in [

@@ -29,7 +29,11 @@ use crate::ordered::CollectOrdered;
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
 /// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
-const SCRIPTS: Commands = Commands { up: &["ifup"], down: &["ifdown"], force_down: &["ifdown"] };
+const SCRIPTS: Commands = Commands {
+    up: &["ifup"],
+    down: &["ifdown"],
+    force_down: &["ifdown"],
+};
 
 /// wicked waits for the kernel to find out that nobody else has an address.
 const WICKED_MAX: Duration = Duration::from_secs(25);
@@ -100,31 +104,65 @@ impl Renderer for Suse {
 
 /// wicked finds out itself what changed, and takes care of what is built on the interfaces. It does nothing for one whose
 /// configuration is as before but whose addresses are gone: that one is started again.
-fn wicked(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Guest<'_>) -> Activation {
+fn wicked(
+    config: &NetworkConfig,
+    changed: &BTreeSet<InterfaceName>,
+    guest: &Guest<'_>,
+) -> Activation {
     let interfaces = affected(config, changed, guest);
-    let (reloaded, restarted): (Vec<&InterfaceName>, Vec<&InterfaceName>) =
-        interfaces.iter().map(|interface| &interface.name).partition(|name| changed.contains(*name));
+    let (reloaded, restarted): (Vec<&InterfaceName>, Vec<&InterfaceName>) = interfaces
+        .iter()
+        .map(|interface| &interface.name)
+        .partition(|name| changed.contains(*name));
     let wicked = |action: &str, names: &[&InterfaceName]| {
-        let argv = || ["wicked", action].into_iter().chain(names.iter().map(|name| name.as_str()));
+        let argv = || {
+            ["wicked", action]
+                .into_iter()
+                .chain(names.iter().map(|name| name.as_str()))
+        };
         (!names.is_empty()).then(|| Program::new(argv(), WICKED_MAX))
     };
 
     let mut script = Script::default();
-    script.after.extend(wicked("ifdown", &restarted).map(|program| (program, Importance::Minor)));
-    script.after.extend(restarted.iter().map(|name| (flush(name), Importance::Minor)));
-    script.after.extend(wicked("ifup", &restarted).map(|program| (program, Importance::Essential)));
-    script.after.extend(wicked("ifreload", &reloaded).map(|program| (program, Importance::Essential)));
+    script
+        .after
+        .extend(wicked("ifdown", &restarted).map(|program| (program, Importance::Minor)));
+    script.after.extend(
+        restarted
+            .iter()
+            .map(|name| (flush(name), Importance::Minor)),
+    );
+    script
+        .after
+        .extend(wicked("ifup", &restarted).map(|program| (program, Importance::Essential)));
+    script
+        .after
+        .extend(wicked("ifreload", &reloaded).map(|program| (program, Importance::Essential)));
     script.restore.extend(wicked("ifreload", &reloaded));
     script.restore.extend(wicked("ifup", &restarted));
     together(&interfaces, script, guest)
 }
 
 /// At boot, the service finds the files when it starts, which waits for the agent.
-fn later(config: &NetworkConfig, changed: &BTreeSet<InterfaceName>, guest: &Guest<'_>) -> Activation {
+fn later(
+    config: &NetworkConfig,
+    changed: &BTreeSet<InterfaceName>,
+    guest: &Guest<'_>,
+) -> Activation {
     let interfaces = affected(config, changed, guest);
     let after = Vec::from([(systemd::start_later("wicked"), Importance::Minor)]);
-    let activation = together(&interfaces, Script { after, ..Script::default() }, guest);
-    Activation { starts_later: true, ..activation }
+    let activation = together(
+        &interfaces,
+        Script {
+            after,
+            ..Script::default()
+        },
+        guest,
+    );
+    Activation {
+        starts_later: true,
+        ..activation
+    }
 }
 
 /// The file of one kind for an interface.
@@ -135,8 +173,12 @@ fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
 /// What a file sets; an empty value is none.
 fn settings(text: &str) -> BTreeMap<String, String> {
     let file = Assignments::parse(text);
-    let values = file.keys().filter_map(|key| Some((key.to_string(), file.get(key)?)));
-    values.filter(|(_, value)| !value.is_empty()).collect_ordered()
+    let values = file
+        .keys()
+        .filter_map(|key| Some((key.to_string(), file.get(key)?)));
+    values
+        .filter(|(_, value)| !value.is_empty())
+        .collect_ordered()
 }
 
 fn ifcfg(interface: &Interface, old: &str, warnings: &mut Vec<String>) -> String {
@@ -147,7 +189,11 @@ fn ifcfg(interface: &Interface, old: &str, warnings: &mut Vec<String>) -> String
     text.push_str("BOOTPROTO='static'\nSTARTMODE='auto'\n");
     for (nth, address) in interface.addresses().enumerate() {
         // What follows the name of the variable may be anything, for either family.
-        let suffix = if nth == 0 { String::new() } else { format!("_{nth}") };
+        let suffix = if nth == 0 {
+            String::new()
+        } else {
+            format!("_{nth}")
+        };
         text.push_str(&format!("IPADDR{suffix}='{address}'\n"));
     }
     text.push_str(&kept_lines(old.lines(), is_ours, &interface.name, warnings));
@@ -182,13 +228,23 @@ fn is_ours(key: &str) -> bool {
 /// route of its own first.
 fn ifroute(interface: &Interface) -> String {
     let name = &interface.name;
-    let defaults = [interface.v4.gateway, interface.v6.gateway].into_iter().flatten();
+    let defaults = [interface.v4.gateway, interface.v6.gateway]
+        .into_iter()
+        .flatten();
     let line = |Hop { destination, via }: &Hop| {
         // The gateway tells the family of a default route.
-        let destination = destination.map_or_else(|| "default".to_string(), |network| network.to_string());
+        let destination =
+            destination.map_or_else(|| "default".to_string(), |network| network.to_string());
         let via = via.map_or_else(|| "-".to_string(), |gateway| gateway.to_string());
         format!("{destination} {via} - {name}\n")
     };
-    let lines: String = in_order(defaults, &interface.routes).iter().map(line).collect();
-    if lines.is_empty() { lines } else { format!("{HEADER}{lines}") }
+    let lines: String = in_order(defaults, &interface.routes)
+        .iter()
+        .map(line)
+        .collect();
+    if lines.is_empty() {
+        lines
+    } else {
+        format!("{HEADER}{lines}")
+    }
 }

@@ -26,7 +26,11 @@ const RUN_MAX: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The text for the host, if a file cannot be edited.
-pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<bool, String> {
+pub(super) fn update(
+    nameservers: &[IpAddr],
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<bool, String> {
     let installed = guest.program("netconfig").is_some();
     if nameservers.is_empty() {
         return Ok(false);
@@ -38,9 +42,19 @@ pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut File
         resolv::update(nameservers, guest, files)?;
     }
     let present = file.get(SERVERS).unwrap_or_default();
-    let addresses: Vec<IpAddr> = present.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let wanted: Vec<String> = stable_order(nameservers, &addresses).iter().map(ToString::to_string).collect();
-    if wanted.iter().eq(&present.split_ascii_whitespace().map(ToString::to_string).collect::<Vec<_>>()) {
+    let addresses: Vec<IpAddr> = present
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let wanted: Vec<String> = stable_order(nameservers, &addresses)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if wanted.iter().eq(&present
+        .split_ascii_whitespace()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>())
+    {
         return Ok(false);
     }
     file.set(SERVERS, &format!("\"{}\"", wanted.join(" ")));
@@ -52,7 +66,13 @@ pub(super) fn update(nameservers: &[IpAddr], guest: &Guest<'_>, files: &mut File
 pub(super) fn run(activation: &mut Activation) {
     // It spares a file that was edited by hand unless it is forced.
     let update = || Step::Run(Program::new(["netconfig", "update", "-f"], RUN_MAX));
-    activation.before.insert(0, PlanStep::only_undo(alloc::vec![update()]));
+    activation
+        .before
+        .insert(0, PlanStep::only_undo(alloc::vec![update()]));
     let on_failure = OnFailure::GoOn;
-    activation.after.push(PlanStep { on_failure, undo: Undo::Steps(Vec::new()), ..PlanStep::new(update()) });
+    activation.after.push(PlanStep {
+        on_failure,
+        undo: Undo::Steps(Vec::new()),
+        ..PlanStep::new(update())
+    });
 }

@@ -15,11 +15,28 @@ const PATH: GuestPath = GuestPath::constant("/etc/sysconfig/network/routes");
 ///
 /// # Errors
 /// The text for the host, if the file cannot be edited.
-pub(super) fn take_out(config: &NetworkConfig, guest: &Guest<'_>, files: &mut Files<'_, '_>) -> Result<bool, String> {
-    let Some(text) = files.text(&PATH)? else { return Ok(false) };
-    let is_ours = |name: &str| config.interfaces.iter().any(|interface| interface.name.as_str() == name);
-    let others = guest.interfaces().iter().any(|other| other.physical && !is_ours(&other.name));
-    let kept: String = logical_lines(&text).into_iter().filter(|line| !is_managed(line, config, others)).collect();
+pub(super) fn take_out(
+    config: &NetworkConfig,
+    guest: &Guest<'_>,
+    files: &mut Files<'_, '_>,
+) -> Result<bool, String> {
+    let Some(text) = files.text(&PATH)? else {
+        return Ok(false);
+    };
+    let is_ours = |name: &str| {
+        config
+            .interfaces
+            .iter()
+            .any(|interface| interface.name.as_str() == name)
+    };
+    let others = guest
+        .interfaces()
+        .iter()
+        .any(|other| other.physical && !is_ours(&other.name));
+    let kept: String = logical_lines(&text)
+        .into_iter()
+        .filter(|line| !is_managed(line, config, others))
+        .collect();
     if kept == text {
         return Ok(false);
     }
@@ -29,7 +46,10 @@ pub(super) fn take_out(config: &NetworkConfig, guest: &Guest<'_>, files: &mut Fi
 
 /// The words of each line that says something.
 pub(super) fn lines(text: &str) -> Vec<Vec<&str>> {
-    text.lines().map(words).filter(|words| !words.is_empty()).collect()
+    text.lines()
+        .map(words)
+        .filter(|words| !words.is_empty())
+        .collect()
 }
 
 /// Whether a route belongs to a managed interface, by its fourth column or, without one, by where it leads. If there are
@@ -37,23 +57,38 @@ pub(super) fn lines(text: &str) -> Vec<Vec<&str>> {
 fn is_managed(line: &str, config: &NetworkConfig, others: bool) -> bool {
     let words = words(line);
     let column = |nth: usize| words.get(nth).copied().filter(|word| *word != "-");
-    let Some(destination) = column(0) else { return false };
+    let Some(destination) = column(0) else {
+        return false;
+    };
     if let Some(interface) = column(3) {
-        return config.interfaces.iter().any(|managed| managed.name.as_str() == interface);
+        return config
+            .interfaces
+            .iter()
+            .any(|managed| managed.name.as_str() == interface);
     }
     let v6 = destination.contains(':') || column(1).is_some_and(|gateway| gateway.contains(':'));
     let has_gateway = || {
-        let mut families = config.interfaces.iter().map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
+        let mut families = config
+            .interfaces
+            .iter()
+            .map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
         families.any(|family| family.gateway.is_some())
     };
-    let is_default = ["default", "0.0.0.0/0", "::/0"].contains(&destination) && (!others || has_gateway());
+    let is_default =
+        ["default", "0.0.0.0/0", "::/0"].contains(&destination) && (!others || has_gateway());
     let is_ours = || {
-        let mut routes = config.interfaces.iter().flat_map(|interface| &interface.routes);
+        let mut routes = config
+            .interfaces
+            .iter()
+            .flat_map(|interface| &interface.routes);
         routes.any(|route| route.destination.to_string() == destination)
     };
     let is_through_ours = || {
         let gateway: Option<IpAddr> = column(1).and_then(|gateway| gateway.parse().ok());
-        let mut networks = config.interfaces.iter().flat_map(|interface| interface.addresses());
+        let mut networks = config
+            .interfaces
+            .iter()
+            .flat_map(|interface| interface.addresses());
         gateway.is_some_and(|gateway| networks.any(|network| network.contains(gateway)))
     };
     is_default || is_ours() || is_through_ours()
@@ -62,7 +97,11 @@ fn is_managed(line: &str, config: &NetworkConfig, others: bool) -> bool {
 /// The words of a line; none for a comment.
 fn words(line: &str) -> Vec<&str> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    if words.first().is_some_and(|first| first.starts_with('#')) { Vec::new() } else { words }
+    if words.first().is_some_and(|first| first.starts_with('#')) {
+        Vec::new()
+    } else {
+        words
+    }
 }
 
 /// Lines with their ends; one that ends in a backslash goes on in the next.
@@ -100,7 +139,12 @@ mod tests {
             up: true,
             addresses: Vec::new(),
         };
-        let config = validate(&[("00163e000001".to_owned(), value.to_vec())], &[], &[interface]).config;
+        let config = validate(
+            &[("00163e000001".to_owned(), value.to_vec())],
+            &[],
+            &[interface],
+        )
+        .config;
         assert_eq!(config.interfaces.len(), 1);
         for managed in [
             "default 198.51.100.1 - -\n",
@@ -131,7 +175,10 @@ mod tests {
     #[test]
     fn a_route_with_several_gateways_stays_in_one_piece() {
         let text = "a - - - \\\n nexthop via b \\\n nexthop via c\nd\n";
-        assert_eq!(logical_lines(text), ["a - - - \\\n nexthop via b \\\n nexthop via c\n", "d\n"]);
+        assert_eq!(
+            logical_lines(text),
+            ["a - - - \\\n nexthop via b \\\n nexthop via c\n", "d\n"]
+        );
         assert_eq!(logical_lines(text).concat(), text);
     }
 }

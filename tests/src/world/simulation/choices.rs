@@ -137,7 +137,10 @@ pub struct Choices {
 #[derive(Clone, Debug)]
 enum Source {
     Recorded(Box<Lists>),
-    Seed { random: Random, moods: Box<[Mood; SITES]> },
+    Seed {
+        random: Random,
+        moods: Box<[Mood; SITES]>,
+    },
 }
 
 /// How inclined a world is to some site's faults, and to which of them.
@@ -160,15 +163,28 @@ impl Choices {
                 mood.one_in = [0, times, times, times.div_ceil(4), times * 4][random.below(5)];
             }
             // Half of the kinds, or all of them.
-            mood.kinds = if random.below(3) == 0 { u32::MAX } else { (random.next() >> 32) as u32 };
+            mood.kinds = if random.below(3) == 0 {
+                u32::MAX
+            } else {
+                (random.next() >> 32) as u32
+            };
         }
-        Self { source: Source::Seed { random, moods: Box::new(moods) }, made: Lists::default() }
+        Self {
+            source: Source::Seed {
+                random,
+                moods: Box::new(moods),
+            },
+            made: Lists::default(),
+        }
     }
 
     /// Those that were recorded.
     #[must_use]
     pub fn of_lists(lists: Lists) -> Self {
-        Self { source: Source::Recorded(Box::new(lists)), made: Lists::default() }
+        Self {
+            source: Source::Recorded(Box::new(lists)),
+            made: Lists::default(),
+        }
     }
 
     /// What was chosen so far.
@@ -197,7 +213,11 @@ impl Choices {
                 (OneIn(_), Mood { one_in, kinds }) if random.below(one_in) == 0 => {
                     let chosen = random.below(bound);
                     let has_kinds = !site.kinds().is_empty();
-                    if has_kinds && kinds & (1 << (chosen % 32)) == 0 { 0 } else { chosen }
+                    if has_kinds && kinds & (1 << (chosen % 32)) == 0 {
+                        0
+                    } else {
+                        chosen
+                    }
                 }
                 (OneIn(_), _) => 0,
             },
@@ -222,7 +242,10 @@ impl Lists {
     #[must_use]
     pub fn trimmed(mut self) -> Self {
         for list in &mut self.0 {
-            let len = list.iter().rposition(|choice| *choice != 0).map_or(0, |last| last + 1);
+            let len = list
+                .iter()
+                .rposition(|choice| *choice != 0)
+                .map_or(0, |last| last + 1);
             list.truncate(len);
         }
         self
@@ -232,17 +255,28 @@ impl Lists {
     #[must_use]
     pub fn weight(&self) -> (usize, usize) {
         let all = || self.0.iter().flatten();
-        (all().filter(|choice| **choice != 0).count(), self.0.iter().map(Vec::len).sum())
+        (
+            all().filter(|choice| **choice != 0).count(),
+            self.0.iter().map(Vec::len).sum(),
+        )
     }
 }
 
 impl fmt::Display for Lists {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (site, list) in Site::ALL.iter().zip(&self.0).filter(|(_, list)| !list.is_empty()) {
+        for (site, list) in Site::ALL
+            .iter()
+            .zip(&self.0)
+            .filter(|(_, list)| !list.is_empty())
+        {
             write!(f, "{}:", site.name())?;
             for run in list.chunk_by(|one, other| one == other) {
                 let Some(value) = run.first() else { continue };
-                if run.len() == 1 { write!(f, " {value}")? } else { write!(f, " {}x{value}", run.len())? }
+                if run.len() == 1 {
+                    write!(f, " {value}")?
+                } else {
+                    write!(f, " {}x{value}", run.len())?
+                }
             }
             writeln!(f)?;
         }
@@ -260,10 +294,17 @@ impl std::str::FromStr for Lists {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut lists = Self::default();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             let invalid = || InvalidChoices(line.into());
             let (name, rest) = line.split_once(':').ok_or_else(invalid)?;
-            let site = Site::ALL.iter().position(|site| site.name() == name).ok_or_else(invalid)?;
+            let site = Site::ALL
+                .iter()
+                .position(|site| site.name() == name)
+                .ok_or_else(invalid)?;
             for word in rest.split_whitespace() {
                 let (times, value) = word.split_once('x').unwrap_or(("1", word));
                 let times: usize = times.parse().map_err(|_| invalid())?;
@@ -285,7 +326,12 @@ mod tests {
         let first: Vec<usize> = (0..50).map(|_| of_seed.choose(Site::Gap, 9)).collect();
         let text = of_seed.made().to_string();
         let mut recorded = Choices::of_lists(text.parse().unwrap());
-        assert_eq!((0..50).map(|_| recorded.choose(Site::Gap, 9)).collect::<Vec<_>>(), first);
+        assert_eq!(
+            (0..50)
+                .map(|_| recorded.choose(Site::Gap, 9))
+                .collect::<Vec<_>>(),
+            first
+        );
         assert_eq!(recorded.made(), of_seed.made());
         assert_eq!(recorded.choose(Site::Gap, 9), 0);
         assert_eq!(recorded.pick(Site::Event), 0);

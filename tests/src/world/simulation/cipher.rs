@@ -15,14 +15,20 @@ pub(super) fn encrypt(password: &str, secret: &str, modern: bool) -> String {
         Sha256::digest(secret).to_vec()
     } else {
         let first = Md5::digest(secret);
-        let second = Md5::new().chain_update(first).chain_update(secret).finalize();
+        let second = Md5::new()
+            .chain_update(first)
+            .chain_update(secret)
+            .finalize();
         [first, second].concat()
     };
     let (key, vector) = material.split_at(16);
     let mut cipher = Encryptor::<Aes128>::new_from_slices(key, vector).expect("16 bytes each");
     let mut blocks = format!("{password}\n").into_bytes();
     let padding = 16 - blocks.len() % 16;
-    blocks.extend(std::iter::repeat_n(u8::try_from(padding).unwrap_or_default(), padding));
+    blocks.extend(std::iter::repeat_n(
+        u8::try_from(padding).unwrap_or_default(),
+        padding,
+    ));
     for block in blocks.as_chunks_mut::<16>().0 {
         cipher.encrypt_block(block.into());
     }
@@ -38,14 +44,20 @@ mod tests {
 
     #[test]
     fn it_is_what_openssl_makes_of_it() {
-        let agree = || HostKey::from_number(12_345).agree("93055292000370020129851").unwrap();
+        let agree = || {
+            HostKey::from_number(12_345)
+                .agree("93055292000370020129851")
+                .unwrap()
+        };
         let secret = agree().secret().to_owned();
         for (password, modern, digest) in [
             ("Tr0ub4dor&3", false, KeyDigest::Md5),
             ("", true, KeyDigest::Sha256),
             ("fifteen bytes..", true, KeyDigest::Sha256),
         ] {
-            let expected = agree().encrypt(&Secret::from(String::from(password)), digest).unwrap();
+            let expected = agree()
+                .encrypt(&Secret::from(String::from(password)), digest)
+                .unwrap();
             assert_eq!(encrypt(password, &secret, modern), expected);
         }
     }

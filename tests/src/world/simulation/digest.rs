@@ -20,7 +20,10 @@ impl Default for Digests {
     fn default() -> Self {
         /// The offset basis of FNV-1a.
         const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-        Self { outputs: BASIS, shape: BASIS }
+        Self {
+            outputs: BASIS,
+            shape: BASIS,
+        }
     }
 }
 
@@ -44,10 +47,15 @@ impl Digests {
                 let (header, payload) = message.split_at(HEADER_LEN.min(message.len()));
                 // The operation, then the path.
                 add(&mut self.shape, header.get(..4).unwrap_or_default());
-                add(&mut self.shape, payload.split(|byte| *byte == 0).next().unwrap_or_default());
+                add(
+                    &mut self.shape,
+                    payload.split(|byte| *byte == 0).next().unwrap_or_default(),
+                );
             }
             Output::Wait(deadline) => {
-                self.both(format!("wait {:?}", deadline.map(|time| time.since_origin())).as_bytes());
+                self.both(
+                    format!("wait {:?}", deadline.map(|time| time.since_origin())).as_bytes(),
+                );
             }
         }
     }
@@ -73,12 +81,23 @@ impl Digests {
                 match step {
                     Step::MakeDirectory { mode, .. } => self.both(format!("{mode}").as_bytes()),
                     Step::RestoreFile { backup, .. } => self.both(backup.as_str().as_bytes()),
-                    Step::Run(Program { environment, stdin, timeout, accept, argv: _ }) => {
+                    Step::Run(Program {
+                        environment,
+                        stdin,
+                        timeout,
+                        accept,
+                        argv: _,
+                    }) => {
                         self.both(format!("{environment:?} {timeout:?} {accept:?}").as_bytes());
                         self.both(stdin.as_ref().map_or(b"", |stdin| stdin.expose()));
                     }
                     Step::SetPassword { password, .. } => self.both(password.expose()),
-                    Step::WriteFile(WriteFile { content, mode, existing, path: _ }) => {
+                    Step::WriteFile(WriteFile {
+                        content,
+                        mode,
+                        existing,
+                        path: _,
+                    }) => {
                         self.both(content.expose());
                         let replaces = *existing == ExistingMode::Replace;
                         self.both(format!("{mode} {replaces}").as_bytes());
@@ -100,7 +119,11 @@ impl Digests {
 
 /// FNV-1a over the bytes and their number, so that two texts are not one.
 fn add(digest: &mut u64, bytes: &[u8]) {
-    for byte in bytes.iter().copied().chain((bytes.len() as u64).to_le_bytes()) {
+    for byte in bytes
+        .iter()
+        .copied()
+        .chain((bytes.len() as u64).to_le_bytes())
+    {
         *digest = (*digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
 }

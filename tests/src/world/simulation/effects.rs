@@ -26,7 +26,12 @@ pub(super) struct Work {
 impl Work {
     /// When something happens to it.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.ahead.as_ref().map(|(at, _)| *at).into_iter().chain(self.told).min()
+        self.ahead
+            .as_ref()
+            .map(|(at, _)| *at)
+            .into_iter()
+            .chain(self.told)
+            .min()
     }
 
     /// Whether the agent waits for its outcome.
@@ -64,11 +69,19 @@ pub(super) struct PlanInHand {
 fn failures(nth: usize) -> Failure {
     match nth {
         0 => Failure::Io("No space left on device (os error 28)".into()),
-        1 => Failure::Exit { code: 1, output: "it \"failed\"\n\\and\tsaid so: \u{fc}\n".repeat(40) },
+        1 => Failure::Exit {
+            code: 1,
+            output: "it \"failed\"\n\\and\tsaid so: \u{fc}\n".repeat(40),
+        },
         2 => Failure::NotFound,
         3 => Failure::Refused("/etc is writable for others".into()),
-        4 => Failure::Signal { signal: 9, output: String::new() },
-        _ => Failure::TimedOut { output: "still waiting".into() },
+        4 => Failure::Signal {
+            signal: 9,
+            output: String::new(),
+        },
+        _ => Failure::TimedOut {
+            output: "still waiting".into(),
+        },
     }
 }
 
@@ -81,16 +94,30 @@ impl Simulation {
             Effect::Entropy { len } => format!("effect {id}: {len} random bytes"),
             Effect::Probe(probes) => format!("effect {id}: {} questions", probes.len()),
         });
-        let others = self.works.iter().filter(|work| work.is_step && work.told.is_some() && work.deadline > now);
+        let others = self
+            .works
+            .iter()
+            .filter(|work| work.is_step && work.told.is_some() && work.deadline > now);
         let others = others.count();
-        ensure(!is_step || others == 0, Invariant::OneAtATime, || "a step begins before the last one is over".into())?;
-        ensure(self.works.len() < 64, Invariant::Bounded, || "64 effects are at work".into())?;
+        ensure(!is_step || others == 0, Invariant::OneAtATime, || {
+            "a step begins before the last one is over".into()
+        })?;
+        ensure(self.works.len() < 64, Invariant::Bounded, || {
+            "64 effects are at work".into()
+        })?;
 
         let deadline = self.told.after(effect.timeout());
         let late = deadline.after(TIMES[1]);
         let fate = self.pick(Site::Effect);
         let failed = Outcome::Failed(Failure::Unsupported("nothing happened".into()));
-        let mut work = Work { id, ahead: Some((now, effect)), told: Some(now), outcome: failed, is_step, deadline };
+        let mut work = Work {
+            id,
+            ahead: Some((now, effect)),
+            told: Some(now),
+            outcome: failed,
+            is_step,
+            deadline,
+        };
         if fate != 0 {
             self.tell(|| format!("effect {id}: {}", Site::Effect.kinds()[fate - 1]));
         }
@@ -132,7 +159,11 @@ impl Simulation {
         // The system carries out one after the other.
         if let (Some((at, _)), true) = (&mut work.ahead, is_step) {
             let earlier = self.works.iter().filter(|work| work.is_step);
-            *at = earlier.filter_map(|work| work.ahead.as_ref().map(|(at, _)| *at)).max().unwrap_or(*at).max(*at);
+            *at = earlier
+                .filter_map(|work| work.ahead.as_ref().map(|(at, _)| *at))
+                .max()
+                .unwrap_or(*at)
+                .max(*at);
             work.told = work.told.map(|told| told.max(*at));
         }
         self.works.push(work);
@@ -142,8 +173,11 @@ impl Simulation {
     /// The effect that is next changes the guest, or its outcome is told.
     pub(super) fn land(&mut self) -> Checked {
         let now = self.world.now;
-        let nth = (0..self.works.len()).filter(|nth| self.works[*nth].next().is_some_and(|next| next <= now));
-        let Some(nth) = nth.min_by_key(|nth| self.works[*nth].next()) else { return Ok(()) };
+        let nth = (0..self.works.len())
+            .filter(|nth| self.works[*nth].next().is_some_and(|next| next <= now));
+        let Some(nth) = nth.min_by_key(|nth| self.works[*nth].next()) else {
+            return Ok(());
+        };
         if self.works[nth].is_step
             && !self.works[nth].is_awaited(now)
             && let Some(plan) = &mut self.plan
@@ -154,7 +188,9 @@ impl Simulation {
             if at <= now {
                 self.works[nth].outcome = match effect {
                     Effect::Step(step) => self.apply(step)?,
-                    effect @ (Effect::Entropy { .. } | Effect::Probe(_)) => self.world.guest.perform(effect).1,
+                    effect @ (Effect::Entropy { .. } | Effect::Probe(_)) => {
+                        self.world.guest.perform(effect).1
+                    }
                 };
             } else {
                 self.works[nth].ahead = Some((at, effect));
@@ -164,7 +200,9 @@ impl Simulation {
             let Work { id, outcome, .. } = self.works.remove(nth);
             self.tell(|| format!("effect {id} is over"));
             let taken = self.input(|machine, now| machine.handle_completed(now, id, outcome))?;
-            ensure(taken.is_ok(), Invariant::Contract, || format!("the outcome of effect {id}: {taken:?}"))?;
+            ensure(taken.is_ok(), Invariant::Contract, || {
+                format!("the outcome of effect {id}: {taken:?}")
+            })?;
         }
         Ok(())
     }
@@ -185,7 +223,9 @@ impl Simulation {
     /// What becomes of effects when the agent is no more: done, not done, or still under way.
     pub(super) fn orphan(&mut self) -> Checked {
         for work in std::mem::take(&mut self.works) {
-            let Some((_, Effect::Step(step))) = work.ahead else { continue };
+            let Some((_, Effect::Step(step))) = work.ahead else {
+                continue;
+            };
             // A child may go on; the agent's own work ends with it.
             let has_child = matches!(step, Step::Run(_) | Step::SetPassword { .. });
             match self.pick(Site::Orphan) {
@@ -206,12 +246,13 @@ impl Simulation {
     fn apply(&mut self, step: Step) -> Result<Outcome, super::Violation> {
         let changed = match &step {
             Step::WriteFile(file) => {
-                self.applied.insert((file.path.to_string(), file.content.expose().to_vec()));
+                self.applied
+                    .insert((file.path.to_string(), file.content.expose().to_vec()));
                 Some(file.path.to_string())
             }
-            Step::RemoveFile { path } | Step::RestoreFile { path, .. } | Step::Symlink { path, .. } => {
-                Some(path.to_string())
-            }
+            Step::RemoveFile { path }
+            | Step::RestoreFile { path, .. }
+            | Step::Symlink { path, .. } => Some(path.to_string()),
             Step::MakeDirectory { .. }
             | Step::RemoveDirectory { .. }
             | Step::Run(_)

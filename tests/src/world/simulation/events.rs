@@ -50,7 +50,13 @@ impl Simulation {
             }
             12 => self.provision(),
             13 => {
-                let paths = ["data/host", "data", "data/host/nothing", "data/host/nothing/at/all", "@releaseDomain"];
+                let paths = [
+                    "data/host",
+                    "data",
+                    "data/host/nothing",
+                    "data/host/nothing/at/all",
+                    "@releaseDomain",
+                ];
                 let path = paths[self.choose(Site::Detail, paths.len())];
                 let event = payload::fields([path.as_bytes(), b"nova-agent"]);
                 if self.world.connection.is_some() {
@@ -79,7 +85,9 @@ impl Simulation {
 
     fn restart_store(&mut self, keeps_data: bool) -> Checked {
         self.break_connection("the store was restarted")?;
-        let World { store, dom0, peer, .. } = &mut self.world;
+        let World {
+            store, dom0, peer, ..
+        } = &mut self.world;
         if keeps_data {
             store.disconnect(dom0.connection());
         } else {

@@ -7,8 +7,8 @@ use nova_agent_core::Instant;
 use nova_agent_core::wire::{ErrorName, Message, Op, ReqId, TxId, payload};
 
 use super::requests::{
-    BAD_HOSTNAMES, Command, Exchange, MALFORMED, MARK, Meaning, NOT_A_REQUEST, Request, content, file_inject,
-    inject_file,
+    BAD_HOSTNAMES, Command, Exchange, MALFORMED, MARK, Meaning, NOT_A_REQUEST, Request, content,
+    file_inject, inject_file,
 };
 use super::{Checked, Choices, Simulation, Site, cipher};
 use crate::host::Server;
@@ -50,7 +50,13 @@ impl Hosts {
     pub(super) fn new(choices: &mut Choices, now: Instant) -> Self {
         let planned = choices.choose(Site::Requests, REQUESTS_MAX + 1);
         let next = (planned > 0).then_some(now);
-        Self { planned, requests: Vec::new(), next, unfilled: Vec::new(), exchanges: Vec::new() }
+        Self {
+            planned,
+            requests: Vec::new(),
+            next,
+            unfilled: Vec::new(),
+            exchanges: Vec::new(),
+        }
     }
 
     /// How many requests there will be.
@@ -60,7 +66,10 @@ impl Hosts {
 
     /// When a host acts next.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.next.into_iter().chain(self.unfilled.iter().map(|(at, _)| *at)).min()
+        self.next
+            .into_iter()
+            .chain(self.unfilled.iter().map(|(at, _)| *at))
+            .min()
     }
 
     /// No further request comes.
@@ -70,7 +79,9 @@ impl Hosts {
 
     /// The store has lost all requests.
     pub(super) fn lose_all(&mut self) {
-        self.requests.iter_mut().for_each(|request| request.is_gone = true);
+        self.requests
+            .iter_mut()
+            .for_each(|request| request.is_gone = true);
         self.unfilled.clear();
     }
 
@@ -93,12 +104,22 @@ impl Hosts {
     /// An exchange is answered.
     pub(super) fn add_exchange(&mut self, secret: String, life: usize, asked: Instant) {
         let nth = self.exchanges.len();
-        self.exchanges.push(Exchange { secret, life, nth, asked, is_used: false });
+        self.exchanges.push(Exchange {
+            secret,
+            life,
+            nth,
+            asked,
+            is_used: false,
+        });
     }
 
     /// How many key exchanges began after this one, at most.
     pub(super) fn exchanges_after(&self, exchange: &Exchange) -> usize {
-        let asked = self.requests.iter().filter(|request| request.command == Command::KeyInit).count();
+        let asked = self
+            .requests
+            .iter()
+            .filter(|request| request.command == Command::KeyInit)
+            .count();
         asked.saturating_sub(exchange.nth + 1)
     }
 
@@ -107,8 +128,14 @@ impl Hosts {
         for request in &self.requests {
             let name = request.command.name();
             if let Some(response) = request.responses.first() {
-                let code = String::from_utf8_lossy(response).split('"').nth(3).map(String::from).unwrap_or_default();
-                *counted.entry(format!("{name} answered {code}")).or_default() += 1;
+                let code = String::from_utf8_lossy(response)
+                    .split('"')
+                    .nth(3)
+                    .map(String::from)
+                    .unwrap_or_default();
+                *counted
+                    .entry(format!("{name} answered {code}"))
+                    .or_default() += 1;
             }
             *counted.entry(name).or_default() += 1;
         }
@@ -123,9 +150,14 @@ impl Simulation {
         // Over a connection of its own: the host's hears of it then.
         let other = self.world.store.connect(Peer::Dom0);
         for nth in 0..[0, 1, 60][self.choices.pick(Site::Stale)] {
-            let path = self.world.dom0.path(&format!("data/guest/5ta1e000-0000-4000-8000-{nth:012}"));
+            let path = self
+                .world
+                .dom0
+                .path(&format!("data/guest/5ta1e000-0000-4000-8000-{nth:012}"));
             let old = payload::write(&path, br#"{"returncode": "0", "message": "old"}"#);
-            self.world.store.handle_message(other, Message::new(Op::Write, ReqId(1), TxId::NONE, old));
+            self.world
+                .store
+                .handle_message(other, Message::new(Op::Write, ReqId(1), TxId::NONE, old));
         }
         self.world.store.disconnect(other);
         self.world.dom0.hear(&mut self.world.store);
@@ -136,9 +168,16 @@ impl Simulation {
         let now = self.world.now;
         if let Some(nth) = self.hosts.unfilled.iter().position(|(at, _)| *at <= now) {
             let (_, id) = self.hosts.unfilled.remove(nth);
-            if self.hosts.find(&id).is_some_and(|request| !request.is_gone && request.responses.is_empty()) {
+            if self
+                .hosts
+                .find(&id)
+                .is_some_and(|request| !request.is_gone && request.responses.is_empty())
+            {
                 self.tell(|| format!("HOST fills {id}"));
-                self.put(&format!("data/host/{id}"), content("version", "agent").as_bytes())?;
+                self.put(
+                    &format!("data/host/{id}"),
+                    content("version", "agent").as_bytes(),
+                )?;
             }
             return Ok(());
         }
@@ -150,7 +189,11 @@ impl Simulation {
     }
 
     fn post(&mut self) -> Checked {
-        let is_open = self.hosts.exchanges.iter().any(|exchange| !exchange.is_used);
+        let is_open = self
+            .hosts
+            .exchanges
+            .iter()
+            .any(|exchange| !exchange.is_used);
         let command = if is_open && self.choose(Site::Detail, 2) == 1 {
             Command::Password
         } else {
@@ -166,35 +209,70 @@ impl Simulation {
             Command::KeyInit => {
                 let private = 93_055_292_000_370_020_129_851 + self.choose(Site::Detail, 4) as u128;
                 meaning = Meaning::Keys { private };
-                content("keyinit", &crate::host::HostKey::from_number(private).public()).into_bytes()
+                content(
+                    "keyinit",
+                    &crate::host::HostKey::from_number(private).public(),
+                )
+                .into_bytes()
             }
             Command::BadKey => {
-                let bad = ["0", "1", "no number", "-5", "162259276829213363391578010288126"];
+                let bad = [
+                    "0",
+                    "1",
+                    "no number",
+                    "-5",
+                    "162259276829213363391578010288126",
+                ];
                 content("keyinit", bad[self.choose(Site::Detail, bad.len())]).into_bytes()
             }
-            Command::Password => match self.hosts.exchanges.iter_mut().rev().find(|exchange| !exchange.is_used) {
+            Command::Password => match self
+                .hosts
+                .exchanges
+                .iter_mut()
+                .rev()
+                .find(|exchange| !exchange.is_used)
+            {
                 Some(exchange) => {
                     exchange.is_used = true;
                     let password = format!("{MARK}-{nth}");
-                    let encrypted = cipher::encrypt(&password, &exchange.secret, nth.is_multiple_of(2));
-                    meaning = Meaning::Password { password, exchange: exchange.nth };
+                    let encrypted =
+                        cipher::encrypt(&password, &exchange.secret, nth.is_multiple_of(2));
+                    meaning = Meaning::Password {
+                        password,
+                        exchange: exchange.nth,
+                    };
                     content("password", &encrypted).into_bytes()
                 }
                 // There is no exchange, so that nobody can read it.
                 None => {
-                    meaning = Meaning::Password { password: format!("{MARK}-{nth}"), exchange: usize::MAX };
+                    meaning = Meaning::Password {
+                        password: format!("{MARK}-{nth}"),
+                        exchange: usize::MAX,
+                    };
                     content("password", &cipher::encrypt("x", "12345", false)).into_bytes()
                 }
             },
-            Command::WrongPassword => {
-                content("password", &cipher::encrypt(&"wrong ".repeat(7), "12345", true)).into_bytes()
-            }
+            Command::WrongPassword => content(
+                "password",
+                &cipher::encrypt(&"wrong ".repeat(7), "12345", true),
+            )
+            .into_bytes(),
             Command::InjectFile | Command::FileInject => {
                 let path = PATHS[self.choose(Site::Detail, PATHS.len())];
                 let file = format!("{MARK} of request {nth}\n").repeat(1 + nth);
-                self.injected.entry(path.into()).or_default().insert(file.clone().into_bytes());
-                meaning = Meaning::File { path: path.into(), content: file.clone() };
-                let inject = if command == Command::InjectFile { inject_file } else { file_inject };
+                self.injected
+                    .entry(path.into())
+                    .or_default()
+                    .insert(file.clone().into_bytes());
+                meaning = Meaning::File {
+                    path: path.into(),
+                    content: file.clone(),
+                };
+                let inject = if command == Command::InjectFile {
+                    inject_file
+                } else {
+                    file_inject
+                };
                 inject(path, &file).into_bytes()
             }
             Command::BadInject => match self.choose(Site::Detail, 4) {
@@ -215,14 +293,24 @@ impl Simulation {
                 meaning = Meaning::Hostname { name: name.into() };
                 content("sethostname", name).into_bytes()
             }
-            Command::BadHostname => {
-                content("sethostname", BAD_HOSTNAMES[self.choose(Site::Detail, BAD_HOSTNAMES.len())]).into_bytes()
+            Command::BadHostname => content(
+                "sethostname",
+                BAD_HOSTNAMES[self.choose(Site::Detail, BAD_HOSTNAMES.len())],
+            )
+            .into_bytes(),
+            Command::KmsActivate => content(
+                "kmsactivate",
+                &format!("{{\"activation_key\": \"{MARK}\"}}"),
+            )
+            .into_bytes(),
+            Command::AgentUpdate => {
+                content("agentupdate", "http://203.0.113.9/a.tgz,d41d8cd9").into_bytes()
             }
-            Command::KmsActivate => content("kmsactivate", &format!("{{\"activation_key\": \"{MARK}\"}}")).into_bytes(),
-            Command::AgentUpdate => content("agentupdate", "http://203.0.113.9/a.tgz,d41d8cd9").into_bytes(),
             Command::Unknown => content("no \"such\\ com\u{e9}mand\n", MARK).into_bytes(),
             Command::Malformed => MALFORMED[self.choose(Site::Detail, MALFORMED.len())].to_vec(),
-            Command::NotARequest => NOT_A_REQUEST[self.choose(Site::Detail, NOT_A_REQUEST.len())].to_vec(),
+            Command::NotARequest => {
+                NOT_A_REQUEST[self.choose(Site::Detail, NOT_A_REQUEST.len())].to_vec()
+            }
             Command::Empty => Vec::new(),
             Command::FilledLater => {
                 let at = self.world.now.after(self.time());
@@ -240,24 +328,46 @@ impl Simulation {
                 content("version", "agent").into_bytes()
             }
         };
-        self.tell(|| format!("HOST writes request {}: {}", id.chars().take(40).collect::<String>(), command.name()));
+        self.tell(|| {
+            format!(
+                "HOST writes request {}: {}",
+                id.chars().take(40).collect::<String>(),
+                command.name()
+            )
+        });
         let node = format!("data/host/{id}");
         let posted = self.world.now;
-        self.hosts.requests.push(Request { id, command, meaning, is_gone: false, responses: Vec::new(), posted });
+        self.hosts.requests.push(Request {
+            id,
+            command,
+            meaning,
+            is_gone: false,
+            responses: Vec::new(),
+            posted,
+        });
         self.put(&node, &written)
     }
 
     /// The host takes a request back that is still there.
     pub(super) fn withdraw(&mut self) -> Checked {
-        let there: Vec<usize> =
-            (0..self.hosts.requests.len()).filter(|nth| !self.hosts.requests[*nth].is_gone).collect();
-        let Some(nth) = there.get(self.choose(Site::Detail, there.len().max(1))).copied() else { return Ok(()) };
+        let there: Vec<usize> = (0..self.hosts.requests.len())
+            .filter(|nth| !self.hosts.requests[*nth].is_gone)
+            .collect();
+        let Some(nth) = there
+            .get(self.choose(Site::Detail, there.len().max(1)))
+            .copied()
+        else {
+            return Ok(());
+        };
         self.hosts.requests[nth].is_gone = true;
         let id = self.hosts.requests[nth].id.clone();
         self.tell(|| format!("HOST removes request {id}"));
         let path = self.world.dom0.path(&format!("data/host/{id}"));
         self.hear()?;
-        let _ = self.world.dom0.call(&mut self.world.store, Op::Rm, payload::path(&path));
+        let _ = self
+            .world
+            .dom0
+            .call(&mut self.world.store, Op::Rm, payload::path(&path));
         self.collect();
         Ok(())
     }
@@ -276,10 +386,18 @@ impl Simulation {
     fn put(&mut self, node: &str, value: &[u8]) -> Checked {
         self.hear()?;
         let path = self.world.dom0.path(node);
-        let written = self.world.dom0.call(&mut self.world.store, Op::Write, payload::write(&path, value));
+        let written = self.world.dom0.call(
+            &mut self.world.store,
+            Op::Write,
+            payload::write(&path, value),
+        );
         if written == Err(ErrorName::E2Big) {
             // As much as oxenstored takes.
-            let _ = self.world.dom0.call(&mut self.world.store, Op::Write, payload::write(&path, &value[..2000]));
+            let _ = self.world.dom0.call(
+                &mut self.world.store,
+                Op::Write,
+                payload::write(&path, &value[..2000]),
+            );
         }
         self.collect();
         Ok(())
@@ -292,7 +410,10 @@ pub(super) fn server(nth: usize) -> Server {
     if nth == 1 {
         server.hostname = "web-2".into();
         for vif in &mut server.vifs {
-            vif.network = vif.network.replace("203.0.113.72", "203.0.113.99").replace("10.176.195.183", "10.176.195.9");
+            vif.network = vif
+                .network
+                .replace("203.0.113.72", "203.0.113.99")
+                .replace("10.176.195.183", "10.176.195.9");
         }
     }
     server

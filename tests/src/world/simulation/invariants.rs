@@ -68,8 +68,19 @@ pub struct Violation {
 }
 
 /// Fails with what is wrong unless a condition holds.
-pub(super) fn ensure(holds: bool, invariant: Invariant, what: impl FnOnce() -> String) -> Result<(), Violation> {
-    if holds { Ok(()) } else { Err(Violation { invariant, what: what() }) }
+pub(super) fn ensure(
+    holds: bool,
+    invariant: Invariant,
+    what: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation {
+            invariant,
+            what: what(),
+        })
+    }
 }
 
 /// What must not be seen, in the forms in which it could be.
@@ -85,7 +96,12 @@ impl Secrets {
             forms.extend(encoded.get(4..12).map(String::from));
         }
         // As `Debug` prints bytes.
-        let numbers = |from: &str| from.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+        let numbers = |from: &str| {
+            from.bytes()
+                .map(|byte| byte.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         forms.push(numbers(MARK));
         Self(forms)
     }

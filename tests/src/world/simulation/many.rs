@@ -78,7 +78,11 @@ pub fn run_many(first: u64, count: u64) -> Result<Figures, Box<Failure>> {
                         has_failed.store(true, Ordering::Relaxed);
                         let mut shared = shared.lock().expect("no thread panics");
                         if shared.1.as_ref().is_none_or(|failure| failure.seed > seed) {
-                            shared.1 = Some(Failure { seed, lists: run.lists, violation });
+                            shared.1 = Some(Failure {
+                                seed,
+                                lists: run.lists,
+                                violation,
+                            });
                         }
                     }
                 }
@@ -86,7 +90,9 @@ pub fn run_many(first: u64, count: u64) -> Result<Figures, Box<Failure>> {
             });
         }
     });
-    let (mut figures, failure) = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (mut figures, failure) = shared
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     figures.took = start.elapsed();
     failure.map_or(Ok(figures), |failure| Err(Box::new(failure)))
 }
@@ -94,7 +100,11 @@ pub fn run_many(first: u64, count: u64) -> Result<Figures, Box<Failure>> {
 /// A failure for a reader: the invariant, the shrunk story, the choices, and how to see it again.
 #[must_use]
 pub fn show(failure: &Failure) -> String {
-    let Failure { seed, lists, violation } = failure;
+    let Failure {
+        seed,
+        lists,
+        violation,
+    } = failure;
     let shrunk = shrink(lists.clone(), violation.invariant);
     let run = run(Choices::of_lists(shrunk), true);
     let found = run.violation.as_ref().unwrap_or(violation);
@@ -114,7 +124,10 @@ impl Figures {
             *self.commands.entry(command.clone()).or_default() += times;
         }
         for (site, list) in Site::ALL.iter().zip(&run.lists.0) {
-            for kind in list.iter().filter_map(|choice| site.kinds().get(usize::from(*choice).checked_sub(1)?)) {
+            for kind in list
+                .iter()
+                .filter_map(|choice| site.kinds().get(usize::from(*choice).checked_sub(1)?))
+            {
                 *self.kinds.entry(kind).or_default() += 1;
             }
         }
@@ -136,10 +149,17 @@ impl Figures {
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let kinds = Site::ALL.iter().flat_map(|site| site.kinds());
-        let kinds = kinds.filter(|kind| !self.kinds.contains_key(*kind)).map(|kind| (*kind).to_owned());
+        let kinds = kinds
+            .filter(|kind| !self.kinds.contains_key(*kind))
+            .map(|kind| (*kind).to_owned());
         let answers = ANSWERS.iter().map(|answer| (*answer).to_owned());
-        let commands = Command::ALL.iter().map(|command| command.name()).chain(answers);
-        kinds.chain(commands.filter(|command| !self.commands.contains_key(command))).collect()
+        let commands = Command::ALL
+            .iter()
+            .map(|command| command.name())
+            .chain(answers);
+        kinds
+            .chain(commands.filter(|command| !self.commands.contains_key(command)))
+            .collect()
     }
 }
 
@@ -186,5 +206,10 @@ pub(super) fn catch(action: impl FnOnce() -> Checked) -> Checked {
     CATCHING.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(action));
     CATCHING.set(false);
-    result.unwrap_or_else(|_| Err(Violation { invariant: Invariant::Panic, what: CAUGHT.take() }))
+    result.unwrap_or_else(|_| {
+        Err(Violation {
+            invariant: Invariant::Panic,
+            what: CAUGHT.take(),
+        })
+    })
 }

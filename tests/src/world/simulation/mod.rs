@@ -3,7 +3,10 @@
 //! A `Simulation` drives a [`World`] one event at a time and looks after each of them whether every [`Invariant`] holds.
 //! All that is not the agent's doing comes from [`Choices`], so that a run repeats itself to the byte, and a failure is
 //! [shrunk](shrink) by taking choices away. `docs/simulation.md` says how to read a failure, and how to add a fault.
-#![allow(clippy::indexing_slicing, reason = "helpers of tests may fail the test")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail the test"
+)]
 
 mod choices;
 mod cipher;
@@ -163,7 +166,8 @@ enum Move {
 impl Simulation {
     fn new(mut choices: Choices, with_story: bool) -> Self {
         let flavour = [Flavour::C, Flavour::Oxen][choices.pick(Site::Flavour)];
-        let rescan = [Some(300), Some(60), None][choices.pick(Site::Rescan)].map(Duration::from_secs);
+        let rescan =
+            [Some(300), Some(60), None][choices.pick(Site::Rescan)].map(Duration::from_secs);
         let extra = choices.pick(Site::Config);
         let config = Config {
             rescan,
@@ -235,7 +239,9 @@ impl Simulation {
         self.events += 1;
         let moves = self.moves();
         let nth = self.choose(Site::Order, moves.len());
-        let Some(chosen) = moves.get(nth).copied() else { return Ok(false) };
+        let Some(chosen) = moves.get(nth).copied() else {
+            return Ok(false);
+        };
         match chosen {
             Move::Serve => self.serve()?,
             Move::Receive => self.receive()?,
@@ -251,7 +257,9 @@ impl Simulation {
             }
             Move::Jump => {
                 let next = self.times().filter(|time| *time > self.world.now).min();
-                let Some(next) = next.filter(|next| end.is_none_or(|end| *next <= end)) else { return Ok(false) };
+                let Some(next) = next.filter(|next| end.is_none_or(|end| *next <= end)) else {
+                    return Ok(false);
+                };
                 self.world.now = next;
             }
         }
@@ -265,9 +273,18 @@ impl Simulation {
         [
             (!self.world.outbox.is_empty(), Move::Serve),
             (!self.arriving.is_empty(), Move::Receive),
-            (is_due(self.works.iter().filter_map(Work::next).min()), Move::Land),
-            (is_due(self.orphans.iter().map(|orphan| orphan.lands).min()), Move::LandOrphan),
-            (is_due(self.delayed.iter().map(|(at, _)| *at).min()), Move::Release),
+            (
+                is_due(self.works.iter().filter_map(Work::next).min()),
+                Move::Land,
+            ),
+            (
+                is_due(self.orphans.iter().map(|orphan| orphan.lands).min()),
+                Move::LandOrphan,
+            ),
+            (
+                is_due(self.delayed.iter().map(|(at, _)| *at).min()),
+                Move::Release,
+            ),
             (self.is_alive() && is_due(self.world.deadline), Move::Wake),
             (is_due(self.hosts.next()), Move::Host),
             (is_due(self.revives), Move::Start),
@@ -323,15 +340,21 @@ impl Simulation {
                 Output::Wait(deadline) => {
                     let again = self.world.machine.poll_output();
                     let same = again == Output::Wait(deadline);
-                    ensure(same, Invariant::Contract, || format!("{again:?} after a wait"))?;
+                    ensure(same, Invariant::Contract, || {
+                        format!("{again:?} after a wait")
+                    })?;
                     self.world.deadline = deadline;
                     return self.look_at_deadline();
                 }
                 Output::Exit => {
                     self.tell(|| "the agent leaves".into());
                     let again = self.world.machine.poll_output();
-                    ensure(again == Output::Exit, Invariant::Contract, || format!("{again:?} after the exit"))?;
-                    ensure(self.stopping.is_some(), Invariant::Contract, || "nobody told it to leave".into())?;
+                    ensure(again == Output::Exit, Invariant::Contract, || {
+                        format!("{again:?} after the exit")
+                    })?;
+                    ensure(self.stopping.is_some(), Invariant::Contract, || {
+                        "nobody told it to leave".into()
+                    })?;
                     self.end_life()?;
                 }
                 output @ (Output::Connect
@@ -366,7 +389,9 @@ impl Simulation {
             }
             Output::Connect => {
                 self.tell(|| "the agent cannot connect".into());
-                self.world.machine.handle_closed(self.world.now, "connection refused");
+                self.world
+                    .machine
+                    .handle_closed(self.world.now, "connection refused");
             }
             Output::Disconnect => {
                 self.tell(|| "the agent closes the connection".into());
@@ -384,7 +409,9 @@ impl Simulation {
         self.tell(|| format!("  log: {report}"));
         match &report {
             Report::Ready => {
-                ensure(!self.is_ready, Invariant::Contract, || "it is ready a second time".into())?;
+                ensure(!self.is_ready, Invariant::Contract, || {
+                    "it is ready a second time".into()
+                })?;
                 self.is_ready = true;
             }
             Report::Started { request, .. } => self.plan_begins(request.as_str())?,
@@ -407,21 +434,32 @@ impl Simulation {
         self.world.machine.handle_timeout(self.world.now);
         self.drain()?;
         let now = self.world.now;
-        let is_late = self.is_alive() && self.world.deadline.is_some_and(|deadline| deadline <= now);
+        let is_late =
+            self.is_alive() && self.world.deadline.is_some_and(|deadline| deadline <= now);
         // Once more is no loop: what waited for a connection is due when there is one.
         self.late = match self.late {
             (at, times) if is_late && at == now => (now, times + 1),
             _ => (now, usize::from(is_late)),
         };
-        ensure(self.late.1 < 3, Invariant::Progress, || "a deadline that has passed is asked for again".into())
+        ensure(self.late.1 < 3, Invariant::Progress, || {
+            "a deadline that has passed is asked for again".into()
+        })
     }
 
     fn look_at_deadline(&self) -> Checked {
-        let Some(since) = self.stopping else { return Ok(()) };
+        let Some(since) = self.stopping else {
+            return Ok(());
+        };
         let until = since.after(STOP_TIMEOUT);
-        let in_time = self.world.deadline.is_some_and(|deadline| deadline <= until);
+        let in_time = self
+            .world
+            .deadline
+            .is_some_and(|deadline| deadline <= until);
         ensure(in_time, Invariant::Leaves, || {
-            format!("told to leave at {since:?}, it waits until {:?}", self.world.deadline)
+            format!(
+                "told to leave at {since:?}, it waits until {:?}",
+                self.world.deadline
+            )
         })
     }
 
@@ -431,23 +469,32 @@ impl Simulation {
             Output::Perform(_, effect) => {
                 let step = match effect {
                     nova_agent_core::effect::Effect::Step(step) => step.to_string(),
-                    nova_agent_core::effect::Effect::Entropy { .. } | nova_agent_core::effect::Effect::Probe(_) => {
-                        String::new()
-                    }
+                    nova_agent_core::effect::Effect::Entropy { .. }
+                    | nova_agent_core::effect::Effect::Probe(_) => String::new(),
                 };
                 format!("{output:?} {step}")
             }
             // As numbers only now and then: it takes long.
-            Output::Transmit(bytes) if !self.events.is_multiple_of(16) => String::from_utf8_lossy(bytes).into_owned(),
+            Output::Transmit(bytes) if !self.events.is_multiple_of(16) => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
             Output::Transmit(bytes) => format!("{output:?} {}", String::from_utf8_lossy(bytes)),
             Output::Connect | Output::Disconnect | Output::Exit | Output::Wait(_) => return Ok(()),
         };
         ensure(self.secrets.are_absent(&text), Invariant::NoSecret, || {
             // Not the text itself, which may be printed.
-            format!("in an output of {} bytes: {}", text.len(), text.split([' ', '(']).next().unwrap_or_default())
+            format!(
+                "in an output of {} bytes: {}",
+                text.len(),
+                text.split([' ', '(']).next().unwrap_or_default()
+            )
         })?;
         let machine = format!("{:?}", self.world.machine);
-        ensure(self.secrets.are_absent(&machine), Invariant::NoSecret, || "in the machine".into())
+        ensure(
+            self.secrets.are_absent(&machine),
+            Invariant::NoSecret,
+            || "in the machine".into(),
+        )
     }
 
     fn start(&mut self) -> Checked {
@@ -458,11 +505,19 @@ impl Simulation {
     }
 
     fn pick(&mut self, site: Site) -> usize {
-        if self.is_calm { 0 } else { self.choices.pick(site) }
+        if self.is_calm {
+            0
+        } else {
+            self.choices.pick(site)
+        }
     }
 
     fn choose(&mut self, site: Site, bound: usize) -> usize {
-        if self.is_calm { 0 } else { self.choices.choose(site, bound) }
+        if self.is_calm {
+            0
+        } else {
+            self.choices.choose(site, bound)
+        }
     }
 
     fn time(&mut self) -> Duration {

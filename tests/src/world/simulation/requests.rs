@@ -157,10 +157,13 @@ impl Request {
             Command::FilledLater => is_version || is_empty,
             Command::Empty => is_empty,
             Command::LongName => false,
-            Command::Features => code == "0" && message.split(',').any(|name| name == "resetnetwork"),
+            Command::Features => {
+                code == "0" && message.split(',').any(|name| name == "resetnetwork")
+            }
             Command::Ready => code == "0" && message.is_empty(),
             Command::KeyInit => {
-                let is_key = !message.is_empty() && message.bytes().all(|byte| byte.is_ascii_digit());
+                let is_key =
+                    !message.is_empty() && message.bytes().all(|byte| byte.is_ascii_digit());
                 code == "D0" && is_key || code == "1" && starts("The guest cannot be read: ")
             }
             Command::BadKey => code == "500" && message == "Invalid public key",
@@ -168,24 +171,38 @@ impl Request {
                 code == "0" && message.is_empty()
                     || code == "500" && starts("Failed to change password for root: ")
                     || code == "500"
-                        && ["Invalid password data received", "Password without key exchange"].contains(&message)
+                        && [
+                            "Invalid password data received",
+                            "Password without key exchange",
+                        ]
+                        .contains(&message)
             }
             Command::WrongPassword => {
-                code == "500" && ["Invalid password data received", "Password without key exchange"].contains(&message)
+                code == "500"
+                    && [
+                        "Invalid password data received",
+                        "Password without key exchange",
+                    ]
+                    .contains(&message)
             }
             Command::InjectFile | Command::FileInject | Command::BadInject if !injects => {
                 code == "404" && starts("No such agent command")
             }
             Command::InjectFile | Command::FileInject => {
-                code == "0" && message.is_empty() || code == "500" && starts("File injection failed: ")
+                code == "0" && message.is_empty()
+                    || code == "500" && starts("File injection failed: ")
             }
             Command::BadInject => code == "500" && !message.is_empty(),
             Command::ResetNetwork | Command::SetHostname => {
                 code == "0" && message.is_empty() || code == "1" && !message.is_empty()
             }
             Command::BadHostname => code == "1" && !message.is_empty(),
-            Command::KmsActivate => code == "404" && message == "No such agent command 'kmsactivate'",
-            Command::AgentUpdate => code == "404" && message == "No such agent command 'agentupdate'",
+            Command::KmsActivate => {
+                code == "404" && message == "No such agent command 'kmsactivate'"
+            }
+            Command::AgentUpdate => {
+                code == "404" && message == "No such agent command 'agentupdate'"
+            }
             Command::Unknown => code == "404" && starts("No such agent command '"),
             Command::Malformed => code == "500" && starts("Request is malformed: "),
             Command::NotARequest => code == "500" && starts("Request is "),

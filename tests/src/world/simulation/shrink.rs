@@ -9,7 +9,11 @@ const TRIES_MAX: usize = 3000;
 /// The simplest choices found for which the same invariant does not hold.
 #[must_use]
 pub fn shrink(lists: Lists, invariant: Invariant) -> Lists {
-    let mut shrinker = Shrinker { best: lists, invariant, tries: 0 };
+    let mut shrinker = Shrinker {
+        best: lists,
+        invariant,
+        tries: 0,
+    };
     loop {
         let before = shrinker.best.clone();
         for site in 0..SITES {
@@ -42,7 +46,9 @@ impl Shrinker {
         }
         self.tries += 1;
         let run = run(Choices::of_lists(changed), false);
-        let fails = run.violation.is_some_and(|violation| violation.invariant == self.invariant);
+        let fails = run
+            .violation
+            .is_some_and(|violation| violation.invariant == self.invariant);
         let is_simpler = fails && run.lists.weight() < self.best.weight();
         if is_simpler {
             self.best = run.lists;
@@ -57,8 +63,9 @@ impl Shrinker {
             let mut end = self.best.0[site].len();
             while end > 0 {
                 let start = end.saturating_sub(size);
-                let has_any =
-                    self.best.0[site].get(start..end).is_some_and(|block| block.iter().any(|choice| *choice != 0));
+                let has_any = self.best.0[site]
+                    .get(start..end)
+                    .is_some_and(|block| block.iter().any(|choice| *choice != 0));
                 let removed = self.attempt(|lists| drop(lists.0[site].drain(start..end)));
                 if !removed && has_any {
                     self.attempt(|lists| lists.0[site][start..end].fill(0));
@@ -72,10 +79,16 @@ impl Shrinker {
     /// Halves single choices, then takes one off.
     fn lower(&mut self, site: usize) {
         for nth in 0..self.best.0[site].len() {
-            for lowered in [|choice: u16| choice / 2, |choice: u16| choice.saturating_sub(1)] {
-                while self.best.0[site].get(nth).is_some_and(|choice| *choice != 0)
+            for lowered in [
+                |choice: u16| choice / 2,
+                |choice: u16| choice.saturating_sub(1),
+            ] {
+                while self.best.0[site]
+                    .get(nth)
+                    .is_some_and(|choice| *choice != 0)
                     && self.attempt(|lists| lists.0[site][nth] = lowered(lists.0[site][nth]))
-                {}
+                {
+                }
             }
         }
     }

@@ -37,10 +37,17 @@ impl Arrival {
 impl Simulation {
     /// The agent writes a message to the connection.
     pub(super) fn send(&mut self, message: Vec<u8>) -> Checked {
-        ensure(self.world.connection.is_some(), Invariant::Contract, || "a message without a connection".into())?;
-        ensure(!self.awaits_reply, Invariant::Bounded, || "two operations on the wire".into())?;
+        ensure(self.world.connection.is_some(), Invariant::Contract, || {
+            "a message without a connection".into()
+        })?;
+        ensure(!self.awaits_reply, Invariant::Bounded, || {
+            "two operations on the wire".into()
+        })?;
         ensure(message.len() <= PAYLOAD_MAX, Invariant::Bounded, || {
-            format!("a message of {} bytes is too long for the device", message.len())
+            format!(
+                "a message of {} bytes is too long for the device",
+                message.len()
+            )
         })?;
         self.awaits_reply = true;
         self.world.outbox.push_back(message);
@@ -49,13 +56,18 @@ impl Simulation {
 
     /// The store takes a message and answers it.
     pub(super) fn serve(&mut self) -> Checked {
-        let (Some(connection), Some(bytes)) = (self.world.connection, self.world.outbox.pop_front()) else {
+        let (Some(connection), Some(bytes)) =
+            (self.world.connection, self.world.outbox.pop_front())
+        else {
             return Ok(());
         };
         let message = the_message(&bytes);
         let path = operand(&message);
         self.look_at_operation(&message, &path)?;
-        let refused = self.pick(Site::Refusal).checked_sub(1).and_then(|nth| ERRORS.get(nth));
+        let refused = self
+            .pick(Site::Refusal)
+            .checked_sub(1)
+            .and_then(|nth| ERRORS.get(nth));
         // No daemon says of a short list that it is too long, and what is done about long ones is drastic.
         let is_list = matches!(message.op(), Some(Op::Directory | Op::DirectoryPart));
         let refused = refused.filter(|error| !is_list || **error != ErrorName::E2Big);
@@ -108,8 +120,14 @@ impl Simulation {
             }
             _ => {}
         }
-        let Ok(bytes) = message.encode_within(nova_agent_core::wire::SOCKET_REPLY_MAX) else { return };
-        let arrival = Arrival { bytes, is_event, ends_reply: !is_event };
+        let Ok(bytes) = message.encode_within(nova_agent_core::wire::SOCKET_REPLY_MAX) else {
+            return;
+        };
+        let arrival = Arrival {
+            bytes,
+            is_event,
+            ends_reply: !is_event,
+        };
         if !is_event {
             if self.pick(Site::Reply) == 1 {
                 self.tell(|| "the reply is lost".into());
@@ -126,7 +144,10 @@ impl Simulation {
             }
             2 => {
                 self.tell(|| "the event comes twice".into());
-                self.arriving.push_back(Arrival { bytes: arrival.bytes.clone(), ..arrival });
+                self.arriving.push_back(Arrival {
+                    bytes: arrival.bytes.clone(),
+                    ..arrival
+                });
                 self.arriving.push_back(arrival);
             }
             3 if self.arriving.back().is_some_and(|last| last.is_event) => {
@@ -146,20 +167,32 @@ impl Simulation {
         let now = self.world.now;
         if let Some(nth) = self.delayed.iter().position(|(at, _)| *at <= now) {
             let (_, bytes) = self.delayed.remove(nth);
-            self.arriving.push_back(Arrival { bytes, is_event: true, ends_reply: false });
+            self.arriving.push_back(Arrival {
+                bytes,
+                is_event: true,
+                ends_reply: false,
+            });
         }
     }
 
     /// The agent receives something.
     pub(super) fn receive(&mut self) -> Checked {
-        let Some(mut arrival) = self.arriving.pop_front() else { return Ok(()) };
+        let Some(mut arrival) = self.arriving.pop_front() else {
+            return Ok(());
+        };
         match self.pick(Site::Bytes) {
             1 if arrival.bytes.len() > 1 => {
                 let at = 1 + self.choose(Site::Split, arrival.bytes.len() - 1);
                 self.tell(|| format!("a message arrives up to byte {at}"));
                 let rest = arrival.bytes.split_off(at);
-                self.arriving.push_front(Arrival { bytes: rest, ..arrival });
-                self.deliver(&Arrival { ends_reply: false, ..arrival })
+                self.arriving.push_front(Arrival {
+                    bytes: rest,
+                    ..arrival
+                });
+                self.deliver(&Arrival {
+                    ends_reply: false,
+                    ..arrival
+                })
             }
             2 => {
                 for next in std::mem::take(&mut self.arriving) {
@@ -175,7 +208,11 @@ impl Simulation {
                     if self.world.connection.is_none() {
                         break;
                     }
-                    let piece = Arrival { bytes: vec![byte], is_event: false, ends_reply: ends_reply && nth == last };
+                    let piece = Arrival {
+                        bytes: vec![byte],
+                        is_event: false,
+                        ends_reply: ends_reply && nth == last,
+                    };
                     self.deliver(&piece)?;
                 }
                 Ok(())
@@ -186,9 +223,17 @@ impl Simulation {
 
     fn deliver(&mut self, arrival: &Arrival) -> Checked {
         self.tell(|| {
-            let what = Decoder::new(PAYLOAD_MAX).decode(&mut arrival.bytes.as_slice()).ok().flatten();
-            match what.as_ref().map(|message| (message.op(), payload::parse_watch(&message.payload))) {
-                Some((Some(Op::WatchEvent), Ok(event))) => format!("the agent receives the event {}", event.path),
+            let what = Decoder::new(PAYLOAD_MAX)
+                .decode(&mut arrival.bytes.as_slice())
+                .ok()
+                .flatten();
+            match what
+                .as_ref()
+                .map(|message| (message.op(), payload::parse_watch(&message.payload)))
+            {
+                Some((Some(Op::WatchEvent), Ok(event))) => {
+                    format!("the agent receives the event {}", event.path)
+                }
                 Some((op, _)) => format!("the agent receives the reply {op:?}"),
                 None => format!("the agent receives {} bytes", arrival.bytes.len()),
             }
@@ -197,7 +242,9 @@ impl Simulation {
             self.awaits_reply = false;
         }
         let taken = self.input(|machine, now| machine.handle_bytes(now, &arrival.bytes))?;
-        ensure(taken.is_ok(), Invariant::Contract, || format!("bytes of an open connection: {taken:?}"))
+        ensure(taken.is_ok(), Invariant::Contract, || {
+            format!("bytes of an open connection: {taken:?}")
+        })
     }
 
     /// The connection breaks.
@@ -228,19 +275,28 @@ impl Simulation {
             return Ok(());
         }
         if let Some(id) = path.strip_prefix("data/host/") {
-            let is_answered = self.hosts.find(id).is_some_and(|request| !request.responses.is_empty());
+            let is_answered = self
+                .hosts
+                .find(id)
+                .is_some_and(|request| !request.responses.is_empty());
             return ensure(is_answered, Invariant::AnsweredFirst, || {
                 format!("request {id} is removed without a response")
             });
         }
-        ensure(path != REQUESTS.as_str() && path != "data", Invariant::AnsweredFirst, || {
-            format!("{path} is removed with all that is below it")
-        })
+        ensure(
+            path != REQUESTS.as_str() && path != "data",
+            Invariant::AnsweredFirst,
+            || format!("{path} is removed with all that is below it"),
+        )
     }
 }
 
 /// The path of a request to the store.
 fn operand(message: &Message) -> String {
-    let path = message.payload.split(|byte| *byte == 0).next().unwrap_or_default();
+    let path = message
+        .payload
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default();
     String::from_utf8_lossy(path).into_owned()
 }

@@ -22,7 +22,10 @@ pub(super) fn are_known(path: &str, content: &[u8]) -> bool {
     if path == "/etc/hosts" {
         return is_hosts(content);
     }
-    KNOWN.get_or_init(collect).get(path).is_some_and(|versions| versions.contains(content))
+    KNOWN
+        .get_or_init(collect)
+        .get(path)
+        .is_some_and(|versions| versions.contains(content))
 }
 
 /// Line by line, because what an edit makes of it depends on everything before, the addresses in the kernel included.
@@ -31,10 +34,17 @@ fn is_hosts(content: &[u8]) -> bool {
     let is_line = |line: &str| {
         line.split_once('\t').is_some_and(|(address, name)| {
             address.parse::<IpAddr>().is_ok()
-                && (name == "localhost" || name.split('\t').all(|name| NAMES.iter().any(|known| is_name(name, known))))
+                && (name == "localhost"
+                    || name
+                        .split('\t')
+                        .all(|name| NAMES.iter().any(|known| is_name(name, known))))
         })
     };
-    text.ends_with('\n') && text.lines().filter(|line| !line.starts_with('#')).all(is_line)
+    text.ends_with('\n')
+        && text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .all(is_line)
 }
 
 /// Names of the server, whole or their first part, one behind the other.
@@ -53,10 +63,16 @@ fn collect() -> Versions {
             note(&mut world, &mut versions);
             for nth in [first, second] {
                 match NAMES.get(nth) {
-                    Some(name) => world.post(&format!("{first}-{second}-{nth}"), content("sethostname", name)),
+                    Some(name) => world.post(
+                        &format!("{first}-{second}-{nth}"),
+                        content("sethostname", name),
+                    ),
                     None => {
                         world.provision(&server(nth - NAMES.len()));
-                        world.post(&format!("{first}-{second}-{nth}"), content("resetnetwork", ""));
+                        world.post(
+                            &format!("{first}-{second}-{nth}"),
+                            content("resetnetwork", ""),
+                        );
                     }
                 }
                 world.run_for(Duration::from_secs(5));
@@ -68,7 +84,9 @@ fn collect() -> Versions {
     for first in [Some(0), Some(1), None] {
         for second in [Some(0), Some(1), None] {
             let vifs = [first, second].into_iter().enumerate();
-            let vifs = vifs.filter_map(|(nth, time)| server(time?).vifs.into_iter().nth(nth)).collect();
+            let vifs = vifs
+                .filter_map(|(nth, time)| server(time?).vifs.into_iter().nth(nth))
+                .collect();
             let mut world = World::new(Flavour::C, Config::default());
             world.provision(&Server { vifs, ..server(0) });
             world.post("1", content("resetnetwork", ""));
@@ -82,7 +100,10 @@ fn collect() -> Versions {
 fn note(world: &mut World, versions: &mut Versions) {
     for (path, file) in world.guest().files() {
         if let File::Regular(content, _) = file {
-            versions.entry(path.to_string()).or_default().insert(content.clone());
+            versions
+                .entry(path.to_string())
+                .or_default()
+                .insert(content.clone());
         }
     }
 }

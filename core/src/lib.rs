@@ -44,7 +44,7 @@
 //!             }
 //!         }
 //!         Effect::Probe(_) => Outcome::Probed(Snapshot::default()),
-//!         Effect::Step(step) => Outcome::Failed(Failure::Unsupported(step.to_string())),
+//!         Effect::Change(step) => Outcome::Failed(Failure::Unsupported(step.to_string())),
 //!     }
 //! }
 //!

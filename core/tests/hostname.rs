@@ -14,7 +14,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use nova_agent_core::effect::{GuestPath, Step};
+use nova_agent_core::effect::{Change, GuestPath};
 use nova_agent_core::render::{Prepared, set_hostname};
 
 use self::support::{File, Guest, apply};
@@ -50,7 +50,7 @@ fn changed(kernel: &str, files: &[(&str, &str)]) -> Vec<(String, String)> {
         configuration
             .plan
             .changes()
-            .any(|step| *step == Step::SetHostname("web-01".into())),
+            .any(|step| *step == Change::SetHostname("web-01".into())),
         "{files:?}"
     );
     let before = guest.files.clone();

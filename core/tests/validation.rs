@@ -15,7 +15,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use nova_agent_core::effect::{GuestPath, InterfaceState, RouteState, Step};
+use nova_agent_core::effect::{Change, GuestPath, InterfaceState, RouteState};
 use nova_agent_core::network::{MacAddr, Validated, validate};
 use nova_agent_core::plan::{Action, Undo};
 use nova_agent_core::render::{Configuration, HostData, Prepared, set_hostname};
@@ -534,7 +534,7 @@ fn an_invalid_hostname_keeps_the_present_one() {
             !configuration
                 .plan
                 .changes()
-                .any(|step| matches!(step, Step::SetHostname(_)))
+                .any(|step| matches!(step, Change::SetHostname(_)))
         );
     }
     let Prepared::Refused(text) = debian().ask(&|snapshot| set_hostname("bad name\n", snapshot))
@@ -734,7 +734,7 @@ fn assert_only_the_other_changes(guest: &Guest, configuration: &Configuration, a
         assert!(all.contains(&format!("\nIPADDR={address}\n")), "{all}");
     }
     for step in configuration.plan.changes() {
-        if let Step::Run(program) = step {
+        if let Change::Run(program) = step {
             assert!(
                 !program.argv.iter().any(|word| word == "eth0"),
                 "{}",
@@ -748,7 +748,7 @@ fn written(configuration: &Configuration) -> BTreeMap<&str, String> {
     let changes = configuration.plan.changes();
     changes
         .filter_map(|step| match step {
-            Step::WriteFile(write) => Some((
+            Change::WriteFile(write) => Some((
                 write.path.as_str(),
                 String::from_utf8(write.content.expose().to_vec()).unwrap(),
             )),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nova_agent_core::effect::{GuestPath, RouteState, Step};
+use nova_agent_core::effect::{Change, GuestPath, RouteState};
 use nova_agent_core::plan::{Action, Plan};
 use nova_agent_core::render::{Configuration, HostData, Prepared};
 use serde_json::Value;
@@ -115,20 +115,20 @@ fn assert_same(first: &Prepared, second: &Prepared, why: &str) {
 }
 
 /// A change of a file with its content.
-fn change_of_file(step: &Step) -> Option<String> {
+fn change_of_file(step: &Change) -> Option<String> {
     match step {
-        Step::WriteFile(write) => Some(format!(
+        Change::WriteFile(write) => Some(format!(
             "write {}:\n{}",
             write.path,
             String::from_utf8_lossy(write.content.expose())
         )),
-        Step::RemoveFile { .. } | Step::Symlink { .. } => Some(step.to_string()),
-        Step::MakeDirectory { .. }
-        | Step::RemoveDirectory { .. }
-        | Step::RestoreFile { .. }
-        | Step::Run(_)
-        | Step::SetHostname(_)
-        | Step::SetPassword { .. } => None,
+        Change::RemoveFile { .. } | Change::Symlink { .. } => Some(step.to_string()),
+        Change::MakeDirectory { .. }
+        | Change::RemoveDirectory { .. }
+        | Change::RestoreFile { .. }
+        | Change::Run(_)
+        | Change::SetHostname(_)
+        | Change::SetPassword { .. } => None,
     }
 }
 
@@ -154,7 +154,7 @@ fn check_characters(guest: &Guest, data: &HostData, configuration: &Configuratio
                 .any(|interface| interface.name.contains(c))
     };
     for step in configuration.plan.changes() {
-        let Step::WriteFile(write) = step else {
+        let Change::WriteFile(write) = step else {
             continue;
         };
         let old = match guest.files.get(&write.path) {
@@ -229,7 +229,7 @@ fn make(plan: &Plan, guest: &mut Guest) {
     support::apply(plan, &mut guest.files);
     for step in &plan.steps {
         match &step.action {
-            Action::Step(Step::SetHostname(name)) => guest.hostname.clone_from(name),
+            Action::Change(Change::SetHostname(name)) => guest.hostname.clone_from(name),
             Action::Await(condition) => {
                 for expected in &condition.expectation.interfaces {
                     let shown = guest
@@ -247,7 +247,7 @@ fn make(plan: &Plan, guest: &mut Guest) {
                     ));
                 }
             }
-            Action::Nothing | Action::Step(_) => {}
+            Action::Nothing | Action::Change(_) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use nova_agent_core::effect::GuestPath;
 
 use crate::host::{self, DIGESTS};
 use crate::scene::{self, Section, support::systems};
-use crate::world::{Change, World};
+use crate::world::{Applied, World};
 
 /// What no input holds, and so nothing that is printed.
 const SECRET: &[u8] = b"fEw4CaNaRy";
@@ -127,7 +127,7 @@ fn inject(world: &mut World, section: &Section<'_>, input: &[u8]) {
     let is_named = section.kind == "file_inject" || !section.name.contains(',');
     match GuestPath::try_from(section.name) {
         Ok(path) if is_named && path != GuestPath::ROOT => {
-            let expected = Change::File(path, content);
+            let expected = Applied::File(path, content);
             assert!(
                 world.take_changes().contains(&expected),
                 "the file was not written: {code} {message}"
@@ -170,6 +170,6 @@ fn set_password(world: &mut World, section: &Section<'_>) {
     };
     let is_text = std::str::from_utf8(&password)
         .is_ok_and(|text| !text.chars().any(|c| c.is_control() && c != '\t'));
-    let was_set = world.take_changes().contains(&Change::Password(password));
+    let was_set = world.take_changes().contains(&Applied::Password(password));
     assert_eq!(was_set, is_text, "{code} {message}");
 }

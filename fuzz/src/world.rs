@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nova_agent_core::agent::{Config, Misuse, REQUESTS_MAX, Report, STOP_TIMEOUT};
 use nova_agent_core::effect::{
-    Done, Effect, EffectId, Failure, GuestPath, OUTPUT_MAX, Outcome, Snapshot, Step,
+    Change, Done, Effect, EffectId, Failure, GuestPath, OUTPUT_MAX, Outcome, Snapshot,
 };
 use nova_agent_core::secret::Secret;
 use nova_agent_core::store::REPLY_TIMEOUT;
@@ -57,7 +57,7 @@ pub(crate) struct World {
     /// With what the next change of the guest fails.
     failure: Option<String>,
     secrets: Vec<Vec<u8>>,
-    changes: Vec<Change>,
+    changes: Vec<Applied>,
     /// The store has only said what is true, or nothing.
     is_honest: bool,
     terminated: Option<Instant>,
@@ -75,7 +75,7 @@ enum Link {
 
 /// A change of the guest that carries what the host sent in secret.
 #[derive(Eq, PartialEq)]
-pub(crate) enum Change {
+pub(crate) enum Applied {
     Password(Vec<u8>),
     File(GuestPath, Vec<u8>),
 }
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// The changes so far that carry something.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+    pub(crate) fn take_changes(&mut self) -> Vec<Applied> {
         std::mem::take(&mut self.changes)
     }
 
@@ -310,10 +310,10 @@ impl World {
                         .for_each(|probe| snapshot.merge(self.guest.answer(probe)));
                     Outcome::Probed(snapshot)
                 }
-                Effect::Step(_) if self.failure.is_some() => {
+                Effect::Change(_) if self.failure.is_some() => {
                     Outcome::Failed(Failure::Io(self.failure.take().unwrap_or_default()))
                 }
-                Effect::Step(step) => Outcome::Done(Done { undo: undo(step) }),
+                Effect::Change(step) => Outcome::Done(Done { undo: undo(step) }),
             };
             self.hand_over(id, outcome);
         }
@@ -475,19 +475,19 @@ impl World {
         self.last_effect = Some(id);
         self.check_secrets(format!("{effect:?}").as_bytes());
         match &effect {
-            Effect::Step(Step::SetPassword { password, .. }) => {
+            Effect::Change(Change::SetPassword { password, .. }) => {
                 self.changes
-                    .push(Change::Password(password.expose().to_vec()));
+                    .push(Applied::Password(password.expose().to_vec()));
             }
-            Effect::Step(Step::WriteFile(file)) => {
-                self.changes.push(Change::File(
+            Effect::Change(Change::WriteFile(file)) => {
+                self.changes.push(Applied::File(
                     file.path.clone(),
                     file.content.expose().to_vec(),
                 ));
             }
             _ => {}
         }
-        let is_change = |effect: &Effect| matches!(effect, Effect::Step(_));
+        let is_change = |effect: &Effect| matches!(effect, Effect::Change(_));
         let under_way = |(_, effect, since): &(EffectId, Effect, Instant)| {
             is_change(effect) && since.after(effect.timeout()) > self.now
         };
@@ -687,23 +687,23 @@ impl World {
 }
 
 /// What the system would name as the way back.
-fn undo(step: Step) -> Option<Step> {
+fn undo(step: Change) -> Option<Change> {
     match step {
-        Step::WriteFile(write) => Some(Step::RestoreFile {
+        Change::WriteFile(write) => Some(Change::RestoreFile {
             path: write.path,
             backup: GuestPath::constant("/backup"),
         }),
-        Step::RemoveFile { path } => Some(Step::RestoreFile {
+        Change::RemoveFile { path } => Some(Change::RestoreFile {
             path,
             backup: GuestPath::constant("/backup"),
         }),
-        Step::MakeDirectory { path, .. } => Some(Step::RemoveDirectory { path }),
-        Step::Symlink { path, .. } => Some(Step::RemoveFile { path }),
-        Step::SetHostname(_) => Some(Step::SetHostname("old".into())),
-        Step::RemoveDirectory { .. }
-        | Step::RestoreFile { .. }
-        | Step::Run(_)
-        | Step::SetPassword { .. } => None,
+        Change::MakeDirectory { path, .. } => Some(Change::RemoveDirectory { path }),
+        Change::Symlink { path, .. } => Some(Change::RemoveFile { path }),
+        Change::SetHostname(_) => Some(Change::SetHostname("old".into())),
+        Change::RemoveDirectory { .. }
+        | Change::RestoreFile { .. }
+        | Change::Run(_)
+        | Change::SetPassword { .. } => None,
     }
 }
 

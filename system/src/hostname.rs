@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use nova_agent_core::effect::{Done, Failure, GuestPath, Step};
+use nova_agent_core::effect::{Change, Done, Failure, GuestPath};
 
 use crate::probe;
 use crate::root::Root;
@@ -35,7 +35,7 @@ impl Hostname {
                 .map_err(Trouble::io("set the hostname to", &name))?;
         }
         // An empty name cannot be set again.
-        let undo = (old != name && !old.is_empty()).then_some(Step::SetHostname(old));
+        let undo = (old != name && !old.is_empty()).then_some(Change::SetHostname(old));
         Ok(Done { undo })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nova_agent_core::effect::{Done, Effect, Failure, Outcome, Step};
+use nova_agent_core::effect::{Change, Done, Effect, Failure, Outcome};
 
 use crate::entropy::PendingEntropy;
 use crate::files::{self, Backups};
@@ -73,7 +73,7 @@ impl System {
         match effect {
             Effect::Entropy { len } => PendingEntropy::start(len),
             Effect::Probe(probes) => self.probe(Settling::new(probes), Instant::now()),
-            Effect::Step(step) => self.step(step),
+            Effect::Change(step) => self.step(step),
         }
     }
 
@@ -107,24 +107,24 @@ impl System {
         }
     }
 
-    fn step(&self, step: Step) -> Started {
+    fn step(&self, step: Change) -> Started {
         let (root, backups) = (&self.root, &self.backups);
         match step {
-            Step::MakeDirectory { path, mode } => {
+            Change::MakeDirectory { path, mode } => {
                 finished(files::make_directory(root, &path, mode))
             }
-            Step::RemoveDirectory { path } => finished(files::remove_directory(root, &path)),
-            Step::RemoveFile { path } => finished(files::remove_file(root, backups, &path)),
-            Step::RestoreFile { path, backup } => {
+            Change::RemoveDirectory { path } => finished(files::remove_directory(root, &path)),
+            Change::RemoveFile { path } => finished(files::remove_file(root, backups, &path)),
+            Change::RestoreFile { path, backup } => {
                 finished(files::restore_file(root, &path, &backup))
             }
-            Step::Run(program) => programs::launch(root, program, None),
-            Step::SetHostname(name) => finished(self.hostname.set(root, name)),
-            Step::SetPassword { user, password } => password::set(root, user, password),
-            Step::Symlink { path, target } => {
+            Change::Run(program) => programs::launch(root, program, None),
+            Change::SetHostname(name) => finished(self.hostname.set(root, name)),
+            Change::SetPassword { user, password } => password::set(root, user, password),
+            Change::Symlink { path, target } => {
                 finished(files::symlink(root, backups, &path, &target))
             }
-            Step::WriteFile(file) => finished(files::write_file(root, backups, &file)),
+            Change::WriteFile(file) => finished(files::write_file(root, backups, &file)),
         }
     }
 }

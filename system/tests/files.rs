@@ -18,7 +18,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use guest::{Guest, is_root, path, write};
-use nova_agent_core::effect::{Effect, ExistingMode, Failure, FileMode, Outcome, Step};
+use nova_agent_core::effect::{Change, Effect, ExistingMode, Failure, FileMode, Outcome};
 use nova_agent_system::{Root, System};
 
 const BACKUPS: &str = "/var/lib/nova-agent/backup";
@@ -30,7 +30,7 @@ fn backup(guest: &Guest, path: &str) -> String {
     format!("{BACKUPS}/{}{path}", times[0])
 }
 
-fn refused(result: Result<Option<Step>, Failure>) -> String {
+fn refused(result: Result<Option<Change>, Failure>) -> String {
     match result {
         Err(Failure::Refused(text)) => text,
         other => panic!("not refused: {other:?}"),
@@ -50,7 +50,7 @@ fn a_new_file_has_its_mode_and_is_undone_by_removal() {
     );
     assert_eq!(
         undo,
-        Some(Step::RemoveFile {
+        Some(Change::RemoveFile {
             path: path("/etc/new")
         })
     );
@@ -83,7 +83,7 @@ fn a_replaced_file_keeps_mode_and_owner_and_comes_back_by_its_undo() {
     let copy = backup(&guest, "/etc/hosts");
     assert_eq!(
         undo,
-        Step::RestoreFile {
+        Change::RestoreFile {
             path: path("/etc/hosts"),
             backup: path(&copy)
         }
@@ -166,7 +166,7 @@ fn equal_content_touches_nothing_and_makes_no_backup() {
 fn several_changes_of_a_file_have_a_backup_each() {
     let guest = Guest::new();
     guest.file("/etc/hosts", "0");
-    let undos: Vec<Step> = (1..6)
+    let undos: Vec<Change> = (1..6)
         .map(|n| guest.write("/etc/hosts", &n.to_string()).unwrap().unwrap())
         .collect();
     for (n, undo) in undos.into_iter().enumerate().rev() {
@@ -187,20 +187,20 @@ fn a_directory_that_others_may_write_to_is_refused_unless_it_is_sticky() {
         );
         assert!(refused(guest.write("/srv/open/inner/f", "x")).contains("/srv/open "));
         assert!(
-            refused(guest.step(Step::MakeDirectory {
+            refused(guest.step(Change::MakeDirectory {
                 path: path("/srv/open/d"),
                 mode: FileMode::PUBLIC_DIRECTORY
             }))
             .contains("/srv/open ")
         );
         assert!(
-            refused(guest.step(Step::RemoveFile {
+            refused(guest.step(Change::RemoveFile {
                 path: path("/srv/open/f")
             }))
             .contains("/srv/open ")
         );
         assert!(
-            refused(guest.step(Step::Symlink {
+            refused(guest.step(Change::Symlink {
                 path: path("/srv/open/l"),
                 target: "x".into()
             }))
@@ -217,7 +217,7 @@ fn a_directory_that_others_may_write_to_is_refused_unless_it_is_sticky() {
 #[test]
 fn what_belongs_to_other_users_is_refused() {
     let system = System::new(Root::guest().unwrap());
-    let refuse = |at: &Path| match system.perform(Effect::Step(write(
+    let refuse = |at: &Path| match system.perform(Effect::Change(write(
         at.to_str().unwrap(),
         "x",
         0o644,
@@ -407,7 +407,7 @@ fn a_full_disk_leaves_the_old_file_and_nothing_else() {
             0o644,
             ExistingMode::Keep,
         );
-        match system.perform(Effect::Step(step)) {
+        match system.perform(Effect::Change(step)) {
             Outcome::Failed(Failure::Io(text)) => {
                 assert!(text.contains("No space left on device"), "{text}")
             }
@@ -541,7 +541,7 @@ fn a_file_that_is_too_large_for_a_backup_is_not_replaced() {
     file.set_len(LARGEST + 1).unwrap();
     for step in [
         write("/etc/large", "new", 0o644, ExistingMode::Keep),
-        Step::RemoveFile {
+        Change::RemoveFile {
             path: path("/etc/large"),
         },
     ] {
@@ -594,13 +594,13 @@ fn removing_moves_a_file_or_symlink_into_the_backup() {
     guest.link("/etc/link", "/nowhere");
     guest.directory("/etc/directory");
     let undo_file = guest
-        .step(Step::RemoveFile {
+        .step(Change::RemoveFile {
             path: path("/etc/file"),
         })
         .unwrap()
         .unwrap();
     let undo_link = guest
-        .step(Step::RemoveFile {
+        .step(Change::RemoveFile {
             path: path("/etc/link"),
         })
         .unwrap()
@@ -608,7 +608,7 @@ fn removing_moves_a_file_or_symlink_into_the_backup() {
     assert_eq!(guest.names("/etc"), ["directory"]);
     assert_eq!(
         guest
-            .step(Step::RemoveFile {
+            .step(Change::RemoveFile {
                 path: path("/etc/file")
             })
             .unwrap(),
@@ -616,14 +616,14 @@ fn removing_moves_a_file_or_symlink_into_the_backup() {
     );
     assert_eq!(
         guest
-            .step(Step::RemoveFile {
+            .step(Change::RemoveFile {
                 path: path("/missing/file")
             })
             .unwrap(),
         None
     );
     assert_eq!(
-        refused(guest.step(Step::RemoveFile {
+        refused(guest.step(Change::RemoveFile {
             path: path("/etc/directory")
         })),
         "/etc/directory is not a file"
@@ -641,7 +641,7 @@ fn removing_moves_a_file_or_symlink_into_the_backup() {
 fn a_symlink_replaces_a_file_and_the_undo_brings_it_back() {
     let guest = Guest::new();
     guest.file("/etc/localtime", "data");
-    let link = || Step::Symlink {
+    let link = || Change::Symlink {
         path: path("/etc/localtime"),
         target: "../usr/zone".into(),
     };
@@ -657,21 +657,21 @@ fn a_symlink_replaces_a_file_and_the_undo_brings_it_back() {
     assert_eq!(guest.read("/etc/localtime"), "data");
 
     let undo = guest
-        .step(Step::Symlink {
+        .step(Change::Symlink {
             path: path("/etc/new"),
             target: "x".into(),
         })
         .unwrap();
     assert_eq!(
         undo,
-        Some(Step::RemoveFile {
+        Some(Change::RemoveFile {
             path: path("/etc/new")
         })
     );
     guest.directory("/etc/directory");
     assert!(
         guest
-            .step(Step::Symlink {
+            .step(Change::Symlink {
                 path: path("/etc/directory"),
                 target: "x".into()
             })
@@ -684,17 +684,17 @@ fn directories_are_made_and_removed_only_when_empty() {
     let guest = Guest::new();
     guest.directory("/etc");
     let make = |at: &str| {
-        guest.step(Step::MakeDirectory {
+        guest.step(Change::MakeDirectory {
             path: path(at),
             mode: FileMode::new(0o2775),
         })
     };
-    let remove = |at: &str| guest.step(Step::RemoveDirectory { path: path(at) });
+    let remove = |at: &str| guest.step(Change::RemoveDirectory { path: path(at) });
     let undo = make("/etc/net").unwrap();
     assert_eq!(
         (undo, guest.mode("/etc/net")),
         (
-            Some(Step::RemoveDirectory {
+            Some(Change::RemoveDirectory {
                 path: path("/etc/net")
             }),
             0o2775
@@ -716,7 +716,7 @@ fn directories_are_made_and_removed_only_when_empty() {
     let undo = remove("/etc/net").unwrap();
     assert_eq!(
         undo,
-        Some(Step::MakeDirectory {
+        Some(Change::MakeDirectory {
             path: path("/etc/net"),
             mode: FileMode::PUBLIC_DIRECTORY
         })

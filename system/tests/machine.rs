@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nova_agent_core::effect::{Done, Effect, Failure, Outcome, Step};
+use nova_agent_core::effect::{Change, Done, Effect, Failure, Outcome};
 use nova_agent_core::secret::Secret;
 use nova_agent_system::{Root, System};
 
@@ -85,7 +85,7 @@ fn inside() {
     let system = System::new(Root::guest().unwrap());
     let set = |user: &str| {
         let password = Secret::from(String::from("c0rrect h:rse"));
-        system.perform(Effect::Step(Step::SetPassword {
+        system.perform(Effect::Change(Change::SetPassword {
             user: user.into(),
             password,
         }))
@@ -119,8 +119,8 @@ fn the_hostname_of_the_kernel_is_set_and_can_be_set_back() {
     let before = hostname();
     if std::env::var_os(INSIDE).is_some() {
         let system = System::new(Root::guest().unwrap());
-        let set = |name: &str| system.perform(Effect::Step(Step::SetHostname(name.into())));
-        let undo = Some(Step::SetHostname(before));
+        let set = |name: &str| system.perform(Effect::Change(Change::SetHostname(name.into())));
+        let undo = Some(Change::SetHostname(before));
         assert_eq!(set("inside-the-test"), Outcome::Done(Done { undo }));
         assert_eq!(hostname(), "inside-the-test");
         assert_eq!(set("inside-the-test"), Outcome::Done(Done::default()));

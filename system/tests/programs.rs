@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use guest::{Guest, program, secret};
-use nova_agent_core::effect::{Done, Effect, Failure, OUTPUT_MAX, Outcome, Program, Step};
+use nova_agent_core::effect::{Change, Done, Effect, Failure, OUTPUT_MAX, Outcome, Program};
 use nova_agent_system::{Interest, Root, Source, Started, System};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -27,7 +27,7 @@ fn machine() -> System {
 }
 
 fn run(program: Program) -> Outcome {
-    machine().perform(Effect::Step(Step::Run(program)))
+    machine().perform(Effect::Change(Change::Run(program)))
 }
 
 fn shell(script: &str) -> Program {
@@ -236,7 +236,7 @@ fn a_program_is_killed_when_nobody_waits_for_it_any_more() {
         "echo $$ >{}.new && mv {0}.new {0}; sleep 60",
         file.display()
     );
-    let started = machine().start(Effect::Step(Step::Run(shell(&script))));
+    let started = machine().start(Effect::Change(Change::Run(shell(&script))));
     assert!(matches!(started, Started::Running(_)));
     while !file.exists() {
         std::thread::yield_now();
@@ -248,7 +248,7 @@ fn a_program_is_killed_when_nobody_waits_for_it_any_more() {
 #[test]
 fn an_event_loop_can_drive_a_program() {
     let machine = machine();
-    let mut started = machine.start(Effect::Step(Step::Run(Program {
+    let mut started = machine.start(Effect::Change(Change::Run(Program {
         stdin: Some(secret("question")),
         ..shell("read line; echo $line; exit 3")
     })));
@@ -293,16 +293,16 @@ fn in_a_sandbox_a_program_that_exists_counts_as_a_success() {
     guest.link("/sbin/ip", "/bin/busybox");
     guest.directory("/usr/bin/netplan");
     assert_eq!(
-        guest.step(Step::Run(program(&["ifup", "eth0"], LONG))),
+        guest.step(Change::Run(program(&["ifup", "eth0"], LONG))),
         Ok(None)
     );
     assert_eq!(
-        guest.step(Step::Run(program(&["/sbin/ip"], LONG))),
+        guest.step(Change::Run(program(&["/sbin/ip"], LONG))),
         Ok(None)
     );
     for missing in ["netplan", "sh", "/bin/sh"] {
         assert_eq!(
-            guest.step(Step::Run(program(&[missing], LONG))),
+            guest.step(Change::Run(program(&[missing], LONG))),
             Err(Failure::NotFound),
             "{missing}"
         );
@@ -329,7 +329,7 @@ fn a_stand_in_decides_what_a_program_of_the_sandbox_does() {
     guest.file("/sbin/ifup", "");
     guest.stand_in("ifup", "echo \"$1 $EXTRA $(cat)\"; pwd; exit 4");
     let step = || {
-        Step::Run(Program {
+        Change::Run(Program {
             stdin: Some(secret("hunter2")),
             environment: vec![("EXTRA".into(), "variable".into())],
             ..program(&["/sbin/ifup", "eth0"], LONG)
@@ -348,7 +348,7 @@ fn a_stand_in_decides_what_a_program_of_the_sandbox_does() {
     assert!(!guest.read("/effects.jsonl").contains("hunter2"));
 
     guest.stand_in("ifup", "sleep 60");
-    let slow = Step::Run(program(&["ifup"], Duration::from_millis(100)));
+    let slow = Change::Run(program(&["ifup"], Duration::from_millis(100)));
     assert!(matches!(guest.step(slow), Err(Failure::TimedOut { .. })));
 }
 
@@ -359,12 +359,15 @@ fn nothing_of_the_machine_runs_for_a_sandbox() {
     guest.link("/bin", "/usr/bin");
     guest.file("/usr/bin/touch", "");
     guest
-        .step(Step::Run(program(&["touch", mark.to_str().unwrap()], LONG)))
+        .step(Change::Run(program(
+            &["touch", mark.to_str().unwrap()],
+            LONG,
+        )))
         .unwrap();
     assert!(!Path::new(&mark).exists());
     for name in ["../bin/sh", "..", "."] {
         assert_eq!(
-            guest.step(Step::Run(program(&[name], LONG))),
+            guest.step(Change::Run(program(&[name], LONG))),
             Err(Failure::NotFound)
         );
     }

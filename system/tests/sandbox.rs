@@ -15,13 +15,13 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::process::Command;
 
 use guest::{Guest, is_root, secret};
-use nova_agent_core::effect::{Failure, Probe, Step};
+use nova_agent_core::effect::{Change, Failure, Probe};
 
 const SHADOW: &str =
     "root:!:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\nuser:$6$old$hash:18000::::::\n";
 
-fn set_password(guest: &Guest, user: &str, password: &str) -> Result<Option<Step>, Failure> {
-    guest.step(Step::SetPassword {
+fn set_password(guest: &Guest, user: &str, password: &str) -> Result<Option<Change>, Failure> {
+    guest.step(Change::SetPassword {
         user: user.into(),
         password: secret(password),
     })
@@ -133,8 +133,8 @@ fn what_cannot_be_written_down_is_not_done() {
         .open(guest.host(nova_agent_system::EFFECTS_FILE))
         .unwrap();
     file.set_len(64 * 1024 * 1024 - 1).unwrap();
-    guest.step(Step::SetHostname("one".into())).unwrap();
-    let failure = guest.step(Step::SetHostname("two".into())).unwrap_err();
+    guest.step(Change::SetHostname("one".into())).unwrap();
+    let failure = guest.step(Change::SetHostname("two".into())).unwrap_err();
     assert!(
         failure.to_string().contains("effects.jsonl is larger than"),
         "{failure}"
@@ -153,13 +153,13 @@ fn the_hostname_of_a_sandbox_is_its_own() {
     assert_eq!(hostname(), "old-name");
 
     let real = rustix::system::uname().nodename().to_owned();
-    let undo = guest.step(Step::SetHostname("new-name".into())).unwrap();
+    let undo = guest.step(Change::SetHostname("new-name".into())).unwrap();
     assert_eq!(
         (undo, hostname().as_str()),
-        (Some(Step::SetHostname("old-name".into())), "new-name")
+        (Some(Change::SetHostname("old-name".into())), "new-name")
     );
     assert_eq!(
-        guest.step(Step::SetHostname("new-name".into())).unwrap(),
+        guest.step(Change::SetHostname("new-name".into())).unwrap(),
         None
     );
     assert_eq!(rustix::system::uname().nodename(), real.as_c_str());
@@ -168,6 +168,6 @@ fn the_hostname_of_a_sandbox_is_its_own() {
         serde_json::json!({"effect": "set_hostname", "hostname": "new-name"})
     );
     for bad in ["", "a\nb", &"x".repeat(300)] {
-        assert!(guest.step(Step::SetHostname(bad.into())).is_err());
+        assert!(guest.step(Change::SetHostname(bad.into())).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nova_agent_core::effect::{InterfaceState, Step, WriteFile};
+use nova_agent_core::effect::{Change, InterfaceState, WriteFile};
 use nova_agent_core::network::{Cidr, Family, Interface, NetworkConfig, Route};
 use nova_agent_core::plan::Plan;
 use serde::Serialize;
@@ -234,7 +234,7 @@ pub fn describe(plan: &Plan) -> String {
     for step in plan.changes() {
         // A String takes everything.
         let _ = match step {
-            Step::WriteFile(WriteFile {
+            Change::WriteFile(WriteFile {
                 path,
                 content,
                 mode,
@@ -243,12 +243,12 @@ pub fn describe(plan: &Plan) -> String {
                 let content = String::from_utf8_lossy(content.expose());
                 writeln!(text, "==> {path} ({:o}) <==\n{content}", mode.bits())
             }
-            step @ (Step::MakeDirectory { .. }
-            | Step::RemoveDirectory { .. }
-            | Step::RemoveFile { .. }
-            | Step::RestoreFile { .. }
-            | Step::Symlink { .. }) => writeln!(text, "==> {step} <=="),
-            Step::Run(_) | Step::SetHostname(_) | Step::SetPassword { .. } => Ok(()),
+            step @ (Change::MakeDirectory { .. }
+            | Change::RemoveDirectory { .. }
+            | Change::RemoveFile { .. }
+            | Change::RestoreFile { .. }
+            | Change::Symlink { .. }) => writeln!(text, "==> {step} <=="),
+            Change::Run(_) | Change::SetHostname(_) | Change::SetPassword { .. } => Ok(()),
         };
     }
     text

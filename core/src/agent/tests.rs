@@ -10,7 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::effect::{Done, Snapshot, Step};
+use crate::effect::{Change, Done, Snapshot};
 use crate::secret::Secret;
 use crate::store::Reply;
 use crate::wire::ErrorName;
@@ -550,7 +550,7 @@ fn an_effect_that_never_ends_is_given_up_and_its_late_outcome_ignored() {
     let mut bench = Bench::started(&[], &[]);
     bench.post("1", INJECT);
     let (id, effect) = bench.effects.pop_front().unwrap();
-    assert!(matches!(effect, Effect::Step(Step::WriteFile(_))));
+    assert!(matches!(effect, Effect::Change(Change::WriteFile(_))));
     bench.pass(effect.timeout());
     bench.expect_read("1", Ok(INJECT));
     bench.expect_response(

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Argument, Command, Config, Kind, Progress, Work};
 use crate::agent::Response;
 use crate::base64;
-use crate::effect::{ExistingMode, FileMode, GuestPath, Step, WriteFile};
+use crate::effect::{Change, ExistingMode, FileMode, GuestPath, WriteFile};
 use crate::plan::{Plan, PlanFailure};
 use crate::secret::Secret;
 
@@ -75,14 +75,14 @@ fn plan(path: GuestPath, content: Secret) -> Plan {
         } else {
             FileMode::PUBLIC_DIRECTORY
         };
-        plan.push(Step::MakeDirectory { path, mode });
+        plan.push(Change::MakeDirectory { path, mode });
     }
     let mode = if path.name() == "authorized_keys" {
         FileMode::PRIVATE
     } else {
         FileMode::PUBLIC
     };
-    plan.push(Step::WriteFile(WriteFile {
+    plan.push(Change::WriteFile(WriteFile {
         path,
         content,
         mode,

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::{Argument, Command, Context, Facts, Kind, Progress, Work, always};
 use crate::agent::Response;
 use crate::crypto::exchanges::PasswordError;
-use crate::effect::Step;
+use crate::effect::Change;
 use crate::plan::{Plan, PlanFailure};
 
 pub(super) const COMMAND: Command = Command {
@@ -31,7 +31,7 @@ fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Pro
         return Progress::Reply(Response::error("An empty password is not allowed"));
     }
     let mut plan = Plan::default();
-    plan.push(Step::SetPassword {
+    plan.push(Change::SetPassword {
         user: "root".into(),
         password,
     });

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::agent::ReturnCode;
 use crate::crypto::compat::PublicKey;
-use crate::effect::{ExistingMode, FileMode, GuestPath, Step, WriteFile};
+use crate::effect::{Change, ExistingMode, FileMode, GuestPath, WriteFile};
 use crate::plan::Action;
 
 struct Bench {
@@ -42,14 +42,14 @@ impl Bench {
         }
     }
 
-    fn plan(&mut self, name: &str, value: Value) -> Vec<Step> {
+    fn plan(&mut self, name: &str, value: Value) -> Vec<Change> {
         match self.advance(name, value) {
             Progress::Run(work) => work
                 .plan
                 .steps
                 .into_iter()
                 .filter_map(|planned| match planned.action {
-                    Action::Step(step) => Some(step),
+                    Action::Change(step) => Some(step),
                     Action::Await(_) | Action::Nothing => None,
                 })
                 .collect(),
@@ -188,15 +188,15 @@ fn a_file_is_injected_with_its_directories() {
     assert_eq!(
         steps,
         [
-            Step::MakeDirectory {
+            Change::MakeDirectory {
                 path: GuestPath::constant("/root"),
                 mode: FileMode::PUBLIC_DIRECTORY
             },
-            Step::MakeDirectory {
+            Change::MakeDirectory {
                 path: GuestPath::constant("/root/.ssh"),
                 mode: FileMode::PRIVATE_DIRECTORY
             },
-            Step::WriteFile(WriteFile {
+            Change::WriteFile(WriteFile {
                 path: GuestPath::constant("/root/.ssh/authorized_keys"),
                 content: Secret::new(b"key with, comma\n".into()),
                 mode: FileMode::PRIVATE,

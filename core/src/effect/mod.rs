@@ -2,23 +2,23 @@
 //!
 //! Everything here is plain data. It knows nothing of requests, commands or Xenstore.
 
+mod change;
 mod expectation;
 mod path;
 mod probe;
-mod step;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+pub use self::change::{Change, ExistingMode, Program, WriteFile};
 pub use self::expectation::{Expectation, ExpectedInterface};
 pub(crate) use self::expectation::{is_configured, is_global};
 pub use self::path::{FileMode, GuestPath, InvalidGuestPath, NAME_MAX, PATH_MAX};
 pub use self::probe::{
     DirectoryEntry, EntryKind, FileState, InterfaceState, Kernel, Probe, RouteState, Snapshot,
 };
-pub use self::step::{ExistingMode, Program, Step, WriteFile};
 use crate::secret::Secret;
 
 /// The largest file that a probe reads. No configuration file that the agent edits comes near it.
@@ -50,7 +50,7 @@ pub enum Effect {
     /// Answer questions about the guest. Answered by [`Outcome::Probed`].
     Probe(Vec<Probe>),
     /// Change the guest. Answered by [`Outcome::Done`] or [`Outcome::Failed`].
-    Step(Step),
+    Change(Change),
 }
 
 impl Effect {
@@ -60,7 +60,7 @@ impl Effect {
     pub const fn waits_its_turn(&self) -> bool {
         match self {
             Self::Entropy { .. } => false,
-            Self::Probe(_) | Self::Step(_) => true,
+            Self::Probe(_) | Self::Change(_) => true,
         }
     }
 
@@ -73,8 +73,8 @@ impl Effect {
         const KILLING: Duration = Duration::from_secs(5);
 
         match self {
-            Self::Step(Step::Run(program)) => program.timeout.saturating_add(KILLING),
-            Self::Entropy { .. } | Self::Probe(_) | Self::Step(_) => FILES,
+            Self::Change(Change::Run(program)) => program.timeout.saturating_add(KILLING),
+            Self::Entropy { .. } | Self::Probe(_) | Self::Change(_) => FILES,
         }
     }
 }
@@ -96,7 +96,7 @@ pub enum Outcome {
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Done {
     /// The step that brings back what was before; `None` if nothing changed or nothing can be brought back.
-    pub undo: Option<Step>,
+    pub undo: Option<Change>,
 }
 
 /// Why an effect failed. The texts may go into a reply, so they hold no secret.
@@ -174,11 +174,14 @@ mod tests {
     fn a_program_is_given_its_own_time_and_that_for_killing_it() {
         let program = Program::new(["true"], Duration::from_secs(20));
         assert_eq!(
-            Effect::Step(Step::Run(program)).timeout(),
+            Effect::Change(Change::Run(program)).timeout(),
             Duration::from_secs(25)
         );
         let program = Program::new(["true"], Duration::MAX);
-        assert_eq!(Effect::Step(Step::Run(program)).timeout(), Duration::MAX);
+        assert_eq!(
+            Effect::Change(Change::Run(program)).timeout(),
+            Duration::MAX
+        );
         assert_eq!(Effect::Probe(Vec::new()).timeout(), Duration::from_secs(30));
     }
 

@@ -8,13 +8,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::runner::{Next, PlanFailure, RollBack, Runner};
-use crate::effect::{Expectation, Step};
+use crate::effect::{Change, Expectation};
 
 /// An ordered list of changes of the guest. Carried out whole, or rolled back.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Plan {
     /// The steps in the order in which they are carried out.
-    pub steps: Vec<PlanStep>,
+    pub steps: Vec<Step>,
     /// How long its programs may take together; each by itself if `None`.
     pub budget: Option<Budget>,
     /// What the guest shall show when a roll-back is over; if it does not, the roll-back has failed.
@@ -33,19 +33,19 @@ pub struct Budget {
 
 impl Plan {
     /// The changes of the guest that it makes if nothing fails.
-    pub fn changes(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter_map(PlanStep::step)
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.steps.iter().filter_map(Step::step)
     }
 
     /// Adds a step whose failure ends the plan and whose undo is what its outcome says.
-    pub fn push(&mut self, step: Step) {
-        self.steps.push(PlanStep::new(step));
+    pub fn push(&mut self, step: Change) {
+        self.steps.push(Step::new(step));
     }
 }
 
 /// A step and its place in the plan.
 #[derive(Debug, Eq, PartialEq)]
-pub struct PlanStep {
+pub struct Step {
     /// What is done.
     pub action: Action,
     /// What happens when it fails.
@@ -54,12 +54,12 @@ pub struct PlanStep {
     pub undo: Undo,
 }
 
-impl PlanStep {
+impl Step {
     /// A step whose failure ends the plan and whose undo is what its outcome says.
     #[must_use]
-    pub const fn new(step: Step) -> Self {
+    pub const fn new(step: Change) -> Self {
         Self {
-            action: Action::Step(step),
+            action: Action::Change(step),
             on_failure: OnFailure::RollBack,
             undo: Undo::FromOutcome,
         }
@@ -67,7 +67,7 @@ impl PlanStep {
 
     /// Nothing but a place for an undo: these steps are carried out when everything behind it is undone.
     #[must_use]
-    pub const fn only_undo(steps: Vec<Step>) -> Self {
+    pub const fn only_undo(steps: Vec<Change>) -> Self {
         Self {
             action: Action::Nothing,
             on_failure: OnFailure::RollBack,
@@ -87,9 +87,9 @@ impl PlanStep {
 
     /// The change, if it is one.
     #[must_use]
-    pub const fn step(&self) -> Option<&Step> {
+    pub const fn step(&self) -> Option<&Change> {
         match &self.action {
-            Action::Step(step) => Some(step),
+            Action::Change(step) => Some(step),
             Action::Await(_) | Action::Nothing => None,
         }
     }
@@ -103,7 +103,7 @@ pub enum Action {
     /// Nothing.
     Nothing,
     /// Changes the guest.
-    Step(Step),
+    Change(Change),
 }
 
 /// Asks the guest again and again until it shows what is expected of it.
@@ -123,7 +123,7 @@ pub enum OnFailure {
     /// Carry these steps out, whose failures do not matter, then try once more; roll back if it fails again. Only for
     /// programs without input: another step is not tried again, nor is a program whose time ran out, because a second
     /// try would take as long.
-    Retry(Vec<Step>),
+    Retry(Vec<Change>),
     /// The plan ends: what was done is undone in reverse order.
     RollBack,
 }
@@ -134,5 +134,5 @@ pub enum Undo {
     /// By the step that its outcome named, if it named one: for changes of files, whose earlier state is backed up.
     FromOutcome,
     /// By these steps, whether it succeeded or failed: for programs, which may have done half of their work.
-    Steps(Vec<Step>),
+    Steps(Vec<Change>),
 }

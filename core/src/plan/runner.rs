@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::{Action, Await, Budget, OnFailure, Plan, PlanStep, Undo};
-use crate::effect::{Effect, Expectation, Failure, Outcome, Step};
+use super::{Action, Await, Budget, OnFailure, Plan, Step, Undo};
+use crate::effect::{Change, Effect, Expectation, Failure, Outcome};
 use crate::time::Instant;
 
 /// A plan that is being carried out.
@@ -16,9 +16,9 @@ use crate::time::Instant;
 /// `poll` says that the plan is finished. One effect is in hand at a time.
 #[derive(Debug)]
 pub struct Runner {
-    ahead: VecDeque<PlanStep>,
+    ahead: VecDeque<Step>,
     /// What brings back the state before, the latest change last.
-    undo: Vec<Step>,
+    undo: Vec<Change>,
     state: State,
     budget: Option<Budget>,
     /// When the time for the steps, or for undoing them, is used up.
@@ -85,8 +85,8 @@ enum State {
     Forward(InHand),
     /// The steps before a second try are being carried out.
     Recovering {
-        first: VecDeque<Step>,
-        again: Step,
+        first: VecDeque<Change>,
+        again: Change,
         in_hand: InHand,
     },
     /// The guest has to show what is expected.
@@ -123,7 +123,7 @@ struct InHand {
 #[derive(Debug)]
 enum AfterFailure {
     GoOn,
-    Retry { first: Vec<Step>, again: Step },
+    Retry { first: Vec<Change>, again: Change },
     RollBack,
 }
 
@@ -150,7 +150,7 @@ impl Runner {
     /// What to do next. To be called once at the start and once after each outcome.
     pub fn poll(&mut self, now: Instant) -> Next {
         match self.advance(now) {
-            Next::Perform(Effect::Step(Step::Run(mut program))) => {
+            Next::Perform(Effect::Change(Change::Run(mut program))) => {
                 let most = if matches!(self.state, State::RollingBack { .. }) {
                     self.share(now).max(UNDO_MIN)
                 } else {
@@ -158,7 +158,7 @@ impl Runner {
                     self.time_left(now).max(SECOND_TRY_MIN)
                 };
                 program.timeout = program.timeout.min(most);
-                Next::Perform(Effect::Step(Step::Run(program)))
+                Next::Perform(Effect::Change(Change::Run(program)))
             }
             next @ (Next::Finished(_) | Next::Perform(_) | Next::Wait(_)) => next,
         }
@@ -167,7 +167,7 @@ impl Runner {
     fn advance(&mut self, now: Instant) -> Next {
         match core::mem::replace(&mut self.state, State::Finished) {
             State::Idle => {
-                let Some(PlanStep {
+                let Some(Step {
                     action,
                     on_failure,
                     undo,
@@ -176,7 +176,7 @@ impl Runner {
                     return Next::Finished(Ok(()));
                 };
                 let step = match action {
-                    Action::Step(step) => step,
+                    Action::Change(step) => step,
                     Action::Await(condition) => {
                         self.begin_to_wait(condition, None, now);
                         return self.advance(now);
@@ -187,7 +187,7 @@ impl Runner {
                         return self.advance(now);
                     }
                 };
-                if matches!(step, Step::Run(_)) && self.time_left(now).is_zero() {
+                if matches!(step, Change::Run(_)) && self.time_left(now).is_zero() {
                     // What need not succeed is not worth giving up what did.
                     if on_failure == OnFailure::GoOn {
                         self.note_undo(undo, None);
@@ -382,7 +382,7 @@ impl Runner {
     fn forward(
         &mut self,
         in_hand: InHand,
-        undo_from_outcome: Option<Step>,
+        undo_from_outcome: Option<Change>,
         failure: Option<Failure>,
         now: Instant,
     ) -> State {
@@ -420,7 +420,7 @@ impl Runner {
         }
     }
 
-    fn note_undo(&mut self, undo: Undo, from_outcome: Option<Step>) {
+    fn note_undo(&mut self, undo: Undo, from_outcome: Option<Change>) {
         match undo {
             Undo::FromOutcome => self.undo.extend(from_outcome),
             Undo::Steps(steps) => self.undo.extend(steps.into_iter().rev()),
@@ -457,7 +457,7 @@ impl Runner {
         let behind = self
             .undo
             .iter()
-            .filter(|step| matches!(step, Step::Run(_)))
+            .filter(|step| matches!(step, Change::Run(_)))
             .count();
         let programs = u32::try_from(behind).unwrap_or(u32::MAX).saturating_add(1);
         self.time_left(now)
@@ -471,8 +471,8 @@ impl Runner {
     }
 }
 
-const fn perform(step: Step) -> Next {
-    Next::Perform(Effect::Step(step))
+const fn perform(step: Change) -> Next {
+    Next::Perform(Effect::Change(step))
 }
 
 impl fmt::Display for PlanFailure {

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use super::guest::Guest;
 use super::hosts;
 use super::text::{decode, encode};
-use crate::effect::{ExistingMode, FileMode, FileState, GuestPath, Step, WriteFile};
+use crate::effect::{Change, ExistingMode, FileMode, FileState, GuestPath, WriteFile};
 use crate::ordered::sort_by;
-use crate::plan::{OnFailure, PlanStep};
+use crate::plan::{OnFailure, Step};
 use crate::secret::Secret;
 
 /// What happens when a file cannot be changed.
@@ -146,12 +146,12 @@ impl<'g, 'a> Files<'g, 'a> {
     }
 
     /// The steps for what is different in the guest.
-    pub(super) fn steps(&self, importance: Importance) -> Vec<PlanStep> {
+    pub(super) fn steps(&self, importance: Importance) -> Vec<Step> {
         let on_failure = || match importance {
             Importance::Essential => OnFailure::RollBack,
             Importance::Minor => OnFailure::GoOn,
         };
-        let mut steps: Vec<(&GuestPath, Step)> = self
+        let mut steps: Vec<(&GuestPath, Change)> = self
             .wanted
             .iter()
             .filter(|(_, wanted)| wanted.importance == importance)
@@ -165,13 +165,13 @@ impl<'g, 'a> Files<'g, 'a> {
         }
         let written = steps
             .iter()
-            .filter(|(_, step)| !matches!(step, Step::RemoveFile { .. }));
+            .filter(|(_, step)| !matches!(step, Change::RemoveFile { .. }));
         let mut directories: Vec<GuestPath> = written
             .flat_map(|(path, _)| self.missing_parents(path))
             .collect();
         sort_by(&mut directories, Ord::cmp);
         directories.dedup();
-        let make = |path| Step::MakeDirectory {
+        let make = |path| Change::MakeDirectory {
             path,
             mode: FileMode::PUBLIC_DIRECTORY,
         };
@@ -179,9 +179,9 @@ impl<'g, 'a> Files<'g, 'a> {
             .into_iter()
             .map(make)
             .chain(steps.into_iter().map(|(_, step)| step))
-            .map(|step| PlanStep {
+            .map(|step| Step {
                 on_failure: on_failure(),
-                ..PlanStep::new(step)
+                ..Step::new(step)
             })
             .collect()
     }
@@ -194,7 +194,7 @@ impl<'g, 'a> Files<'g, 'a> {
             .collect()
     }
 
-    fn step(&self, path: &GuestPath, wanted: &Wanted) -> Option<Step> {
+    fn step(&self, path: &GuestPath, wanted: &Wanted) -> Option<Change> {
         match (self.guest.file(path), &wanted.content) {
             (FileState::Missing, Content::Nothing) => None,
             (FileState::Regular { content, mode }, Content::File { bytes, access })
@@ -204,12 +204,12 @@ impl<'g, 'a> Files<'g, 'a> {
                 None
             }
             (FileState::Symlink { target }, Content::Link(new)) if target == new => None,
-            (_, Content::Nothing) => Some(Step::RemoveFile { path: path.clone() }),
-            (_, Content::Link(target)) => Some(Step::Symlink {
+            (_, Content::Nothing) => Some(Change::RemoveFile { path: path.clone() }),
+            (_, Content::Link(target)) => Some(Change::Symlink {
                 path: path.clone(),
                 target: target.clone(),
             }),
-            (_, Content::File { bytes, access }) => Some(Step::WriteFile(WriteFile {
+            (_, Content::File { bytes, access }) => Some(Change::WriteFile(WriteFile {
                 path: path.clone(),
                 content: Secret::new(bytes.clone()),
                 mode: if *access == Access::Private {

@@ -11,9 +11,9 @@ use super::freebsd::Overrides;
 use super::guest::Guest;
 use super::os::{Os, OsFamily};
 use super::running::BUS;
-use crate::effect::{GuestPath, Program, Step};
+use crate::effect::{Change, GuestPath, Program};
 use crate::network::Hostname;
-use crate::plan::{OnFailure, PlanStep, Undo};
+use crate::plan::{OnFailure, Step, Undo};
 
 /// What systemd, Debian and many others read.
 const ETC_HOSTNAME: GuestPath = GuestPath::constant("/etc/hostname");
@@ -135,7 +135,7 @@ fn assign(
 
 /// Tells systemd-hostnamed, and through it everybody who keeps the name in mind, NetworkManager for one. It finds everything
 /// as it would have made it, so it does not matter whether it succeeds.
-pub(super) fn announce(hostname: &Hostname, os: &Os, guest: &Guest<'_>) -> Option<PlanStep> {
+pub(super) fn announce(hostname: &Hostname, os: &Os, guest: &Guest<'_>) -> Option<Step> {
     let has_bus = guest.exists(&BUS);
     guest
         .program(HOSTNAMECTL)
@@ -144,10 +144,10 @@ pub(super) fn announce(hostname: &Hostname, os: &Os, guest: &Guest<'_>) -> Optio
         [HOSTNAMECTL, "set-hostname", hostname.as_str()],
         HOSTNAMECTL_MAX,
     );
-    Some(PlanStep {
+    Some(Step {
         on_failure: OnFailure::GoOn,
         undo: Undo::Steps(Vec::new()),
-        ..PlanStep::new(Step::Run(program))
+        ..Step::new(Change::Run(program))
     })
 }
 
@@ -156,7 +156,7 @@ pub(super) fn kernel(
     hostname: &Hostname,
     guest: &Guest<'_>,
     importance: Importance,
-) -> Option<PlanStep> {
+) -> Option<Step> {
     let present = &guest.kernel()?.hostname;
     if present == hostname.as_str() {
         return None;
@@ -165,8 +165,8 @@ pub(super) fn kernel(
         Importance::Essential => OnFailure::RollBack,
         Importance::Minor => OnFailure::GoOn,
     };
-    Some(PlanStep {
+    Some(Step {
         on_failure,
-        ..PlanStep::new(Step::SetHostname(hostname.as_str().to_string()))
+        ..Step::new(Change::SetHostname(hostname.as_str().to_string()))
     })
 }

@@ -51,7 +51,7 @@ use self::os::Os;
 use self::restart::{Activation, BUDGET, OldState};
 use crate::effect::{Probe, Snapshot, is_global};
 use crate::network::{Hostname, NetworkConfig, validate};
-use crate::plan::{Plan, PlanStep, Undo};
+use crate::plan::{Plan, Step, Undo};
 
 /// What came of a preparation.
 #[derive(Debug, Eq, PartialEq)]
@@ -206,13 +206,13 @@ fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, 
     let changes_something = !after.is_empty() && !starts_later;
     let essential = files.steps(Importance::Essential);
     let minor = files.steps(Importance::Minor);
-    let mut steps: Vec<PlanStep> = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
     steps.extend(before);
     steps.extend(essential);
     steps.extend(after);
     let mut restored = None;
     if changes_something {
-        steps.push(PlanStep::wait(verify::applied(
+        steps.push(Step::wait(verify::applied(
             shown.as_ref().unwrap_or(&config),
         )));
         restored = (old == OldState::Usable).then(|| verify::restored(&config, guest));
@@ -300,7 +300,7 @@ fn name_steps(
     files: &mut Files<'_, '_>,
     importance: Importance,
     warnings: &mut Vec<String>,
-) -> Vec<PlanStep> {
+) -> Vec<Step> {
     let previous = guest
         .kernel()
         .map(|kernel| kernel.hostname.as_str())

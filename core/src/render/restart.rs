@@ -10,9 +10,9 @@ use core::time::Duration;
 use super::files::Importance;
 use super::guest::Guest;
 use super::verify;
-use crate::effect::{InterfaceState, Program, Step, is_global};
+use crate::effect::{Change, InterfaceState, Program, is_global};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
-use crate::plan::{Budget, OnFailure, PlanStep, Undo};
+use crate::plan::{Budget, OnFailure, Step, Undo};
 
 /// The host waits about 60 s for an answer; what is left is for files, for ending programs that hang and for the host's own
 /// delays.
@@ -42,8 +42,8 @@ pub(super) struct Commands {
 /// Steps around the changes of the files.
 #[derive(Debug, Default)]
 pub(super) struct Activation {
-    pub(super) before: Vec<PlanStep>,
-    pub(super) after: Vec<PlanStep>,
+    pub(super) before: Vec<Step>,
+    pub(super) after: Vec<Step>,
     /// Whether the old configuration is worth going back to.
     pub(super) old: OldState,
     /// Whether what reads the files waits for the agent, as it does at boot: nothing of them can be seen until then.
@@ -103,32 +103,32 @@ pub(super) fn together(interfaces: &[&Interface], script: Script, guest: &Guest<
         restore,
     } = script;
     // Undone last, when the files are back.
-    let restore = restore.into_iter().map(Step::Run).collect();
-    activation.before.push(PlanStep::only_undo(restore));
+    let restore = restore.into_iter().map(Change::Run).collect();
+    activation.before.push(Step::only_undo(restore));
     activation.before.extend(
         before
             .into_iter()
-            .map(|program| tolerated(Step::Run(program))),
+            .map(|program| tolerated(Change::Run(program))),
     );
     activation.after.extend(
         after
             .into_iter()
             .map(|(program, importance)| match importance {
-                Importance::Essential => PlanStep {
+                Importance::Essential => Step {
                     undo: Undo::Steps(Vec::new()),
-                    ..PlanStep::new(Step::Run(program))
+                    ..Step::new(Change::Run(program))
                 },
-                Importance::Minor => tolerated(Step::Run(program)),
+                Importance::Minor => tolerated(Change::Run(program)),
             }),
     );
     activation
 }
 
-fn tolerated(step: Step) -> PlanStep {
-    PlanStep {
+fn tolerated(step: Change) -> Step {
+    Step {
         on_failure: OnFailure::GoOn,
         undo: Undo::Steps(Vec::new()),
-        ..PlanStep::new(step)
+        ..Step::new(step)
     }
 }
 
@@ -148,11 +148,11 @@ pub(super) fn one_by_one(
     };
     for interface in &interfaces {
         let name = &interface.name;
-        let up = || Step::Run(program(commands.up, name, UP_MAX));
-        let down = || Step::Run(program(commands.down, name, DOWN_MAX));
+        let up = || Change::Run(program(commands.up, name, UP_MAX));
+        let down = || Change::Run(program(commands.down, name, DOWN_MAX));
         let clear = || {
-            let force_down = Step::Run(program(commands.force_down, name, DOWN_MAX));
-            alloc::vec![force_down, Step::Run(flush(name))]
+            let force_down = Change::Run(program(commands.force_down, name, DOWN_MAX));
+            alloc::vec![force_down, Change::Run(flush(name))]
         };
         // It fails if the interface was not up or its addresses were removed by hand: that must not stop anything.
         let was_down = state(interface, guest).is_some_and(|state| !state.up) && can_tell(guest);
@@ -161,17 +161,17 @@ pub(super) fn one_by_one(
         } else {
             alloc::vec![up()]
         };
-        activation.before.push(PlanStep {
+        activation.before.push(Step {
             on_failure: OnFailure::GoOn,
             undo: Undo::Steps(back_up),
-            ..PlanStep::new(down())
+            ..Step::new(down())
         });
         // An address that is left over makes the next step fail with `File exists`.
-        activation.after.push(tolerated(Step::Run(flush(name))));
-        activation.after.push(PlanStep {
+        activation.after.push(tolerated(Change::Run(flush(name))));
+        activation.after.push(Step {
             on_failure: OnFailure::Retry(clear()),
             undo: Undo::Steps(clear()),
-            ..PlanStep::new(up())
+            ..Step::new(up())
         });
     }
     activation
@@ -258,7 +258,7 @@ mod tests {
         let mut runner = Runner::new(plan, now);
         loop {
             match runner.poll(now) {
-                Next::Perform(Effect::Step(Step::Run(program))) => {
+                Next::Perform(Effect::Change(Change::Run(program))) => {
                     now = now.after(program.timeout);
                     runner.handle_outcome(
                         Outcome::Failed(Failure::TimedOut {
@@ -348,7 +348,7 @@ mod tests {
                 .collect();
             let Activation { before, after, .. } = one_by_one(&config, &changed, COMMANDS, &guest);
 
-            let steps: Vec<PlanStep> = before.into_iter().chain(after).collect();
+            let steps: Vec<Step> = before.into_iter().chain(after).collect();
             assert_eq!(steps.len(), config.interfaces.len() * 3);
             let took = hang(Plan {
                 steps,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use nova_agent_core::effect::Step;
+use nova_agent_core::effect::Change;
 use nova_agent_core::network::MacAddr;
 use nova_agent_core::render::Configuration;
 
@@ -13,7 +13,7 @@ use super::{File, Guest};
 pub(crate) fn check_lines(guest: &Guest, configuration: &Configuration) {
     for step in configuration.plan.changes() {
         match step {
-            Step::WriteFile(write) => {
+            Change::WriteFile(write) => {
                 let old = match guest.files.get(&write.path) {
                     Some(File::Regular(old)) => String::from_utf8_lossy(old).into_owned(),
                     _ => String::new(),
@@ -24,7 +24,7 @@ pub(crate) fn check_lines(guest: &Guest, configuration: &Configuration) {
                     assert!(known, "{}: {line:?}", write.path);
                 }
             }
-            Step::Run(program) => {
+            Change::Run(program) => {
                 for word in &program.argv {
                     let safe = word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
                     assert!(safe, "{word:?}");
@@ -45,7 +45,7 @@ pub(crate) fn check_lines(guest: &Guest, configuration: &Configuration) {
 /// Nothing in a file means something to a shell but what the renderers put there themselves.
 pub(crate) fn check_shell(configuration: &Configuration) {
     for step in configuration.plan.changes() {
-        let Step::WriteFile(write) = step else {
+        let Change::WriteFile(write) = step else {
             continue;
         };
         let text = std::str::from_utf8(write.content.expose()).expect("ASCII");

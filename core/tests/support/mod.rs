@@ -8,8 +8,8 @@ pub(crate) mod systems;
 use std::collections::BTreeMap;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel, Probe,
-    RouteState, Snapshot, Step,
+    Change, DirectoryEntry, EntryKind, FileMode, FileState, GuestPath, InterfaceState, Kernel,
+    Probe, RouteState, Snapshot,
 };
 use nova_agent_core::plan::Plan;
 use nova_agent_core::render::{HostData, Prepared, reset_network};
@@ -148,20 +148,22 @@ impl std::fmt::Display for File {
 pub(crate) fn apply(plan: &Plan, files: &mut BTreeMap<GuestPath, File>) {
     for step in plan.changes() {
         match step {
-            Step::RemoveFile { path } => {
+            Change::RemoveFile { path } => {
                 assert!(files.remove(path).is_some(), "{path} does not exist")
             }
-            Step::WriteFile(write) => {
+            Change::WriteFile(write) => {
                 files.insert(
                     write.path.clone(),
                     File::Regular(write.content.expose().to_vec()),
                 );
             }
-            Step::Symlink { path, target } => {
+            Change::Symlink { path, target } => {
                 files.insert(path.clone(), File::Symlink(target.clone()));
             }
-            Step::Run(_) | Step::SetHostname(_) | Step::MakeDirectory { .. } => {}
-            Step::RemoveDirectory { .. } | Step::RestoreFile { .. } | Step::SetPassword { .. } => {
+            Change::Run(_) | Change::SetHostname(_) | Change::MakeDirectory { .. } => {}
+            Change::RemoveDirectory { .. }
+            | Change::RestoreFile { .. }
+            | Change::SetPassword { .. } => {
                 panic!("no renderer plans {step:?}")
             }
         }

@@ -6,7 +6,7 @@ mod replace;
 
 use std::io::{Read, Write};
 
-use nova_agent_core::effect::{Done, ExistingMode, FileMode, GuestPath, Step, WriteFile};
+use nova_agent_core::effect::{Change, Done, ExistingMode, FileMode, GuestPath, WriteFile};
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
@@ -75,7 +75,7 @@ pub(crate) fn write_file(
         new.write_all(content.expose())
     })?;
     Ok(Done {
-        undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })),
+        undo: Some(undo.unwrap_or_else(|| Change::RemoveFile { path: path.clone() })),
     })
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn symlink(
     let undo = back_up(root, backups, path, &place, &mut present)?;
     replace::replace_with_symlink(&place.directory, &place.name, target)?;
     Ok(Done {
-        undo: Some(undo.unwrap_or_else(|| Step::RemoveFile { path: path.clone() })),
+        undo: Some(undo.unwrap_or_else(|| Change::RemoveFile { path: path.clone() })),
     })
 }
 
@@ -184,7 +184,7 @@ pub(crate) fn make_directory(
     }
     sync(&directory);
     Ok(Done {
-        undo: Some(Step::RemoveDirectory { path: path.clone() }),
+        undo: Some(Change::RemoveDirectory { path: path.clone() }),
     })
 }
 
@@ -212,7 +212,7 @@ pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, Tr
     }
     sync(&place.directory);
     Ok(Done {
-        undo: Some(Step::MakeDirectory {
+        undo: Some(Change::MakeDirectory {
             path: path.clone(),
             mode: mode_of(&stat),
         }),
@@ -226,12 +226,12 @@ fn back_up(
     path: &GuestPath,
     place: &Located,
     present: &mut Present,
-) -> Result<Option<Step>, Trouble> {
+) -> Result<Option<Change>, Trouble> {
     if let Present::Missing = present {
         return Ok(None);
     }
     let backup = backups.keep(root, path, place, present)?;
-    Ok(Some(Step::RestoreFile {
+    Ok(Some(Change::RestoreFile {
         path: path.clone(),
         backup,
     }))

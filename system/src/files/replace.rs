@@ -185,7 +185,9 @@ impl<'a> Temporary<'a> {
                 }
                 Err(Errno::EXIST) if attempt < ATTEMPTS => attempt += 1,
                 Err(errno) => {
-                    return Err(Trouble::io("create a file beside", directory.path_of(name))(errno));
+                    return Err(
+                        Trouble::io("create a file beside", directory.path_of(name))(errno),
+                    );
                 }
             }
         }

@@ -146,17 +146,17 @@ fn tool(root: &Root, user: &str, password: &Secret) -> Option<Program> {
 
 #[cfg(test)]
 mod tests {
-    use nova_agent_core::effect::{Effect, Step};
+    use nova_agent_core::effect::{Change, Effect};
 
     use super::*;
 
     #[test]
     fn every_wait_ends_before_the_core_gives_it_up() {
-        let step = Step::SetPassword {
+        let step = Change::SetPassword {
             user: "root".into(),
             password: Secret::new(Vec::new()),
         };
-        let given_up = Effect::Step(step).timeout();
+        let given_up = Effect::Change(step).timeout();
         // A tool that hangs takes three seconds to be killed.
         assert!(TOOL_TIMEOUT + Duration::from_secs(3) < given_up);
         assert!(PATIENCE < given_up && PAUSE < PATIENCE);

@@ -3,8 +3,8 @@
 use core::fmt::Write;
 use std::borrow::Cow;
 
-use nova_agent_core::effect::{ExistingMode, FileMode, FileState, Snapshot, Step, WriteFile};
-use nova_agent_core::plan::{Action, Await, PlanStep};
+use nova_agent_core::effect::{Change, ExistingMode, FileMode, FileState, Snapshot, WriteFile};
+use nova_agent_core::plan::{Action, Await, Step};
 use nova_agent_core::render::Configuration;
 
 use super::unified::unified;
@@ -23,7 +23,7 @@ pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> St
         ..
     } = configuration;
     let (mut diffs, mut others, mut programs) = (String::new(), String::new(), String::new());
-    for PlanStep { action, .. } in &plan.steps {
+    for Step { action, .. } in &plan.steps {
         let step = match action {
             Action::Await(Await { patience, .. }) => {
                 let _ = writeln!(
@@ -34,25 +34,25 @@ pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> St
                 continue;
             }
             Action::Nothing => continue,
-            Action::Step(step) => step,
+            Action::Change(step) => step,
         };
         // A String takes everything.
         let _ = match step {
-            Step::WriteFile(write) => diff(&mut diffs, write, snapshot),
-            Step::Run(_) => writeln!(programs, "run {step}"),
-            Step::SetHostname(_) => {
+            Change::WriteFile(write) => diff(&mut diffs, write, snapshot),
+            Change::Run(_) => writeln!(programs, "run {step}"),
+            Change::SetHostname(_) => {
                 let now = snapshot
                     .kernel
                     .as_ref()
                     .map_or("unknown", |kernel| &kernel.hostname);
                 writeln!(programs, "{step}, which is {now} now")
             }
-            Step::MakeDirectory { .. }
-            | Step::RemoveDirectory { .. }
-            | Step::RemoveFile { .. }
-            | Step::RestoreFile { .. }
-            | Step::SetPassword { .. }
-            | Step::Symlink { .. } => writeln!(others, "{step}"),
+            Change::MakeDirectory { .. }
+            | Change::RemoveDirectory { .. }
+            | Change::RemoveFile { .. }
+            | Change::RestoreFile { .. }
+            | Change::SetPassword { .. }
+            | Change::Symlink { .. } => writeln!(others, "{step}"),
         };
     }
     let nothing = if plan.steps.is_empty() {

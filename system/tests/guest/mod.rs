@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nova_agent_core::effect::{
-    Done, Effect, ExistingMode, Failure, FileMode, GuestPath, Outcome, Probe, Program, Snapshot,
-    Step, WriteFile,
+    Change, Done, Effect, ExistingMode, Failure, FileMode, GuestPath, Outcome, Probe, Program,
+    Snapshot, WriteFile,
 };
 use nova_agent_core::secret::Secret;
 use nova_agent_system::{EFFECTS_FILE, Root, STAND_INS, System};
@@ -68,15 +68,15 @@ impl Guest {
         assert!(shell.wait().unwrap().success());
     }
 
-    pub(crate) fn step(&self, step: Step) -> Result<Option<Step>, Failure> {
-        match self.system.perform(Effect::Step(step)) {
+    pub(crate) fn step(&self, step: Change) -> Result<Option<Change>, Failure> {
+        match self.system.perform(Effect::Change(step)) {
             Outcome::Done(Done { undo }) => Ok(undo),
             Outcome::Failed(failure) => Err(failure),
             other => panic!("not the outcome of a step: {other:?}"),
         }
     }
 
-    pub(crate) fn write(&self, path: &str, content: &str) -> Result<Option<Step>, Failure> {
+    pub(crate) fn write(&self, path: &str, content: &str) -> Result<Option<Change>, Failure> {
         self.step(write(path, content, 0o644, ExistingMode::Keep))
     }
 
@@ -117,9 +117,9 @@ pub(crate) fn secret(text: &str) -> Secret {
     Secret::from(String::from(text))
 }
 
-pub(crate) fn write(path: &str, content: &str, mode: u16, existing: ExistingMode) -> Step {
+pub(crate) fn write(path: &str, content: &str, mode: u16, existing: ExistingMode) -> Change {
     let path = GuestPath::try_from(path).unwrap();
-    Step::WriteFile(WriteFile {
+    Change::WriteFile(WriteFile {
         path,
         content: secret(content),
         mode: FileMode::new(mode),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, Done, Effect, EntryKind, ExistingMode, Failure, FileMode, FileState, GuestPath,
-    InterfaceState, Kernel, Outcome, Probe, Snapshot, Step, WriteFile,
+    Change, DirectoryEntry, Done, Effect, EntryKind, ExistingMode, Failure, FileMode, FileState,
+    GuestPath, InterfaceState, Kernel, Outcome, Probe, Snapshot, WriteFile,
 };
 use nova_agent_core::secret::Secret;
 
@@ -136,8 +136,8 @@ impl Guest {
                 }
                 (Duration::ZERO, Outcome::Probed(snapshot))
             }
-            Effect::Step(step) => {
-                let takes = if matches!(step, Step::Run(_)) {
+            Effect::Change(step) => {
+                let takes = if matches!(step, Change::Run(_)) {
                     self.program_takes
                 } else {
                     Duration::ZERO
@@ -147,45 +147,45 @@ impl Guest {
         }
     }
 
-    fn step(&mut self, step: Step) -> Outcome {
+    fn step(&mut self, step: Change) -> Outcome {
         let undo = match step {
-            Step::MakeDirectory { path, .. }
+            Change::MakeDirectory { path, .. }
                 if self.files.contains_key(&path) || !self.directory(&path).is_empty() =>
             {
                 None
             }
-            Step::MakeDirectory { path, .. } => {
+            Change::MakeDirectory { path, .. } => {
                 self.files.insert(path.clone(), File::Directory);
-                Some(Step::RemoveDirectory { path })
+                Some(Change::RemoveDirectory { path })
             }
-            Step::RemoveDirectory { path } => {
+            Change::RemoveDirectory { path } => {
                 if self.directory(&path).is_empty() {
                     self.files.remove(&path);
                 }
                 None
             }
-            Step::RemoveFile { path } => self.replace(path, None),
-            Step::RestoreFile { path, backup } => {
+            Change::RemoveFile { path } => self.replace(path, None),
+            Change::RestoreFile { path, backup } => {
                 let Some(file) = self.backups.get(&backup) else {
                     return Outcome::Failed(Failure::Io("there is no such backup".into()));
                 };
                 self.files.insert(path, file.clone());
                 None
             }
-            Step::Run(program) => {
+            Change::Run(program) => {
                 self.runs.push(program.command_line());
                 None
             }
-            Step::SetHostname(name) => Some(Step::SetHostname(std::mem::replace(
+            Change::SetHostname(name) => Some(Change::SetHostname(std::mem::replace(
                 &mut self.hostname,
                 name,
             ))),
-            Step::SetPassword { password, .. } => {
+            Change::SetPassword { password, .. } => {
                 self.passwords.push(password);
                 None
             }
-            Step::Symlink { path, target } => self.replace(path, Some(File::Symlink(target))),
-            Step::WriteFile(WriteFile {
+            Change::Symlink { path, target } => self.replace(path, Some(File::Symlink(target))),
+            Change::WriteFile(WriteFile {
                 path,
                 content,
                 mode,
@@ -202,7 +202,7 @@ impl Guest {
     }
 
     /// Puts a file in place of another, or of nothing; returns what brings that one back.
-    fn replace(&mut self, path: GuestPath, file: Option<File>) -> Option<Step> {
+    fn replace(&mut self, path: GuestPath, file: Option<File>) -> Option<Change> {
         if self.files.get(&path) == file.as_ref() {
             return None;
         }
@@ -211,14 +211,14 @@ impl Guest {
             None => self.files.remove(&path),
         };
         let Some(old) = old else {
-            return Some(Step::RemoveFile { path });
+            return Some(Change::RemoveFile { path });
         };
         let backup = guest_path(&format!(
             "/var/lib/nova-agent/backup/{}{path}",
             self.backups.len()
         ));
         self.backups.insert(backup.clone(), old);
-        Some(Step::RestoreFile { path, backup })
+        Some(Change::RestoreFile { path, backup })
     }
 
     fn answer(&self, probe: Probe, snapshot: &mut Snapshot) {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, EntryKind, FileMode, FileState, Probe, Snapshot, Step,
+    Change, DirectoryEntry, EntryKind, FileMode, FileState, Probe, Snapshot,
 };
 use nova_agent_core::plan::{OnFailure, Plan, Undo};
 use nova_agent_core::render::{Configuration, Prepared, reset_network};
@@ -118,7 +118,7 @@ fn every_stacks_programs_have_a_time_that_fits_the_budget() {
             return Err(format!("{budget:?}"));
         }
         for step in steps(&plan) {
-            let Step::Run(program) = step else { continue };
+            let Change::Run(program) = step else { continue };
             if program.timeout.is_zero() || program.timeout > budget.apply {
                 return Err(format!(
                     "{} within {:?}",
@@ -132,7 +132,7 @@ fn every_stacks_programs_have_a_time_that_fits_the_budget() {
 }
 
 /// All steps that may be carried out, those for a second try and for the way back included.
-fn steps(plan: &Plan) -> impl Iterator<Item = &Step> {
+fn steps(plan: &Plan) -> impl Iterator<Item = &Change> {
     plan.steps.iter().flat_map(|step| {
         let again = if let OnFailure::Retry(again) = &step.on_failure {
             again.as_slice()

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use nova_agent_core::effect::{Snapshot, Step};
+use nova_agent_core::effect::{Change, Snapshot};
 use nova_agent_core::render::{Configuration, HostData, Prepared, reset_network, set_hostname};
 use nova_agent_tests::fixture::{Fixture, Guest, Tree};
 use serde_json::{Value, json};
@@ -353,12 +353,12 @@ fn texts(configuration: &Configuration) -> Vec<(String, String)> {
     let mut texts = Vec::new();
     for step in configuration.plan.changes() {
         match step {
-            Step::WriteFile(write) => {
+            Change::WriteFile(write) => {
                 let content = String::from_utf8_lossy(write.content.expose()).into_owned();
                 texts.push((format!("file {}", write.path), content));
                 texts.push(("path".into(), write.path.to_string()));
             }
-            Step::Run(program) => {
+            Change::Run(program) => {
                 texts.extend(
                     program
                         .argv
@@ -377,17 +377,17 @@ fn texts(configuration: &Configuration) -> Vec<(String, String)> {
                     .map(|input| String::from_utf8_lossy(input.expose()).into_owned());
                 texts.extend(input.map(|input| ("input".to_string(), input)));
             }
-            Step::SetHostname(name) => texts.push(("hostname".into(), name.clone())),
-            Step::Symlink { path, target } => {
+            Change::SetHostname(name) => texts.push(("hostname".into(), name.clone())),
+            Change::Symlink { path, target } => {
                 texts.push(("symlink".into(), target.clone()));
                 texts.push(("path".into(), path.to_string()));
             }
-            Step::MakeDirectory { path, .. }
-            | Step::RemoveDirectory { path }
-            | Step::RemoveFile { path } => {
+            Change::MakeDirectory { path, .. }
+            | Change::RemoveDirectory { path }
+            | Change::RemoveFile { path } => {
                 texts.push(("path".into(), path.to_string()));
             }
-            Step::RestoreFile { .. } | Step::SetPassword { .. } => {
+            Change::RestoreFile { .. } | Change::SetPassword { .. } => {
                 panic!("no renderer plans {step:?}")
             }
         }

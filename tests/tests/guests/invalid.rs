@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nova_agent_core::effect::Step;
+use nova_agent_core::effect::Change;
 use nova_agent_core::render::{Configuration, HostData, Prepared};
 use nova_agent_tests::fixture::{Entry, Fixture, Guest, Tree};
 use serde_json::{Value, json};
@@ -130,10 +130,10 @@ fn check(
     let mut after = before.clone();
     for step in plan.changes() {
         match step {
-            Step::RemoveFile { path } => {
+            Change::RemoveFile { path } => {
                 drop(after.0.remove(path.as_str().trim_start_matches('/')))
             }
-            Step::WriteFile(write) => {
+            Change::WriteFile(write) => {
                 let entry = Entry::File {
                     content: write.content.expose().to_vec(),
                     mode: 0,

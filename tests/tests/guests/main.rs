@@ -25,7 +25,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use nova_agent_core::effect::{ExistingMode, Step};
+use nova_agent_core::effect::{Change, ExistingMode};
 use nova_agent_core::plan::Plan;
 use nova_agent_core::render::{Configuration, Prepared};
 use nova_agent_tests::fixture::{Entry, Fixture, Guest, Tree};
@@ -208,8 +208,8 @@ impl Promise {
         let (mut removed, mut modes) = (BTreeSet::new(), Vec::new());
         for step in plan.changes() {
             match step {
-                Step::RemoveFile { path } => drop(removed.insert(path.as_str()[1..].into())),
-                Step::WriteFile(write) => {
+                Change::RemoveFile { path } => drop(removed.insert(path.as_str()[1..].into())),
+                Change::WriteFile(write) => {
                     let path = &write.path.as_str()[1..];
                     let mode = match (before.0.get(path), write.existing) {
                         (Some(Entry::File { mode, .. }), ExistingMode::Keep) => *mode,

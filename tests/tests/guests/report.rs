@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use nova_agent_core::effect::{FileMode, Step};
+use nova_agent_core::effect::{Change, FileMode};
 use nova_agent_core::plan::{Action, OnFailure, Undo};
 use nova_agent_core::render::{Configuration, Prepared};
 
@@ -48,7 +48,7 @@ fn of_configuration(configuration: &Configuration) -> String {
     report
 }
 
-fn list(steps: &[Step]) -> String {
+fn list(steps: &[Change]) -> String {
     steps
         .iter()
         .map(describe)
@@ -63,18 +63,18 @@ fn describe_action(action: &Action) -> String {
             condition.patience.as_millis()
         ),
         Action::Nothing => "nothing".into(),
-        Action::Step(step) => describe(step),
+        Action::Change(step) => describe(step),
     }
 }
 
-fn describe(step: &Step) -> String {
+fn describe(step: &Change) -> String {
     match step {
-        Step::Run(program) => format!(
+        Change::Run(program) => format!(
             "`{}` within {} ms",
             program.command_line(),
             program.timeout.as_millis()
         ),
-        Step::WriteFile(write) if write.mode != FileMode::PUBLIC => {
+        Change::WriteFile(write) if write.mode != FileMode::PUBLIC => {
             format!("{step} with mode {}", write.mode)
         }
         _ => step.to_string(),

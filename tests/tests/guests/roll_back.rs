@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nova_agent_core::effect::{Program, Step};
-use nova_agent_core::plan::{Action, OnFailure, Plan, PlanStep, RollBack};
+use nova_agent_core::effect::{Change, Program};
+use nova_agent_core::plan::{Action, OnFailure, Plan, RollBack, Step};
 use nova_agent_core::render::{Configuration, Prepared};
 use nova_agent_tests::fixture::{Fixture, Guest};
 
@@ -59,8 +59,8 @@ fn fail(fixture: &Fixture, nth: usize, when: When) -> Result<(), String> {
     let cannot_fail = when == When::Instead && plan.steps[nth].action == Action::Nothing;
     match when {
         _ if cannot_fail => {}
-        When::Instead => plan.steps[nth].action = Action::Step(failing()),
-        When::Afterwards => plan.steps.insert(nth + 1, PlanStep::new(failing())),
+        When::Instead => plan.steps[nth].action = Action::Change(failing()),
+        When::Afterwards => plan.steps.insert(nth + 1, Step::new(failing())),
     }
     match guest.carry_out(plan) {
         Ok(()) if may_fail || cannot_fail => Ok(()),
@@ -87,8 +87,8 @@ fn plan(guest: &Guest, fixture: &Fixture) -> Option<Plan> {
 }
 
 /// A program that no guest has.
-fn failing() -> Step {
-    Step::Run(Program::new(
+fn failing() -> Change {
+    Change::Run(Program::new(
         ["/nonexistent/program"],
         Duration::from_secs(1),
     ))

@@ -278,7 +278,7 @@ impl World {
             }
             Effect::Entropy { len } => Outcome::Entropy(Secret::new(alloc::vec![7; len])),
             Effect::Probe(_) => Outcome::Probed(Default::default()),
-            Effect::Step(_) => Outcome::Done(Done::default()),
+            Effect::Change(_) => Outcome::Done(Done::default()),
         };
         self.agent.handle_completed(self.now, id, outcome).unwrap();
         self.collect();

@@ -5,17 +5,17 @@ use core::time::Duration;
 use super::*;
 use crate::effect::{Done, ExpectedInterface, GuestPath, InterfaceState, Program, Snapshot};
 
-fn run(argv: &str) -> Step {
-    Step::Run(Program::new(argv.split(' '), Duration::from_secs(1)))
+fn run(argv: &str) -> Change {
+    Change::Run(Program::new(argv.split(' '), Duration::from_secs(1)))
 }
 
-fn remove(path: &str) -> Step {
-    Step::RemoveFile {
+fn remove(path: &str) -> Change {
+    Change::RemoveFile {
         path: GuestPath::try_from(path).unwrap(),
     }
 }
 
-fn done(undo: Option<Step>) -> Outcome {
+fn done(undo: Option<Change>) -> Outcome {
     Outcome::Done(Done { undo })
 }
 
@@ -32,7 +32,7 @@ fn carry_out(
     let mut seen: Vec<String> = Vec::new();
     loop {
         match runner.poll(Instant::default()) {
-            Next::Perform(Effect::Step(step)) => {
+            Next::Perform(Effect::Change(step)) => {
                 let text = step.to_string();
                 let before = seen.iter().filter(|earlier| **earlier == text).count();
                 runner.handle_outcome(answer(&text, before), Instant::default());
@@ -45,15 +45,15 @@ fn carry_out(
 }
 
 fn network_plan() -> Plan {
-    let step = |step, on_failure, undo: Vec<Step>| PlanStep {
-        action: Action::Step(step),
+    let step = |step, on_failure, undo: Vec<Change>| Step {
+        action: Action::Change(step),
         on_failure,
         undo: Undo::Steps(undo),
     };
     Plan {
         steps: vec![
             step(run("ifdown eth0"), OnFailure::GoOn, vec![run("ifup eth0")]),
-            PlanStep::new(remove("/etc/interfaces")),
+            Step::new(remove("/etc/interfaces")),
             step(
                 run("ifup eth0"),
                 OnFailure::Retry(vec![run("ifdown --force eth0")]),
@@ -76,7 +76,7 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
         ..network_plan()
     };
     let timeout = |runner: &mut Runner, now| match runner.poll(now) {
-        Next::Perform(Effect::Step(Step::Run(program))) => {
+        Next::Perform(Effect::Change(Change::Run(program))) => {
             Some((program.command_line(), program.timeout))
         }
         Next::Perform(_) | Next::Wait(_) => None,
@@ -84,13 +84,13 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
     };
     let start = Instant::from_origin(second * 100);
     let mut plan = plan();
-    let long = |step: &mut Step| {
-        if let Step::Run(program) = step {
+    let long = |step: &mut Change| {
+        if let Change::Run(program) = step {
             program.timeout = second * 60;
         }
     };
     for planned in &mut plan.steps {
-        if let Action::Step(step) = &mut planned.action {
+        if let Action::Change(step) = &mut planned.action {
             long(step);
         }
         if let Undo::Steps(steps) = &mut planned.undo {
@@ -135,11 +135,11 @@ fn the_programs_of_a_plan_share_its_time_and_undoing_has_its_own() {
 #[test]
 fn what_going_forward_has_left_is_for_the_way_back() {
     let second = Duration::from_secs(1);
-    let program = |argv: &str| Step::Run(Program::new(argv.split(' '), second * 60));
+    let program = |argv: &str| Change::Run(Program::new(argv.split(' '), second * 60));
     let undo = Undo::Steps(vec![program("ifdown eth0")]);
-    let steps = vec![PlanStep {
+    let steps = vec![Step {
         undo,
-        ..PlanStep::new(program("ifup eth0"))
+        ..Step::new(program("ifup eth0"))
     }];
     let budget = Some(Budget {
         apply: second * 10,
@@ -156,7 +156,7 @@ fn what_going_forward_has_left_is_for_the_way_back() {
     assert!(matches!(runner.poll(Instant::default()), Next::Perform(_)));
     let early = Instant::from_origin(second * 2);
     runner.handle_outcome(failed(), early);
-    let Next::Perform(Effect::Step(Step::Run(program))) = runner.poll(early) else {
+    let Next::Perform(Effect::Change(Change::Run(program))) = runner.poll(early) else {
         panic!("nothing is undone")
     };
     assert_eq!(
@@ -168,14 +168,14 @@ fn what_going_forward_has_left_is_for_the_way_back() {
 #[test]
 fn what_need_not_succeed_is_left_out_when_the_time_is_used_up() {
     let second = Duration::from_secs(1);
-    let optional = PlanStep {
+    let optional = Step {
         on_failure: OnFailure::GoOn,
-        ..PlanStep::new(run("hostnamectl"))
+        ..Step::new(run("hostnamectl"))
     };
     let steps = vec![
-        PlanStep::new(run("ifup eth0")),
+        Step::new(run("ifup eth0")),
         optional,
-        PlanStep::new(remove("/a")),
+        Step::new(remove("/a")),
     ];
     let budget = Some(Budget {
         apply: second,
@@ -192,7 +192,10 @@ fn what_need_not_succeed_is_left_out_when_the_time_is_used_up() {
     assert!(matches!(runner.poll(Instant::default()), Next::Perform(_)));
     let late = Instant::from_origin(second * 2);
     runner.handle_outcome(done(None), late);
-    assert_eq!(runner.poll(late), Next::Perform(Effect::Step(remove("/a"))));
+    assert_eq!(
+        runner.poll(late),
+        Next::Perform(Effect::Change(remove("/a")))
+    );
     runner.handle_outcome(done(None), late);
     assert_eq!(runner.poll(late), Next::Finished(Ok(())));
 }
@@ -269,7 +272,7 @@ fn a_program_that_took_too_long_is_not_tried_again() {
 fn a_failure_undoes_everything_in_reverse_order() {
     let (seen, end) = carry_out(network_plan(), |step, before| match (step, before) {
         ("ifup eth0", 0 | 1) => failed(),
-        ("remove /etc/interfaces", _) => done(Some(Step::RestoreFile {
+        ("remove /etc/interfaces", _) => done(Some(Change::RestoreFile {
             path: GuestPath::constant("/etc/interfaces"),
             backup: GuestPath::constant("/var/backup"),
         })),
@@ -315,7 +318,7 @@ fn a_roll_back_that_fails_is_carried_on_and_told() {
 #[test]
 fn a_first_step_that_fails_leaves_nothing_to_restore() {
     let plan = Plan {
-        steps: vec![PlanStep::new(remove("/a")), PlanStep::new(remove("/b"))],
+        steps: vec![Step::new(remove("/a")), Step::new(remove("/b"))],
         ..Plan::default()
     };
     let (seen, end) = carry_out(plan, |_, _| failed());
@@ -326,7 +329,7 @@ fn a_first_step_that_fails_leaves_nothing_to_restore() {
 #[test]
 fn an_outcome_of_another_kind_is_a_failure() {
     let plan = Plan {
-        steps: vec![PlanStep::new(remove("/a"))],
+        steps: vec![Step::new(remove("/a"))],
         ..Plan::default()
     };
     let (_, end) = carry_out(plan, |_, _| Outcome::Probed(Snapshot::default()));
@@ -377,8 +380,8 @@ fn wait_for(
     kernel: impl Fn(Duration, usize) -> &'static str,
 ) -> (Vec<String>, Result<(), String>, Duration) {
     let steps = vec![
-        PlanStep::new(run("ifup eth0")),
-        PlanStep::wait(awaited(&["192.0.2.2"])),
+        Step::new(run("ifup eth0")),
+        Step::wait(awaited(&["192.0.2.2"])),
     ];
     let mut plan = Plan {
         steps,
@@ -395,7 +398,7 @@ fn wait_for(
                 assert_eq!(probes, Expectation::probes());
                 runner.handle_outcome(shown(kernel(now.since_origin(), seen.len())), now);
             }
-            Next::Perform(Effect::Step(step)) => {
+            Next::Perform(Effect::Change(step)) => {
                 seen.push(step.to_string());
                 runner.handle_outcome(done(None), now);
             }

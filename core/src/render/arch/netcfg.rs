@@ -10,9 +10,9 @@ use core::time::Duration;
 use super::{
     NETWORK, NETWORK_SCRIPT, RC_CONF, entry_name, is_plain_word, list, start_instead, starts,
 };
-use crate::effect::{GuestPath, Program, Step};
+use crate::effect::{Change, GuestPath, Program};
 use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
-use crate::plan::{OnFailure, PlanStep, Undo};
+use crate::plan::{OnFailure, Step, Undo};
 use crate::render::Renderer;
 use crate::render::assignments::{Assignments, label};
 use crate::render::files::{Files, Importance};
@@ -98,8 +98,8 @@ impl Renderer for Netcfg {
             return Ok(activation);
         }
         // A profile that did not exist can neither be taken down nor come back.
-        let is_new = |step: &PlanStep| match step.step() {
-            Some(Step::Run(program)) => program
+        let is_new = |step: &Step| match step.step() {
+            Some(Change::Run(program)) => program
                 .argv
                 .last()
                 .is_some_and(|name| new.iter().any(|new| new.as_str() == name)),
@@ -121,12 +121,12 @@ impl Renderer for Netcfg {
 }
 
 /// Stops something, which may fail; undone by what starts it.
-fn down(stop: Program, start: Program) -> PlanStep {
-    let undo = Undo::Steps(alloc::vec![Step::Run(start)]);
-    PlanStep {
+fn down(stop: Program, start: Program) -> Step {
+    let undo = Undo::Steps(alloc::vec![Change::Run(start)]);
+    Step {
         on_failure: OnFailure::GoOn,
         undo,
-        ..PlanStep::new(Step::Run(stop))
+        ..Step::new(Change::Run(stop))
     }
 }
 

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::effect::{GuestPath, Program, Step};
-use crate::plan::{OnFailure, PlanStep, Undo};
+use crate::effect::{Change, GuestPath, Program};
+use crate::plan::{OnFailure, Step, Undo};
 use crate::render::assignments::Assignments;
 use crate::render::files::{Files, Importance};
 use crate::render::guest::Guest;
@@ -65,14 +65,14 @@ pub(super) fn update(
 /// Runs netconfig when the files are as they shall be, and again when a roll-back made them what they were.
 pub(super) fn run(activation: &mut Activation) {
     // It spares a file that was edited by hand unless it is forced.
-    let update = || Step::Run(Program::new(["netconfig", "update", "-f"], RUN_MAX));
+    let update = || Change::Run(Program::new(["netconfig", "update", "-f"], RUN_MAX));
     activation
         .before
-        .insert(0, PlanStep::only_undo(alloc::vec![update()]));
+        .insert(0, Step::only_undo(alloc::vec![update()]));
     let on_failure = OnFailure::GoOn;
-    activation.after.push(PlanStep {
+    activation.after.push(Step {
         on_failure,
         undo: Undo::Steps(Vec::new()),
-        ..PlanStep::new(update())
+        ..Step::new(update())
     });
 }

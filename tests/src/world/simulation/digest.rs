@@ -3,7 +3,7 @@
 //! Nothing here depends on the name of a type or a field, so that renaming one changes no digest.
 
 use nova_agent_core::Output;
-use nova_agent_core::effect::{Effect, ExistingMode, Probe, Program, Step, WriteFile};
+use nova_agent_core::effect::{Change, Effect, ExistingMode, Probe, Program, WriteFile};
 use nova_agent_core::wire::HEADER_LEN;
 
 /// All outputs of the machine, in order.
@@ -76,12 +76,12 @@ impl Digests {
                     self.both(text.as_bytes());
                 }
             }
-            Effect::Step(step) => {
+            Effect::Change(step) => {
                 self.both(step.to_string().as_bytes());
                 match step {
-                    Step::MakeDirectory { mode, .. } => self.both(format!("{mode}").as_bytes()),
-                    Step::RestoreFile { backup, .. } => self.both(backup.as_str().as_bytes()),
-                    Step::Run(Program {
+                    Change::MakeDirectory { mode, .. } => self.both(format!("{mode}").as_bytes()),
+                    Change::RestoreFile { backup, .. } => self.both(backup.as_str().as_bytes()),
+                    Change::Run(Program {
                         environment,
                         stdin,
                         timeout,
@@ -91,8 +91,8 @@ impl Digests {
                         self.both(format!("{environment:?} {timeout:?} {accept:?}").as_bytes());
                         self.both(stdin.as_ref().map_or(b"", |stdin| stdin.expose()));
                     }
-                    Step::SetPassword { password, .. } => self.both(password.expose()),
-                    Step::WriteFile(WriteFile {
+                    Change::SetPassword { password, .. } => self.both(password.expose()),
+                    Change::WriteFile(WriteFile {
                         content,
                         mode,
                         existing,
@@ -102,10 +102,10 @@ impl Digests {
                         let replaces = *existing == ExistingMode::Replace;
                         self.both(format!("{mode} {replaces}").as_bytes());
                     }
-                    Step::RemoveDirectory { .. }
-                    | Step::RemoveFile { .. }
-                    | Step::SetHostname(_)
-                    | Step::Symlink { .. } => {}
+                    Change::RemoveDirectory { .. }
+                    | Change::RemoveFile { .. }
+                    | Change::SetHostname(_)
+                    | Change::Symlink { .. } => {}
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nova_agent_core::Instant;
-use nova_agent_core::effect::{Effect, EffectId, Failure, GuestPath, Outcome, Step};
+use nova_agent_core::effect::{Change, Effect, EffectId, Failure, GuestPath, Outcome};
 
 use super::super::File;
 use super::{Checked, Invariant, Simulation, Site, TIMES, ensure};
@@ -52,7 +52,7 @@ impl Work {
 #[derive(Debug)]
 pub(super) struct Orphan {
     pub(super) lands: Instant,
-    step: Step,
+    step: Change,
 }
 
 /// A change of the guest that the agent carries out.
@@ -88,9 +88,9 @@ fn failures(nth: usize) -> Failure {
 impl Simulation {
     pub(super) fn perform(&mut self, id: EffectId, effect: Effect) -> Checked {
         let now = self.world.now;
-        let is_step = matches!(effect, Effect::Step(_));
+        let is_step = matches!(effect, Effect::Change(_));
         self.tell(|| match &effect {
-            Effect::Step(step) => format!("effect {id}: {step}"),
+            Effect::Change(step) => format!("effect {id}: {step}"),
             Effect::Entropy { len } => format!("effect {id}: {len} random bytes"),
             Effect::Probe(probes) => format!("effect {id}: {} questions", probes.len()),
         });
@@ -139,7 +139,7 @@ impl Simulation {
             }
             3 => {
                 let failure = failures(self.choose(Site::Detail, 6));
-                if let Some((_, Effect::Step(step))) = work.ahead.take() {
+                if let Some((_, Effect::Change(step))) = work.ahead.take() {
                     self.apply(step)?;
                 }
                 work.outcome = Outcome::Failed(failure);
@@ -187,7 +187,7 @@ impl Simulation {
         if let Some((at, effect)) = self.works[nth].ahead.take() {
             if at <= now {
                 self.works[nth].outcome = match effect {
-                    Effect::Step(step) => self.apply(step)?,
+                    Effect::Change(step) => self.apply(step)?,
                     effect @ (Effect::Entropy { .. } | Effect::Probe(_)) => {
                         self.world.guest.perform(effect).1
                     }
@@ -223,11 +223,11 @@ impl Simulation {
     /// What becomes of effects when the agent is no more: done, not done, or still under way.
     pub(super) fn orphan(&mut self) -> Checked {
         for work in std::mem::take(&mut self.works) {
-            let Some((_, Effect::Step(step))) = work.ahead else {
+            let Some((_, Effect::Change(step))) = work.ahead else {
                 continue;
             };
             // A child may go on; the agent's own work ends with it.
-            let has_child = matches!(step, Step::Run(_) | Step::SetPassword { .. });
+            let has_child = matches!(step, Change::Run(_) | Change::SetPassword { .. });
             match self.pick(Site::Orphan) {
                 0 => {}
                 2 if has_child => {
@@ -243,23 +243,23 @@ impl Simulation {
         Ok(())
     }
 
-    fn apply(&mut self, step: Step) -> Result<Outcome, super::Violation> {
+    fn apply(&mut self, step: Change) -> Result<Outcome, super::Violation> {
         let changed = match &step {
-            Step::WriteFile(file) => {
+            Change::WriteFile(file) => {
                 self.applied
                     .insert((file.path.to_string(), file.content.expose().to_vec()));
                 Some(file.path.to_string())
             }
-            Step::RemoveFile { path }
-            | Step::RestoreFile { path, .. }
-            | Step::Symlink { path, .. } => Some(path.to_string()),
-            Step::MakeDirectory { .. }
-            | Step::RemoveDirectory { .. }
-            | Step::Run(_)
-            | Step::SetHostname(_)
-            | Step::SetPassword { .. } => None,
+            Change::RemoveFile { path }
+            | Change::RestoreFile { path, .. }
+            | Change::Symlink { path, .. } => Some(path.to_string()),
+            Change::MakeDirectory { .. }
+            | Change::RemoveDirectory { .. }
+            | Change::Run(_)
+            | Change::SetHostname(_)
+            | Change::SetPassword { .. } => None,
         };
-        let (_, outcome) = self.world.guest.perform(Effect::Step(step));
+        let (_, outcome) = self.world.guest.perform(Effect::Change(step));
         if let Some(path) = changed {
             self.look_at_file(&path)?;
         }

@@ -468,7 +468,7 @@ impl Simulation {
             Output::Report(report) => format!("{report} {report:?}"),
             Output::Perform(_, effect) => {
                 let step = match effect {
-                    nova_agent_core::effect::Effect::Step(step) => step.to_string(),
+                    nova_agent_core::effect::Effect::Change(step) => step.to_string(),
                     nova_agent_core::effect::Effect::Entropy { .. }
                     | nova_agent_core::effect::Effect::Probe(_) => String::new(),
                 };

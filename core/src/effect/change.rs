@@ -10,7 +10,7 @@ use crate::secret::Secret;
 
 /// One change of the guest. It is carried out whole or not at all, as far as the guest's kernel allows.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum Change {
     /// Creates a directory. One that exists is left as it is and is a success.
     MakeDirectory {
         /// The directory; its parent must exist.
@@ -57,7 +57,7 @@ pub enum Step {
     WriteFile(WriteFile),
 }
 
-impl Step {
+impl Change {
     /// The same step once more; `None` for one that holds a secret, or that can only succeed or fail for good.
     #[must_use]
     pub fn again(&self) -> Option<Self> {
@@ -89,7 +89,7 @@ impl Step {
 }
 
 /// The step in a few words for messages, without any secret.
-impl fmt::Display for Step {
+impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeDirectory { path, .. } => write!(f, "make directory {path}"),

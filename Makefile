@@ -1,7 +1,7 @@
 # make demo      a host drives the agent through a server's first boot, without Xen
 # make test      everything that has to hold before a change lands
 # make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
-# make deny      advisories, licences and sources of the dependencies; make advisories: with the database of today
+# make deny      licences, sources and versions of the dependencies, advisories if their database can be had (make advisories: must)
 # make fuzz      inputs that break a promise of the core are looked for: TIME=60 seconds for each of TARGETS=, JOBS=2 at a time
 # make simulate  hostile and unlucky worlds: SEEDS=10000 (FIRST=0), or SEED=123 for one with its story; docs/simulation.md
 # make xen-lab   the same agent in a guest of real Xen, in QEMU: not part of test, it takes half an hour, and root once
@@ -81,7 +81,7 @@ deny:
 	tests/deny/check
 
 advisories:
-	tests/deny/check --live
+	tests/deny/check --advisories
 
 unit:
 	$(CARGO) build --workspace --bins

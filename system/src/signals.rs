@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -18,7 +19,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers.
+    /// Installs the handlers. Call it while the process has one thread.
+    ///
+    /// The signals are blocked meanwhile: `signal-hook` publishes what a signal is to do only after the kernel knows its
+    /// handler, and one that came in between was lost. One that is blocked waits for the end of this function.
     ///
     /// # Errors
     /// If the system refuses a socket pair or a handler.
@@ -29,15 +33,11 @@ impl Signals {
             pipe,
             handlers: Vec::new(),
         };
-        for signal in [SIGTERM, SIGINT] {
-            signals
-                .handlers
-                .push(signal_hook::low_level::pipe::register(
-                    signal,
-                    write.try_clone()?,
-                )?);
-        }
-        Ok(signals)
+        let before = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT])
+            .thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let result = signals.install(&write);
+        before.thread_set_mask()?;
+        result.map(|()| signals)
     }
 
     /// Whether a signal has come since the last call. Never waits.
@@ -52,6 +52,14 @@ impl Signals {
                 Err(_) => return is_signalled,
             }
         }
+    }
+
+    fn install(&mut self, write: &UnixStream) -> io::Result<()> {
+        for signal in [SIGTERM, SIGINT] {
+            let handler = signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+            self.handlers.push(handler);
+        }
+        Ok(())
     }
 }
 
@@ -76,7 +84,7 @@ mod tests {
     use rustix::io::retry_on_intr;
     use rustix::process::{Signal, getpid, kill_process};
 
-    use super::*;
+    use super::Signals;
 
     #[test]
     fn a_signal_makes_the_descriptor_readable_until_it_is_taken() {

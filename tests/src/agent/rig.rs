@@ -202,6 +202,15 @@ impl Rig {
         ];
     }
 
+    /// Has the next agents told to leave in the instant in which they have installed a handler for SIGTERM.
+    pub fn signal_at_start(&mut self) {
+        self.launcher = vec![
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("xenstored/early-signal")
+                .into(),
+        ];
+    }
+
     /// Has the next agents run by another program.
     pub fn run_by(&mut self, argv: &[&str]) {
         self.launcher = argv.iter().map(OsString::from).collect();

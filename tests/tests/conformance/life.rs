@@ -7,7 +7,9 @@ use nova_agent_tests::agent::{Answer, Rig};
 use nova_agent_tests::host::Server;
 use nova_agent_tests::real::{Device, GuestOptions, Kernel};
 
-use super::{DOMAINS, EMBEDDED, EVERYWHERE, REAL, VERSION, everywhere, on, on_then, secret};
+use super::{
+    DOMAINS, EMBEDDED, EVERYWHERE, REAL, VERSION, everywhere, on, on_then, on_with, secret,
+};
 use crate::RUNTIME;
 
 const RESET_NETWORK: &str = r#"{"name": "resetnetwork", "value": ""}"#;
@@ -22,6 +24,18 @@ fn an_idle_agent_leaves_at_once_when_told_to() {
         assert_eq!(agent.wait().code(), Some(0));
         let took = start.elapsed();
         assert!(took < Duration::from_secs(1), "it took {took:?}");
+        assert!(agent.log().contains(" stopping"), "{}", agent.log());
+    });
+}
+
+/// `signal-hook` publishes what a signal is to do only after the kernel knows its handler. A signal in between was lost,
+/// and a service manager waited for an agent that went on serving.
+#[test]
+fn a_signal_in_the_instant_in_which_its_handler_is_installed_is_heard() {
+    on_with(&EMBEDDED, |rig| {
+        rig.signal_at_start();
+        let agent = rig.launch_agent();
+        assert_eq!(agent.wait().code(), Some(0), "{}", agent.log());
         assert!(agent.log().contains(" stopping"), "{}", agent.log());
     });
 }

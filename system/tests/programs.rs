@@ -201,7 +201,7 @@ fn at_the_timeout_the_whole_group_is_ended() {
             output: "working\n".into()
         })
     );
-    assert!(started.elapsed() < Duration::from_millis(500) + Duration::from_secs(5));
+    assert!(started.elapsed() < LONG);
     assert_gone(fs::read_to_string(file).unwrap().trim());
 }
 
@@ -216,7 +216,7 @@ fn a_program_that_ignores_the_request_to_end_is_killed() {
         matches!(outcome, Outcome::Failed(Failure::TimedOut { .. })),
         "{outcome:?}"
     );
-    assert!(started.elapsed() < Duration::from_millis(100) + Duration::from_secs(5));
+    assert!(started.elapsed() < LONG);
 }
 
 #[test]

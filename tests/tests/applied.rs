@@ -30,7 +30,7 @@ const SECOND: &str = "203.0.113.77";
 const THIRD: &str = "203.0.113.88";
 
 /// How long a network stack may take to make the first network.
-const START: Duration = Duration::from_secs(40);
+const START: Duration = Duration::from_secs(120);
 
 #[test]
 fn busybox() {

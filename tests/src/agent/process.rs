@@ -19,7 +19,7 @@ use super::Sandbox;
 use crate::child::bound_to_thread;
 
 /// How long anything may take that the agent does by itself. It takes milliseconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks at a process, which tells nobody of its end.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);

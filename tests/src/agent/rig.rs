@@ -32,7 +32,7 @@ const HIDDEN_SHELLS: &str = r#"for shell in /bin/sh /bin/bash; do mount --bind "
     exec "$@""#;
 
 /// How long a response may take that nobody waits for otherwise.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that a test of the agent needs, on one store. The agent runs once [`Rig::start_agent`] was called.
 ///

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::real::cache;
 
 /// How long the supervisor may take for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks at whether it has come.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);

@@ -90,6 +90,12 @@ impl Witness {
         }
     }
 
+    /// How many requests have got a response so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.lock().len()
+    }
+
     /// Everything that has happened until now, by request ids.
     #[must_use]
     pub fn finish(mut self) -> BTreeMap<String, Seen> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{EMBEDDED, VERSION, on_with};
 
 /// Any of them is answered within this time, on a busy machine.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 /// What all of them together may make the agent grow by, in KiB: a few times the largest value.
 const GROWTH_MAX: u64 = 4096;

@@ -20,7 +20,7 @@ const MESSAGES_MAX: usize = 24;
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// How long an agent with nothing in hand may take to leave.
-const AT_ONCE: Duration = Duration::from_secs(5);
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn every_command_works_byte_by_byte() {

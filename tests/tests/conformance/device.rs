@@ -96,7 +96,7 @@ fn a_device_that_falls_silent_keeps_nobody_from_stopping_the_agent() {
             rig.agent().terminate();
             assert_eq!(rig.agent().wait().code(), Some(0));
             assert!(
-                start.elapsed() < Duration::from_secs(1),
+                start.elapsed() < Duration::from_secs(20),
                 "it took {:?}",
                 start.elapsed()
             );

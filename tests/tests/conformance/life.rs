@@ -12,6 +12,9 @@ use super::{
 };
 use crate::RUNTIME;
 
+/// Shorter than the time that an agent waits for what it has in hand, and long on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
 const RESET_NETWORK: &str = r#"{"name": "resetnetwork", "value": ""}"#;
 
 #[test]
@@ -23,7 +26,7 @@ fn an_idle_agent_leaves_at_once_when_told_to() {
         agent.terminate();
         assert_eq!(agent.wait().code(), Some(0));
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(1), "it took {took:?}");
+        assert!(took < AT_ONCE, "it took {took:?}");
         assert!(agent.log().contains(" stopping"), "{}", agent.log());
     });
 }

@@ -1,7 +1,5 @@
 //! `resetnetwork` and `sethostname`: that the commands arrive. What they make of a guest is in `tests/guests`.
 
-use std::time::{Duration, Instant};
-
 use nova_agent_tests::agent::{Answer, Rig, refusal};
 use nova_agent_tests::host::{InjectedFile, Server};
 
@@ -9,11 +7,8 @@ use super::{EVERYWHERE, VERSION, on_with, secret};
 
 const MACS: [&str; 2] = ["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"];
 
-/// How long an answer may take that needs no program of the guest.
-const QUICK: Duration = Duration::from_millis(5);
-
-/// How long the program is held at the most: time enough for a quiet moment on a machine that is busy with other tests.
-const HELD: u32 = 12;
+/// How many seconds the program is held at the most: less than it may take, and long on a busy machine.
+const HELD: u32 = 20;
 
 #[test]
 fn a_first_boot_configures_everything() {
@@ -119,16 +114,11 @@ fn questions_are_answered_at_once_while_a_program_of_the_guest_runs() {
         rig.sandbox().hold("ifup", HELD);
         rig.host().provision(&Server::two_networks()).unwrap();
         rig.start_agent();
-        // The best that this machine and store can do at the moment.
         rig.host().version().unwrap();
-        let idle = median(rig);
-        let start = Instant::now();
         rig.post_as("slow", r#"{"name": "resetnetwork", "value": ""}"#);
         rig.wait_until("the program starts", |rig| rig.sandbox().is_held());
-        // On a busy machine any answer may be late, but not all of them in a row.
-        let mut busy = median(rig);
-        while busy > QUICK.max(idle * 2) && start.elapsed() < Duration::from_secs(10) {
-            busy = busy.min(median(rig));
+        for _ in 0..30 {
+            assert_eq!(rig.ask(VERSION).code, "0");
         }
         for command in ["features", "ready"] {
             rig.ask(format!(r#"{{"name": "{command}"}}"#));
@@ -138,34 +128,10 @@ fn questions_are_answered_at_once_while_a_program_of_the_guest_runs() {
             rig.list("data/host").iter().any(|id| id == "slow"),
             "the reset was over too early"
         );
-        assert!(
-            start.elapsed() < Duration::from_secs(HELD.into()),
-            "the machine is too slow for this test"
-        );
-        println!(
-            "{:?}: version took {busy:?}, {idle:?} when idle",
-            rig.kind()
-        );
-        assert!(
-            busy <= QUICK.max(idle * 2),
-            "{busy:?} while a program runs, {idle:?} otherwise"
-        );
+        assert!(rig.sandbox().is_held(), "the program ended before");
         rig.sandbox().release();
         assert_eq!(rig.answer_to("slow"), Answer::new("0", ""));
     });
-}
-
-/// The median time of an answer to `version`, as the host sees it.
-fn median(rig: &mut Rig) -> Duration {
-    let mut times: Vec<Duration> = (0..11)
-        .map(|_| {
-            let start = Instant::now();
-            assert_eq!(rig.ask(VERSION).code, "0");
-            start.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 fn on_debian(test: impl Fn(&mut Rig) + Sync) {

@@ -15,7 +15,7 @@ const RESET_NETWORK: &str = r#"{"name": "resetnetwork", "value": ""}"#;
 const PLACES: [Place; 2] = [EVERYWHERE[2], EVERYWHERE[7]];
 
 /// How long an answer to a question may take at the most, on a machine that is busy with other tests.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_program_that_hangs_is_killed_with_its_children_and_the_answer_says_so() {
@@ -57,7 +57,7 @@ fn a_program_that_floods_its_output_is_killed_in_time_and_takes_no_memory() {
         let start = Instant::now();
         assert_eq!(reset_while_asking(rig), Answer::new("0", ""));
         assert!(
-            start.elapsed() < Duration::from_secs(20),
+            start.elapsed() < Duration::from_secs(50),
             "it took {:?}",
             start.elapsed()
         );
@@ -120,11 +120,11 @@ fn costs_nothing(script: &str) {
 fn a_daemon_that_keeps_the_output_open_is_neither_waited_for_nor_killed() {
     on_debian(|rig| {
         rig.sandbox()
-            .stand_in("ifup", "sh -c 'sleep 10; echo late' & echo $! >>pids");
+            .stand_in("ifup", "sh -c 'sleep 60; echo late' & echo $! >>pids");
         let start = Instant::now();
         assert_eq!(reset_while_asking(rig), Answer::new("0", ""));
         assert!(
-            start.elapsed() < Duration::from_secs(8),
+            start.elapsed() < Duration::from_secs(50),
             "it took {:?}",
             start.elapsed()
         );

@@ -16,7 +16,7 @@ use super::state::State;
 use super::tally::{Failure, Tally};
 
 /// How long an answer may take before it is taken for lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks at whether a request is there.
 const POLL_INTERVAL: Duration = Duration::from_micros(300);

@@ -94,10 +94,11 @@ fn killed_at_random_it_loses_nothing_and_does_nothing_twice() {
             }
         }));
     }
-    // A moment may come too late, or a request be answered sooner than before.
+    // A moment may come too late, or a request be answered sooner than before. Half of the rounds aim at a call instead,
+    // and few of those miss.
     table.finish(|tallies| {
         let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
-        2 * sum(|tally| tally.hits) > sum(|tally| tally.rounds)
+        4 * sum(|tally| tally.hits) > sum(|tally| tally.rounds)
     });
 }
 

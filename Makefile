@@ -1,5 +1,6 @@
 # make demo      a host drives the agent through a server's first boot, without Xen
-# make test      everything that has to hold before a change lands
+# make test      everything that has to hold before a change lands; STAGES= for a part of it
+# make nightly   the same with the full number of random cases, and the long searches: hours
 # make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
 # make deny      licences, sources and versions of the dependencies, advisories if their database can be had (make advisories: must)
 # make fuzz      inputs that break a promise of the core are looked for: TIME=60 seconds for each of TARGETS=, JOBS=2 at a time
@@ -27,6 +28,10 @@ version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # What a fresh machine may lack, unpacked below .cache.
 tools = tools=$$(tests/tools/setup) && eval "$$tools" &&
 stores = tests/xenstored/setup &&
+# What `make test` does, in this order; tests/stages says how long each took.
+STAGES = fetch lint purity deny unit runtimes oracles replay search
+# The longest test, which is a stage of its own.
+oracles = every_stack_makes_of_the_files_what_the_host_said
 # The suite that is the same for every runtime. Its tests mostly wait, so that more of them than there are processors run
 # at the same time.
 conformance = --package nova-agent-tests $(patsubst %,--test agent_%,blocking mio async)
@@ -52,19 +57,39 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test lint freebsd purity deny advisories unit replay fuzz simulate conformance xen-lab crash bench footprint build static install package clean
+.PHONY: demo test fetch nightly lint freebsd purity deny advisories build-tests unit runtimes oracles replay search fuzz simulate conformance xen-lab crash bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
 	$(tools) exec tests/demo
 
-test: lint purity deny unit replay
-	$(MAKE) fuzz TIME=30
+test:
+	MAKE='$(MAKE)' tests/stages $(STAGES)
+
+# All that is downloaded, and the tools that are built of it, so that no test waits for that.
+fetch:
+	$(CARGO) fetch --locked
+	$(CARGO) fetch --locked $(fuzz_crate)
+	$(CARGO) fetch --locked --manifest-path tests/purity/Cargo.toml
+	tests/tools/setup
+	tests/xenstored/setup
+	tests/oracles/setup
+	tests/tools/cargo-tool cargo-deny 0.20.2
+	fuzz/setup
+
+# What `make test` does in a small number, in the full one: hours.
+nightly: fetch lint purity advisories
+	$(MAKE) unit runtimes replay
+	NOVA_ORACLE_CASES=200 $(MAKE) oracles
+	$(MAKE) simulate SEEDS=1000000
+	$(MAKE) crash ROUNDS=200
+	$(MAKE) fuzz TIME=3600
 
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	$(tools) tests/structure/msrv
 	$(CARGO) fmt $(fuzz_crate) --check
 	$(CARGO) clippy $(fuzz_crate) $(fuzz_builds) --all-targets -- -D warnings
 
@@ -83,17 +108,31 @@ deny:
 advisories:
 	tests/deny/check --advisories
 
-unit:
+build-tests:
 	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --no-run
+
+# Everything but the suites of the next two.
+unit: build-tests
 	rm -f $(tables)
-	$(stores) $(tools) { failed=0; \
-	$(CARGO) test --workspace --no-fail-fast -- --skip conformance:: || failed=1; \
-	$(CARGO) test $(conformance) --no-fail-fast -- --test-threads $(WAITING) || failed=1; \
-	cat $(tables); exit $$failed; }
+	$(stores) $(tools) $(CARGO) test --workspace --no-fail-fast -- --skip conformance:: --skip $(oracles)
+
+# The suite for runtimes, for each of them.
+runtimes: build-tests
+	$(stores) $(tools) $(CARGO) test $(conformance) --no-fail-fast -- --test-threads $(WAITING)
+
+# The network stacks judge what is written for them.
+oracles: build-tests
+	tests/oracles/setup
+	$(tools) $(CARGO) test --package nova-agent-tests --test oracles -- $(oracles)
 
 # The inputs of the repository through the fuzz targets, with the pinned toolchain; see fuzz/README.md.
 replay:
 	$(CARGO) test $(fuzz_crate) $(fuzz_builds)
+
+# A short search, in every run another one.
+search:
+	$(MAKE) fuzz TIME=15
 
 fuzz:
 	TIME='$(TIME)' TARGETS='$(TARGETS)' JOBS='$(JOBS)' SANITIZER='$(SANITIZER)' \

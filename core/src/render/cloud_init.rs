@@ -3,8 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::files::{Files, Importance};
-use super::guest::Guest;
+use super::context::Context;
+use super::files::Importance;
 use super::text::HEADER;
 use crate::effect::GuestPath;
 
@@ -24,15 +24,12 @@ pub(super) enum Scope {
 }
 
 /// Tells cloud-init to leave things alone, if it is installed and has not been told so.
-pub(super) fn disable(
-    scope: Scope,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<(), String> {
-    let installed = guest.exists(&CONFIG);
-    let disabled = guest.exists(&DISABLED);
+pub(super) fn disable(scope: Scope, cx: &mut Context<'_>) -> Result<(), String> {
+    let installed = cx.guest.exists(&CONFIG);
+    let disabled = cx.guest.exists(&DISABLED);
     let (mut network, mut hostname) = (scope == Scope::Hostname, false);
-    let drop_ins = guest
+    let drop_ins = cx
+        .guest
         .names(&DROP_INS)
         .into_iter()
         .filter(|name| name.ends_with(".cfg") && *name != OURS);
@@ -40,7 +37,7 @@ pub(super) fn disable(
         let Ok(path) = DROP_INS.join(name) else {
             continue;
         };
-        let squeezed = squeeze(&guest.text(&path).unwrap_or_default());
+        let squeezed = squeeze(&cx.guest.text(&path).unwrap_or_default());
         network |= leaves_network(&squeezed);
         hostname |= squeezed.contains("preserve_hostname:true");
     }
@@ -51,14 +48,14 @@ pub(super) fn disable(
         return Ok(());
     };
     // An earlier change of the network still holds.
-    let before = files.text(&path)?.unwrap_or_default();
+    let before = cx.text(&path)?.unwrap_or_default();
     let network = scope == Scope::NetworkAndHostname || leaves_network(&squeeze(&before));
     let network = if network {
         "network: {config: disabled}\n"
     } else {
         ""
     };
-    files.write(
+    cx.write_with(
         &path,
         &format!("{HEADER}{network}preserve_hostname: true\n"),
         Importance::Minor,

@@ -23,8 +23,8 @@ pub(super) enum Importance {
 
 /// A set of changes of files. Several editors may change one file, each sees what the ones before it did.
 #[derive(Debug)]
-pub(super) struct Files<'g, 'a> {
-    guest: &'g Guest<'a>,
+pub(super) struct Files<'a> {
+    guest: &'a Guest<'a>,
     wanted: BTreeMap<GuestPath, Wanted>,
 }
 
@@ -56,8 +56,8 @@ enum Access {
     Private,
 }
 
-impl<'g, 'a> Files<'g, 'a> {
-    pub(super) const fn new(guest: &'g Guest<'a>) -> Self {
+impl<'a> Files<'a> {
+    pub(super) const fn new(guest: &'a Guest<'a>) -> Self {
         Self {
             guest,
             wanted: BTreeMap::new(),

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::assignments::Assignments;
-use super::files::{Files, Importance};
+use super::context::Context;
+use super::files::Importance;
 use super::freebsd::Overrides;
 use super::guest::Guest;
-use super::os::{Os, OsFamily};
+use super::os::OsFamily;
 use super::running::BUS;
 use crate::effect::{Change, GuestPath, Program};
 use crate::network::Hostname;
@@ -21,9 +22,42 @@ const ETC_HOSTNAME: GuestPath = GuestPath::constant("/etc/hostname");
 /// SUSE before systemd, and Slackware.
 const ETC_HOSTNAME_IN_CAPITALS: GuestPath = GuestPath::constant("/etc/HOSTNAME");
 
-const SYSCONFIG: GuestPath = GuestPath::constant("/etc/sysconfig/network");
-const CONF_D: GuestPath = GuestPath::constant("/etc/conf.d/hostname");
 const RC_CONF: GuestPath = GuestPath::constant("/etc/rc.conf");
+
+/// A variable that holds the name, in a file that a shell reads.
+struct Variable {
+    path: GuestPath,
+    /// Its names: each one that the file has is set, or else the first one.
+    names: &'static [&'static str],
+    quote: &'static str,
+}
+
+/// Red Hat before systemd.
+const SYSCONFIG: Variable = Variable {
+    path: GuestPath::constant("/etc/sysconfig/network"),
+    names: &["HOSTNAME"],
+    quote: "",
+};
+
+/// OpenRC; baselayout 1 wants capitals.
+const CONF_D: Variable = Variable {
+    path: GuestPath::constant("/etc/conf.d/hostname"),
+    names: &["hostname", "HOSTNAME"],
+    quote: "\"",
+};
+
+/// Arch Linux before systemd.
+const ARCH: Variable = Variable {
+    path: RC_CONF,
+    names: &["HOSTNAME"],
+    quote: "\"",
+};
+
+const FREEBSD: Variable = Variable {
+    path: RC_CONF,
+    names: &["hostname"],
+    quote: "\"",
+};
 
 const HOSTNAMECTL: &str = "hostnamectl";
 
@@ -39,50 +73,42 @@ const HOSTNAMECTL_MAX: Duration = Duration::from_secs(10);
 /// The text for the host, if the place cannot be edited.
 pub(super) fn store(
     hostname: &Hostname,
-    os: &Os,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
     importance: Importance,
+    cx: &mut Context<'_>,
 ) -> Result<(), String> {
     let line = format!("{}\n", hostname.as_str());
+    let os = cx.os;
     match os.family {
-        OsFamily::RedHat if !os.systemd => {
-            assign(hostname, &SYSCONFIG, &["HOSTNAME"], "", files, importance)
-        }
+        OsFamily::RedHat if !os.systemd => assign(hostname, &SYSCONFIG, importance, cx),
         OsFamily::Gentoo if !os.systemd => {
-            // OpenRC prefers the other file if it exists, baselayout 1 wants capitals.
-            write_if_present(&line, files, importance)?;
-            assign(
-                hostname,
-                &CONF_D,
-                &["hostname", "HOSTNAME"],
-                "\"",
-                files,
-                importance,
-            )
+            // OpenRC prefers the other file if it exists.
+            write_if_present(&line, importance, cx)?;
+            assign(hostname, &CONF_D, importance, cx)
         }
-        OsFamily::Arch if !os.systemd => match files.text(&RC_CONF)? {
+        OsFamily::Arch if !os.systemd => match cx.text(&RC_CONF)? {
             // Made anew, it would say that the scripts that read it are in charge of the network.
-            None => files.write(&ETC_HOSTNAME, &line, importance),
+            None => cx.write_with(&ETC_HOSTNAME, &line, importance),
             Some(text) => {
                 // Later versions prefer this one.
-                write_if_present(&line, files, importance)?;
+                write_if_present(&line, importance, cx)?;
                 let is_missing = Assignments::for_editing(&RC_CONF, &text)?
                     .get("HOSTNAME")
                     .is_none();
-                if is_missing && files.text(&ETC_HOSTNAME)?.is_some() {
+                if is_missing && cx.text(&ETC_HOSTNAME)?.is_some() {
                     return Ok(());
                 }
-                assign(hostname, &RC_CONF, &["HOSTNAME"], "\"", files, importance)
+                assign(hostname, &ARCH, importance, cx)
             }
         },
         OsFamily::FreeBsd => {
-            assign(hostname, &RC_CONF, &["hostname"], "\"", files, importance)?;
+            assign(hostname, &FREEBSD, importance, cx)?;
             let is_name = |key: &str| key == "hostname";
-            Overrides::load(&is_name, guest, files)?.remove(&is_name, files, importance)
+            Overrides::load(&is_name, cx)?.remove(&is_name, importance, cx)
         }
-        OsFamily::Slackware => files.write(&ETC_HOSTNAME_IN_CAPITALS, &line, importance),
-        OsFamily::Suse if !os.systemd => files.write(&ETC_HOSTNAME_IN_CAPITALS, &line, importance),
+        OsFamily::Slackware => cx.write_with(&ETC_HOSTNAME_IN_CAPITALS, &line, importance),
+        OsFamily::Suse if !os.systemd => {
+            cx.write_with(&ETC_HOSTNAME_IN_CAPITALS, &line, importance)
+        }
         OsFamily::Alpine
         | OsFamily::Arch
         | OsFamily::Debian
@@ -90,56 +116,54 @@ pub(super) fn store(
         | OsFamily::Networkd
         | OsFamily::RedHat
         | OsFamily::Suse
-        | OsFamily::Unknown => files.write(&ETC_HOSTNAME, &line, importance),
+        | OsFamily::Unknown => cx.write_with(&ETC_HOSTNAME, &line, importance),
     }
 }
 
 /// Writes `/etc/hostname` where it is not the usual place.
 fn write_if_present(
     line: &str,
-    files: &mut Files<'_, '_>,
     importance: Importance,
+    cx: &mut Context<'_>,
 ) -> Result<(), String> {
-    match files.text(&ETC_HOSTNAME)? {
-        Some(_) => files.write(&ETC_HOSTNAME, line, importance),
+    match cx.text(&ETC_HOSTNAME)? {
+        Some(_) => cx.write_with(&ETC_HOSTNAME, line, importance),
         None => Ok(()),
     }
 }
 
-/// Sets each of the keys that a file has, or else the first one.
 fn assign(
     hostname: &Hostname,
-    path: &GuestPath,
-    keys: &[&str],
-    quote: &str,
-    files: &mut Files<'_, '_>,
+    variable: &Variable,
     importance: Importance,
+    cx: &mut Context<'_>,
 ) -> Result<(), String> {
-    let text = files.text(path)?.unwrap_or_default();
+    let Variable { path, names, quote } = variable;
+    let text = cx.text(path)?.unwrap_or_default();
     let mut file = Assignments::for_editing(path, &text)?;
-    let mut present: Vec<&str> = keys
+    let mut present: Vec<&str> = names
         .iter()
         .copied()
-        .filter(|key| file.get(key).is_some())
+        .filter(|name| file.get(name).is_some())
         .collect();
     if present.is_empty() {
-        present.extend(keys.first());
+        present.extend(names.first());
     }
-    for key in present {
-        if file.get(key).as_deref() != Some(hostname.as_str()) {
-            file.set(key, &format!("{quote}{}{quote}", hostname.as_str()));
+    for name in present {
+        if file.get(name).as_deref() != Some(hostname.as_str()) {
+            file.set(name, &format!("{quote}{}{quote}", hostname.as_str()));
         }
     }
-    files.write(path, &file.text(), importance)
+    cx.write_with(path, &file.text(), importance)
 }
 
 /// Tells systemd-hostnamed, and through it everybody who keeps the name in mind, NetworkManager for one. It finds everything
 /// as it would have made it, so it does not matter whether it succeeds.
-pub(super) fn announce(hostname: &Hostname, os: &Os, guest: &Guest<'_>) -> Option<Step> {
-    let has_bus = guest.exists(&BUS);
-    guest
+pub(super) fn announce(hostname: &Hostname, cx: &Context<'_>) -> Option<Step> {
+    let has_bus = cx.guest.exists(&BUS);
+    cx.guest
         .program(HOSTNAMECTL)
-        .filter(|_| os.systemd && has_bus)?;
+        .filter(|_| cx.os.systemd && has_bus)?;
     let program = Program::new(
         [HOSTNAMECTL, "set-hostname", hostname.as_str()],
         HOSTNAMECTL_MAX,
@@ -154,8 +178,8 @@ pub(super) fn announce(hostname: &Hostname, os: &Os, guest: &Guest<'_>) -> Optio
 /// Sets the name in the kernel, unless it has it.
 pub(super) fn kernel(
     hostname: &Hostname,
-    guest: &Guest<'_>,
     importance: Importance,
+    guest: &Guest<'_>,
 ) -> Option<Step> {
     let present = &guest.kernel()?.hostname;
     if present == hostname.as_str() {

@@ -5,8 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::files::{Files, Importance};
-use super::guest::Guest;
+use super::context::Context;
+use super::files::Importance;
 use super::text::end_line;
 use crate::effect::GuestPath;
 use crate::network::Hostname;
@@ -23,18 +23,20 @@ const DEBIAN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
 /// Patches the file. What cannot be patched is left, with a warning.
 pub(super) fn update(
     hostname: &Hostname,
-    previous: &str,
     own: &[IpAddr],
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
     importance: Importance,
+    cx: &mut Context<'_>,
 ) -> Result<(), String> {
-    if guest.link_target(&PATH).is_some() {
+    let kernel = cx.guest.kernel();
+    let previous = kernel
+        .map(|kernel| kernel.hostname.as_str())
+        .unwrap_or_default();
+    if cx.guest.link_target(&PATH).is_some() {
         return Err(format!("{PATH} is a symlink: not changed"));
     }
-    let text = files.text(&PATH)?;
+    let text = cx.text(&PATH)?;
     let patched = patch(text.as_deref(), hostname, previous, own);
-    files.write(&PATH, &patched, importance)
+    cx.write_with(&PATH, &patched, importance)
 }
 
 /// The new content for the old one; only lines of the guest's own addresses change.

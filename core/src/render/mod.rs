@@ -11,6 +11,7 @@
 mod arch;
 mod assignments;
 mod cloud_init;
+mod context;
 mod detect;
 mod files;
 mod freebsd;

@@ -12,15 +12,14 @@ use core::time::Duration;
 
 use super::Renderer;
 use super::assignments::{Assignments, label, variable};
-use super::files::{Files, Importance};
-use super::guest::Guest;
-use super::os::Os;
+use super::context::Context;
+use super::files::Importance;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::routes::{Hop, in_order};
 use super::text::stable_order;
 use crate::effect::{GuestPath, Program};
-use crate::network::{Cidr, Interface, InterfaceName, NetworkConfig};
+use crate::network::{Cidr, Interface, InterfaceName};
 
 const CONF_D: GuestPath = GuestPath::constant("/etc/conf.d");
 const INIT_D: GuestPath = GuestPath::constant("/etc/init.d");
@@ -51,15 +50,8 @@ const MANAGED: [&str; 12] = [
 pub(super) struct Netifrc;
 
 impl Renderer for Netifrc {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        _: &mut Vec<String>,
-    ) -> Result<Activation, String> {
-        render(Form::Lines, config, guest, files)
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        render(Form::Lines, cx)
     }
 }
 
@@ -68,15 +60,8 @@ impl Renderer for Netifrc {
 pub(super) struct NetifrcArrays;
 
 impl Renderer for NetifrcArrays {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        _: &mut Vec<String>,
-    ) -> Result<Activation, String> {
-        render(Form::Lists, config, guest, files)
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        render(Form::Lists, cx)
     }
 }
 
@@ -87,33 +72,29 @@ enum Form {
     Lists,
 }
 
-fn render(
-    form: Form,
-    config: &NetworkConfig,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<Activation, String> {
+fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, String> {
     // Each start of an interface writes the file too, but only with what that interface brings along.
-    resolv::update(&config.nameservers(), guest, files)?;
+    resolv::update(&cx.config.nameservers(), cx)?;
 
-    let variables: Vec<String> = config
+    let variables: Vec<String> = cx
+        .config
         .interfaces
         .iter()
         .map(|interface| variable(&interface.name))
         .collect();
     // It stands for the servers of interfaces that have none of their own.
-    let is_global = |key: &str| key == "dns_servers" && !config.nameservers().is_empty();
+    let is_global = |key: &str| key == "dns_servers" && !cx.config.nameservers().is_empty();
     let is_managed =
         |key: &str| variables.iter().any(|variable| is_of(key, variable)) || is_global(key);
 
     let main = path(&CONF_D, "net")?;
-    let text = files.text(&main)?.unwrap_or_default();
+    let text = cx.text(&main)?.unwrap_or_default();
     let mut file = Assignments::for_editing(&main, &text)?;
     // OpenRC reads the file of a service after that of all of them.
     let mut own = Vec::new();
-    for Interface { name, .. } in &config.interfaces {
+    for Interface { name, .. } in &cx.config.interfaces {
         let path = path(&CONF_D, &format!("net.{name}"))?;
-        if let Some(text) = files.text(&path)? {
+        if let Some(text) = cx.text(&path)? {
             own.push((path.clone(), Assignments::for_editing(&path, &text)?));
         }
     }
@@ -122,8 +103,9 @@ fn render(
     let (mut before, own_before) = (old(&file), own.iter().flat_map(|(_, file)| old(file)));
     before.extend(own_before);
 
-    let all_nameservers = config.nameservers();
-    let block: String = config
+    let all_nameservers = cx.config.nameservers();
+    let block: String = cx
+        .config
         .interfaces
         .iter()
         .zip(&variables)
@@ -144,27 +126,27 @@ fn render(
         })
         .collect();
     file.replace(is_managed, &block);
-    files.write(&main, &file.text(), Importance::Essential)?;
+    cx.write(&main, &file.text())?;
     let after = old(&file);
     for (path, mut file) in own {
         if file.remove_all(is_managed).is_some() {
-            files.write(&path, &file.text(), Importance::Essential)?;
+            cx.write(&path, &file.text())?;
         }
     }
 
     let mut changed = BTreeSet::new();
-    for (interface, variable) in config.interfaces.iter().zip(&variables) {
+    for (interface, variable) in cx.config.interfaces.iter().zip(&variables) {
         let same = |key: &str| before.get(key) == after.get(key);
         let keys = before.keys().chain(after.keys());
         let differs = keys
             .filter(|key| is_of(key, variable) || is_global(key))
             .any(|key| !same(key));
-        if service(&interface.name, guest, files)? | differs {
+        if service(&interface.name, cx)? | differs {
             changed.insert(interface.name.clone());
         }
     }
 
-    let affected = affected(config, &changed, guest);
+    let affected = affected(cx.config, &changed, cx.guest);
     let mut script = Script::default();
     for Interface { name, .. } in &affected {
         let path = path(&INIT_D, &format!("net.{name}"))?;
@@ -173,11 +155,11 @@ fn render(
         script.after.push((flush(name), Importance::Minor));
         script.after.push((restart(), Importance::Essential));
         script.restore.push(flush(name));
-        if guest.exists(&path) {
+        if cx.guest.exists(&path) {
             script.restore.push(restart());
         }
     }
-    Ok(together(&affected, script, guest))
+    Ok(together(&affected, script, cx.guest))
 }
 
 /// Whether the agent decides about a variable of an interface.
@@ -189,21 +171,17 @@ fn is_of(key: &str, variable: &str) -> bool {
 }
 
 /// Makes an interface a service that starts at boot; tells whether it was none.
-fn service(
-    name: &InterfaceName,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<bool, String> {
+fn service(name: &InterfaceName, cx: &mut Context<'_>) -> Result<bool, String> {
     let service = format!("net.{name}");
     let script = path(&INIT_D, &service)?;
-    let missing = !guest.exists(&script);
+    let missing = !cx.guest.exists(&script);
     if missing {
-        files.link(&script, "net.lo");
+        cx.link(&script, "net.lo");
     }
     // What `rc-update add` does; but this way it is undone with the rest.
     let (boot, default) = (path(&BOOT, &service)?, path(&DEFAULT, &service)?);
-    if !(guest.exists(&boot) | guest.exists(&default)) {
-        files.link(&default, script.as_str());
+    if !(cx.guest.exists(&boot) | cx.guest.exists(&default)) {
+        cx.link(&default, script.as_str());
     }
     Ok(missing)
 }

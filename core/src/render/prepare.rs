@@ -6,14 +6,15 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::cloud_init::Scope;
+use super::context::Context;
 use super::detect::{Detected, detect};
-use super::files::{Files, Importance};
+use super::files::Importance;
 use super::guest::Guest;
 use super::os::Os;
 use super::restart::{Activation, BUDGET, OldState};
 use super::{HostData, cloud_init, hostname, hosts, verify};
-use crate::effect::{Probe, Snapshot, is_global};
-use crate::network::{Hostname, validate};
+use crate::effect::{InterfaceState, Probe, Snapshot, is_global};
+use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, Step, Undo};
 
 /// What came of a preparation.
@@ -61,7 +62,7 @@ pub fn set_hostname(name: &str, snapshot: &Snapshot) -> Prepared {
     finish(&guest, prepare_hostname(name, &guest))
 }
 
-/// A result counts only if nothing was asked in vain on the way to it.
+/// Discards the result if anything was asked in vain on the way to it.
 fn finish(guest: &Guest<'_>, result: Result<Configuration, String>) -> Prepared {
     match (guest.unanswered(), result) {
         (probes, _) if !probes.is_empty() => Prepared::Missing(probes),
@@ -73,155 +74,136 @@ fn finish(guest: &Guest<'_>, result: Result<Configuration, String>) -> Prepared 
 fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, String> {
     let os = Os::of(guest);
     let validated = validate(&data.networking, &data.vifs, guest.interfaces());
-    let (config, errors, mut warnings) = (validated.config, validated.errors, validated.warnings);
+    let config = validated.config;
+    let mut cx = Context::new(&config, &os, guest);
+    for warning in validated.warnings {
+        cx.warn(warning);
+    }
 
-    let mut files = Files::new(guest);
+    let scope = if config.interfaces.is_empty() {
+        Scope::Hostname
+    } else {
+        Scope::NetworkAndHostname
+    };
     let mut last = Vec::new();
-    if let Some(hostname) = wanted_hostname(data, &mut warnings) {
-        let own: Vec<IpAddr> = config
-            .interfaces
-            .iter()
-            .flat_map(|interface| [&interface.v4, &interface.v6])
-            .filter_map(|family| Some(family.addresses.first()?.address()))
-            .collect();
+    if let Some(hostname) = wanted_hostname(data, &mut cx) {
         last = name_steps(
             &hostname,
-            &own,
-            &os,
-            guest,
-            &mut files,
+            &primary_addresses(&config),
             Importance::Minor,
-            &mut warnings,
+            &mut cx,
         );
-        note(
-            &mut warnings,
-            hostname::store(&hostname, &os, guest, &mut files, Importance::Minor),
-        );
-        if config.interfaces.is_empty() {
-            note(
-                &mut warnings,
-                cloud_init::disable(Scope::Hostname, guest, &mut files),
-            );
+        let stored = hostname::store(&hostname, Importance::Minor, &mut cx);
+        cx.tolerate(stored);
+        if scope == Scope::Hostname {
+            let disabled = cloud_init::disable(scope, &mut cx);
+            cx.tolerate(disabled);
         }
     }
-
-    let mut activation = Activation::default();
-    let mut target = "hostname";
-    let mut because = "no interface to configure".to_string();
-    let mut shown = None;
-    if !config.interfaces.is_empty() {
-        note(
-            &mut warnings,
-            cloud_init::disable(Scope::NetworkAndHostname, guest, &mut files),
-        );
-        let detected = detect(&config, &os, guest);
-        let renderer = detected.and_then(|Detected { stack, .. }| stack.renderer());
-        let (Some(detected), Some(renderer)) = (detected, renderer) else {
-            let with = detected
-                .map(|detected| format!(" with {}", detected.stack.name()))
-                .unwrap_or_default();
-            return Err(format!(
-                "no supported network configuration found: {}{with}",
-                os.name
-            ));
-        };
-        target = detected.stack.name();
-        because = detected.because.to_string();
-        activation = renderer.render(&config, &os, guest, &mut files, &mut warnings)?;
-        shown = renderer.shown(&config);
-    }
-
-    let Activation {
-        before,
-        after,
-        old,
-        starts_later,
-    } = activation;
-    let changes_something = !after.is_empty() && !starts_later;
-    let essential = files.steps(Importance::Essential);
-    let minor = files.steps(Importance::Minor);
-    let mut steps: Vec<Step> = Vec::new();
-    steps.extend(before);
-    steps.extend(essential);
-    steps.extend(after);
-    let mut restored = None;
-    if changes_something {
-        steps.push(Step::wait(verify::applied(
-            shown.as_ref().unwrap_or(&config),
-        )));
-        restored = (old == OldState::Usable).then(|| verify::restored(&config, guest));
-    }
-    steps.extend(minor);
-    steps.extend(last);
-    if old == OldState::Worthless {
-        for step in &mut steps {
-            step.undo = Undo::Steps(Vec::new());
-        }
-    }
-    let plan = Plan {
-        steps,
-        budget: Some(BUDGET),
-        restored,
+    let mut prepared = Network {
+        target: "hostname",
+        because: "no interface to configure",
+        activation: Activation::default(),
+        shown: None,
     };
+    if scope == Scope::NetworkAndHostname {
+        let disabled = cloud_init::disable(scope, &mut cx);
+        cx.tolerate(disabled);
+        prepared = render_network(&mut cx)?;
+    }
+    let (target, because) = (prepared.target, prepared.because.to_string());
     Ok(Configuration {
-        plan,
-        errors,
-        warnings,
+        plan: network_plan(prepared, last, &cx),
+        errors: validated.errors,
+        warnings: cx.into_warnings(),
         target,
         because,
     })
 }
 
+/// What the network stack made of a configuration.
+struct Network {
+    target: &'static str,
+    because: &'static str,
+    activation: Activation,
+    /// The configuration as the kernel will show it, where that is something else.
+    shown: Option<NetworkConfig>,
+}
+
+fn render_network(cx: &mut Context<'_>) -> Result<Network, String> {
+    let detected = detect(cx.config, cx.os, cx.guest);
+    let renderer = detected.and_then(|Detected { stack, .. }| stack.renderer());
+    let (Some(Detected { stack, because }), Some(renderer)) = (detected, renderer) else {
+        let with = detected
+            .map(|detected| format!(" with {}", detected.stack.name()))
+            .unwrap_or_default();
+        return Err(format!(
+            "no supported network configuration found: {}{with}",
+            cx.os.name
+        ));
+    };
+    Ok(Network {
+        target: stack.name(),
+        because,
+        activation: renderer.render(cx)?,
+        shown: renderer.shown(cx.config),
+    })
+}
+
+/// The steps in their order: the stack's, around those of the files that it needs, and behind them what may fail.
+fn network_plan(network: Network, last: Vec<Step>, cx: &Context<'_>) -> Plan {
+    let Network {
+        activation, shown, ..
+    } = network;
+    let awaited = !activation.after.is_empty() && !activation.starts_later;
+
+    let mut steps: Vec<Step> = activation.before;
+    steps.extend(cx.file_steps(Importance::Essential));
+    steps.extend(activation.after);
+    if awaited {
+        let config = shown.as_ref().unwrap_or(cx.config);
+        steps.push(Step::wait(verify::applied(config)));
+    }
+    steps.extend(cx.file_steps(Importance::Minor));
+    steps.extend(last);
+    if activation.old == OldState::Worthless {
+        for step in &mut steps {
+            step.undo = Undo::Steps(Vec::new());
+        }
+    }
+    let restored = (awaited && activation.old == OldState::Usable)
+        .then(|| verify::restored(cx.config, cx.guest));
+    Plan {
+        steps,
+        budget: Some(BUDGET),
+        restored,
+    }
+}
+
 fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {
     let hostname = Hostname::try_from(name).map_err(|error| error.to_string())?;
     let os = Os::of(guest);
+    let config = NetworkConfig::default();
+    let mut cx = Context::new(&config, &os, guest);
+    let disabled = cloud_init::disable(Scope::Hostname, &mut cx);
+    cx.tolerate(disabled);
+    hostname::store(&hostname, Importance::Essential, &mut cx)?;
     // Without the host's data the addresses in use are the guest's own ones.
-    let mut own: Vec<IpAddr> = Vec::new();
-    for interface in guest
-        .interfaces()
-        .iter()
-        .filter(|interface| interface.physical && interface.master.is_none())
-    {
-        let global = || {
-            interface
-                .addresses
-                .iter()
-                .map(|(address, _)| *address)
-                .filter(|address| is_global(*address))
-        };
-        own.extend(global().find(IpAddr::is_ipv4));
-        own.extend(global().find(IpAddr::is_ipv6));
-    }
-    let mut files = Files::new(guest);
-    let mut warnings = Vec::new();
-    note(
-        &mut warnings,
-        cloud_init::disable(Scope::Hostname, guest, &mut files),
-    );
-    hostname::store(&hostname, &os, guest, &mut files, Importance::Essential)?;
-    let last = name_steps(
-        &hostname,
-        &own,
-        &os,
-        guest,
-        &mut files,
-        Importance::Essential,
-        &mut warnings,
-    );
-    let mut steps = files.steps(Importance::Essential);
-    steps.extend(files.steps(Importance::Minor));
+    let own = addresses_in_use(guest);
+    let last = name_steps(&hostname, &own, Importance::Essential, &mut cx);
+
+    let mut steps = cx.file_steps(Importance::Essential);
+    steps.extend(cx.file_steps(Importance::Minor));
     steps.extend(last);
-    let because = os.name;
-    let plan = Plan {
-        steps,
-        ..Plan::default()
-    };
     Ok(Configuration {
-        plan,
+        plan: Plan {
+            steps,
+            ..Plan::default()
+        },
         errors: Vec::new(),
-        warnings,
+        warnings: cx.into_warnings(),
         target: "hostname",
-        because,
+        because: os.name,
     })
 }
 
@@ -229,29 +211,20 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Stri
 fn name_steps(
     hostname: &Hostname,
     own: &[IpAddr],
-    os: &Os,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
     importance: Importance,
-    warnings: &mut Vec<String>,
+    cx: &mut Context<'_>,
 ) -> Vec<Step> {
-    let previous = guest
-        .kernel()
-        .map(|kernel| kernel.hostname.as_str())
-        .unwrap_or_default();
-    note(
-        warnings,
-        hosts::update(hostname, previous, own, guest, files, importance),
-    );
-    let announce = hostname::announce(hostname, os, guest);
-    match hostname::kernel(hostname, guest, importance) {
+    let updated = hosts::update(hostname, own, importance, cx);
+    cx.tolerate(updated);
+    let announce = hostname::announce(hostname, cx);
+    match hostname::kernel(hostname, importance, cx.guest) {
         Some(kernel) => core::iter::once(kernel).chain(announce).collect(),
         None => Vec::new(),
     }
 }
 
 /// The hostname that the host wants. An empty value is none.
-fn wanted_hostname(data: &HostData, warnings: &mut Vec<String>) -> Option<Hostname> {
+fn wanted_hostname(data: &HostData, cx: &mut Context<'_>) -> Option<Hostname> {
     let text = String::from_utf8_lossy(data.hostname.as_deref()?);
     let text = text.trim_ascii();
     if text.is_empty() {
@@ -260,12 +233,40 @@ fn wanted_hostname(data: &HostData, warnings: &mut Vec<String>) -> Option<Hostna
     match Hostname::try_from(text) {
         Ok(hostname) => Some(hostname),
         Err(error) => {
-            warnings.push(format!("{error}: the present name stays"));
+            cx.warn(format!("{error}: the present name stays"));
             None
         }
     }
 }
 
-fn note(warnings: &mut Vec<String>, result: Result<(), String>) {
-    warnings.extend(result.err());
+/// The first address of each family of each interface.
+fn primary_addresses(config: &NetworkConfig) -> Vec<IpAddr> {
+    config
+        .interfaces
+        .iter()
+        .flat_map(|interface| [&interface.v4, &interface.v6])
+        .filter_map(|family| Some(family.addresses.first()?.address()))
+        .collect()
+}
+
+/// The first global address of each family of each interface that the guest has.
+fn addresses_in_use(guest: &Guest<'_>) -> Vec<IpAddr> {
+    let mut own: Vec<IpAddr> = Vec::new();
+    let physical = guest
+        .interfaces()
+        .iter()
+        .filter(|interface| interface.physical && interface.master.is_none());
+    for interface in physical {
+        own.extend(global_addresses(interface).find(IpAddr::is_ipv4));
+        own.extend(global_addresses(interface).find(IpAddr::is_ipv6));
+    }
+    own
+}
+
+fn global_addresses(interface: &InterfaceState) -> impl Iterator<Item = IpAddr> {
+    interface
+        .addresses
+        .iter()
+        .map(|(address, _)| *address)
+        .filter(|address| is_global(*address))
 }

@@ -1,30 +1,24 @@
 //! What a network stack has to do.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
-use super::files::Files;
-use super::guest::Guest;
-use super::os::Os;
+use super::context::Context;
 use super::restart::Activation;
 use crate::network::NetworkConfig;
 
 /// Writes the files of one network stack.
+///
+/// A renderer asks the guest where it needs to know something: it looks at `cx.guest`, and what has not been probed yet
+/// looks as if it were missing. Every such question is noted, the result is thrown away, and the renderer is called again
+/// once the questions are answered. So it must not keep state between calls, and it asks for everything that it can
+/// before it uses the first answer: each further call is one more round of probes. `a() | b()`, `exists_any` and
+/// `exists_all` ask both sides, `a() || b()` does not.
 pub(super) trait Renderer {
-    /// Puts the files for `config` into `files` and returns how they are brought into effect.
-    ///
-    /// It is called again and again until it asks the guest for nothing new, so it asks for everything it can early.
+    /// Writes the files for `cx.config` and returns how they are brought into effect.
     ///
     /// # Errors
     /// The text for the host, if nothing can be done.
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        os: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String>;
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String>;
 
     /// The configuration as the kernel will show it, where that is something else than what the host said.
     fn shown(&self, _: &NetworkConfig) -> Option<NetworkConfig> {

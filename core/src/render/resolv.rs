@@ -5,7 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::files::{Files, Importance};
+use super::context::Context;
+use super::files::Importance;
 use super::guest::Guest;
 use super::text::{end_line, stable_order};
 use crate::effect::{FileState, GuestPath};
@@ -32,17 +33,13 @@ pub(super) fn asks_this_host(guest: &Guest<'_>) -> bool {
 
 /// Replaces the name servers and nothing else. A symlink belongs to the stack behind it and is left; so is everything if
 /// there are no name servers to write.
-pub(super) fn update(
-    nameservers: &[IpAddr],
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<(), String> {
-    if nameservers.is_empty() || guest.link_target(&PATH).is_some() {
+pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<(), String> {
+    if nameservers.is_empty() || cx.guest.link_target(&PATH).is_some() {
         return Ok(());
     }
-    let text = files.text(&PATH)?.unwrap_or_default();
+    let text = cx.text(&PATH)?.unwrap_or_default();
     // A file that cannot be changed (`chattr +i`) is somebody's decision, not a reason to give the network up.
-    files.write(&PATH, &replace(&text, nameservers), Importance::Minor)
+    cx.write_with(&PATH, &replace(&text, nameservers), Importance::Minor)
 }
 
 fn replace(text: &str, nameservers: &[IpAddr]) -> String {

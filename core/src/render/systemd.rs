@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::files::Files;
+use super::context::Context;
 use super::guest::Guest;
 use super::{resolv, running};
 use crate::effect::{GuestPath, Program};
@@ -123,12 +123,11 @@ pub(super) fn resolved_is_enabled(guest: &Guest<'_>) -> bool {
 pub(super) fn update_resolv_conf(
     nameservers: &[IpAddr],
     resolved: bool,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
+    cx: &mut Context<'_>,
 ) -> Result<(), String> {
-    if resolved && resolv::asks_this_host(guest) {
+    if resolved && resolv::asks_this_host(cx.guest) {
         Ok(())
     } else {
-        resolv::update(nameservers, guest, files)
+        resolv::update(nameservers, cx)
     }
 }

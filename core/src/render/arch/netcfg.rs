@@ -15,9 +15,7 @@ use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkCon
 use crate::plan::{OnFailure, Step, Undo};
 use crate::render::Renderer;
 use crate::render::assignments::{Assignments, label};
-use crate::render::files::{Files, Importance};
-use crate::render::guest::Guest;
-use crate::render::os::Os;
+use crate::render::context::Context;
 use crate::render::resolv;
 use crate::render::restart::{Activation, Commands, one_by_one};
 use crate::render::routes::in_order;
@@ -46,16 +44,10 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub(in crate::render) struct Netcfg;
 
 impl Renderer for Netcfg {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        _: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let config = cx.config;
         // Each profile writes the file when it comes up, but only with its own servers.
-        resolv::update(&config.nameservers(), guest, files)?;
+        resolv::update(&config.nameservers(), cx)?;
 
         let mut changed = BTreeSet::new();
         let mut new = BTreeSet::new();
@@ -63,12 +55,12 @@ impl Renderer for Netcfg {
             let path = PROFILES
                 .join(interface.name.as_str())
                 .map_err(|error| error.to_string())?;
-            let old = files.text(&path)?;
+            let old = cx.text(&path)?;
             let mut file = Assignments::for_editing(&path, old.as_deref().unwrap_or_default())?;
             let before = file.meaning(is_ours);
             let generated = profile(interface, config, &file);
             file.replace(is_ours, &generated);
-            files.write(&path, &file.text(), Importance::Essential)?;
+            cx.write(&path, &file.text())?;
             if file.meaning(is_ours) != before {
                 changed.insert(interface.name.clone());
             }
@@ -77,23 +69,23 @@ impl Renderer for Netcfg {
             }
         }
 
-        let other_profiles = put_into_use(config, files)?;
+        let other_profiles = put_into_use(cx)?;
         changed.extend(
             other_profiles
                 .iter()
                 .map(|(_, interface)| interface.clone()),
         );
 
-        let text = files.text(&RC_CONF)?.unwrap_or_default();
+        let text = cx.text(&RC_CONF)?.unwrap_or_default();
         let mut file = Assignments::for_editing(&RC_CONF, &text)?;
         let service_before = starts(&file, NETWORK);
         start_instead(&mut file, "net-profiles", "@net-profiles", NETWORK);
-        files.write(&RC_CONF, &file.text(), Importance::Essential)?;
+        cx.write(&RC_CONF, &file.text())?;
         if service_before {
             changed.extend(config.names().cloned());
         }
 
-        let mut activation = one_by_one(config, &changed, COMMANDS, guest);
+        let mut activation = one_by_one(config, &changed, COMMANDS, cx.guest);
         if activation.before.is_empty() {
             return Ok(activation);
         }
@@ -131,15 +123,12 @@ fn down(stop: Program, start: Program) -> Step {
 }
 
 /// Puts the profiles of the interfaces into use instead of others for the same interfaces; returns those others.
-fn put_into_use(
-    config: &NetworkConfig,
-    files: &mut Files<'_, '_>,
-) -> Result<Vec<(String, InterfaceName)>, String> {
+fn put_into_use(cx: &mut Context<'_>) -> Result<Vec<(String, InterfaceName)>, String> {
     let mut path = SETTINGS;
-    let mut file = Assignments::for_editing(&path, &files.text(&path)?.unwrap_or_default())?;
+    let mut file = Assignments::for_editing(&path, &cx.text(&path)?.unwrap_or_default())?;
     if !file.keys().any(|key| key == NETWORKS) {
         path = RC_CONF;
-        file = Assignments::for_editing(&path, &files.text(&path)?.unwrap_or_default())?;
+        file = Assignments::for_editing(&path, &cx.text(&path)?.unwrap_or_default())?;
     }
     let present = file.words(NETWORKS);
     if !file.is_literal(NETWORKS) || !present.iter().all(|name| is_plain_word(name)) {
@@ -155,13 +144,13 @@ fn put_into_use(
         let old = PROFILES
             .join(name)
             .ok()
-            .map(|path| files.text(&path))
+            .map(|path| cx.text(&path))
             .transpose()?
             .flatten();
         let of = old
             .and_then(|text| Assignments::parse(&text).get("INTERFACE"))
             .unwrap_or_else(|| name.to_string());
-        let own = config.names();
+        let own = cx.config.names();
         match own
             .clone()
             .find(|own| own.as_str() == of || own.as_str() == name)
@@ -174,14 +163,14 @@ fn put_into_use(
         }
     }
     wanted.extend(
-        config
+        cx.config
             .interfaces
             .iter()
             .map(|interface| interface.name.to_string()),
     );
     if wanted != present {
         file.set(NETWORKS, &list(&wanted));
-        files.write(&path, &file.text(), Importance::Essential)?;
+        cx.write(&path, &file.text())?;
     }
     Ok(replaced)
 }

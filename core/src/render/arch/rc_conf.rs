@@ -14,9 +14,9 @@ use crate::effect::Program;
 use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::Renderer;
 use crate::render::assignments::{Assignments, label, variable};
-use crate::render::files::{Files, Importance};
+use crate::render::context::Context;
+use crate::render::files::Importance;
 use crate::render::guest::Guest;
-use crate::render::os::Os;
 use crate::render::resolv;
 use crate::render::restart::{Activation, Script, affected, flush, together};
 use crate::render::routes::{Hop, in_order};
@@ -38,17 +38,11 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub(in crate::render) struct RcConf;
 
 impl Renderer for RcConf {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        _: &mut Vec<String>,
-    ) -> Result<Activation, String> {
-        resolv::update(&config.nameservers(), guest, files)?;
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
+        resolv::update(&config.nameservers(), cx)?;
 
-        let text = files.text(&RC_CONF)?.unwrap_or_default();
+        let text = cx.text(&RC_CONF)?.unwrap_or_default();
         let mut file = Assignments::for_editing(&RC_CONF, &text)?;
         let started = starts(&file, NETWORK);
         let lists = Lists::split(&file, config, guest)?;
@@ -59,7 +53,7 @@ impl Renderer for RcConf {
         file.replace(unwanted, &block);
         file.comment_out("NETWORKS");
         start_instead(&mut file, NETWORK, NETWORK, "net-profiles");
-        files.write(&RC_CONF, &file.text(), Importance::Essential)?;
+        cx.write(&RC_CONF, &file.text())?;
 
         let after = file.meaning(unwanted);
         let mut changed = BTreeSet::new();

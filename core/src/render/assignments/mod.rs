@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::context::Context;
 use super::text::{HEADER, LABEL};
 use crate::effect::GuestPath;
 use crate::network::InterfaceName;
@@ -419,7 +420,7 @@ pub(super) fn kept_lines(
     old: impl IntoIterator<Item = impl AsRef<str>>,
     is_ours: impl Fn(&str) -> bool,
     interface: &InterfaceName,
-    warnings: &mut Vec<String>,
+    cx: &mut Context<'_>,
 ) -> String {
     let mut kept = String::new();
     for line in old {
@@ -430,7 +431,7 @@ pub(super) fn kept_lines(
         if is_plain(line) {
             kept.push_str(&format!("{line}\n"));
         } else {
-            warnings.push(format!(
+            cx.warn(format!(
                 "ifcfg-{interface}: a line was dropped that is no plain assignment"
             ));
         }

@@ -15,9 +15,8 @@ pub(super) use self::overrides::Overrides;
 use self::variables::{Managed, STATIC_ROUTES, StaticRoutes, generated};
 use super::Renderer;
 use super::assignments::Assignments;
-use super::files::{Files, Importance};
-use super::guest::Guest;
-use super::os::Os;
+use super::context::Context;
+use super::files::Importance;
 use super::resolv;
 use super::restart::{Activation, Script, affected, together};
 use crate::effect::{GuestPath, Program};
@@ -38,22 +37,16 @@ const ROUTING_MAX: Duration = Duration::from_secs(5);
 pub(super) struct FreeBsd;
 
 impl Renderer for FreeBsd {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        _: &mut Vec<String>,
-    ) -> Result<Activation, String> {
-        resolv::update(&config.nameservers(), guest, files)?;
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
+        resolv::update(&config.nameservers(), cx)?;
         let config = &with_host_aliases(config);
 
-        let text = files.text(&RC_CONF)?.unwrap_or_default();
+        let text = cx.text(&RC_CONF)?.unwrap_or_default();
         let mut file = Assignments::for_editing(&RC_CONF, &text)?;
         let managed = Managed::new(config, &file, guest);
         let concerns = |key: &str| managed.contains(key) || STATIC_ROUTES.contains(&key);
-        let mut overrides = Overrides::load(&concerns, guest, files)?;
+        let mut overrides = Overrides::load(&concerns, cx)?;
         let routes = StaticRoutes::all(&file, &overrides.files().collect::<Vec<_>>(), &managed)?;
         let unwanted =
             |key: &str| managed.contains(key) || routes.iter().any(|routes| routes.replaces(key));
@@ -67,8 +60,8 @@ impl Renderer for FreeBsd {
         });
         block.extend(routes.iter().map(StaticRoutes::generated));
         file.replace(unwanted, &block);
-        files.write(&RC_CONF, &file.text(), Importance::Essential)?;
-        overrides.remove(&unwanted, files, Importance::Essential)?;
+        cx.write(&RC_CONF, &file.text())?;
+        overrides.remove(&unwanted, Importance::Essential, cx)?;
 
         let after = file.meaning(unwanted);
         let affected = affected(config, &changed(config, &before, &after), guest);

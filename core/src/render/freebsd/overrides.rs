@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use crate::effect::{EntryKind, GuestPath};
 use crate::render::assignments::Assignments;
-use crate::render::files::{Files, Importance};
-use crate::render::guest::Guest;
+use crate::render::context::Context;
+use crate::render::files::Importance;
 
 const LOCAL: GuestPath = GuestPath::constant("/etc/rc.conf.local");
 
@@ -27,10 +27,10 @@ impl Overrides {
     /// The text for the host, if a file must be edited and cannot be.
     pub(in crate::render) fn load(
         managed: &dyn Fn(&str) -> bool,
-        guest: &Guest<'_>,
-        files: &Files<'_, '_>,
+        cx: &Context<'_>,
     ) -> Result<Self, String> {
-        let regular = guest
+        let regular = cx
+            .guest
             .entries(&DIRECTORY)
             .iter()
             .filter(|entry| entry.kind == EntryKind::File);
@@ -44,7 +44,7 @@ impl Overrides {
             .filter_map(|name| DIRECTORY.join(name).ok());
         let mut found = Vec::new();
         for path in core::iter::once(LOCAL).chain(paths) {
-            let Some(text) = files.text(&path)? else {
+            let Some(text) = cx.text(&path)? else {
                 continue;
             };
             // Whatever else a person wrote there is none of our business.
@@ -64,12 +64,12 @@ impl Overrides {
     pub(in crate::render) fn remove(
         &mut self,
         unwanted: &dyn Fn(&str) -> bool,
-        files: &mut Files<'_, '_>,
         importance: Importance,
+        cx: &mut Context<'_>,
     ) -> Result<(), String> {
         for (path, file) in &mut self.files {
             if file.remove_all(unwanted).is_some() {
-                files.write(path, &file.text(), importance)?;
+                cx.write_with(path, &file.text(), importance)?;
             }
         }
         Ok(())

@@ -9,8 +9,7 @@ use super::routes::plain_gateways;
 use super::{Reader, path};
 use crate::network::Interface;
 use crate::render::assignments::{Assignments, is_plain, kept_lines};
-use crate::render::files::Files;
-use crate::render::guest::Guest;
+use crate::render::context::Context;
 use crate::render::network_manager;
 use crate::render::network_manager::nmcli::Old;
 use crate::render::text::{HEADER, LABEL, stable_order};
@@ -19,13 +18,11 @@ pub(super) fn ifcfg(
     reader: Reader,
     interface: &Interface,
     nameservers: &[IpAddr],
-    guest: &Guest<'_>,
-    files: &Files<'_, '_>,
-    warnings: &mut Vec<String>,
+    cx: &mut Context<'_>,
 ) -> Result<String, String> {
     let name = &interface.name;
     let old = match path("ifcfg", name) {
-        Some(path) => files.text(&path)?,
+        Some(path) => cx.text(&path)?,
         None => None,
     };
     let old = old.map(|text| Assignments::parse(&text));
@@ -51,7 +48,7 @@ pub(super) fn ifcfg(
     // ifup refuses an interface with another address, so one that was changed by hand is known by its name alone.
     // NetworkManager compares the one that the host gave it.
     let unchanged = || {
-        guest
+        cx.guest
             .interface(name.as_str())
             .is_none_or(|state| state.mac.is_none_or(|mac| mac == interface.mac))
     };
@@ -121,12 +118,7 @@ pub(super) fn ifcfg(
         );
     }
     let old_lines = old.iter().flat_map(Assignments::lines);
-    text.push_str(&kept_lines(
-        old_lines,
-        |key| is_ours(reader, key),
-        name,
-        warnings,
-    ));
+    text.push_str(&kept_lines(old_lines, |key| is_ours(reader, key), name, cx));
     Ok(text)
 }
 

@@ -19,11 +19,10 @@ use self::routes::{route, route6};
 pub(super) use self::stale::{find, routes_beside};
 use super::Renderer;
 use super::assignments::Assignments;
-use super::files::{Files, Importance};
+use super::context::Context;
 use super::guest::Guest;
 use super::network_manager::nmcli::{self, Connection, Old};
 use super::network_manager::{self, profiles};
-use super::os::Os;
 use super::restart::{Activation, Commands, one_by_one};
 use super::text::effective_lines;
 use crate::effect::{EntryKind, GuestPath};
@@ -51,14 +50,8 @@ enum Reader {
 pub(super) struct NetworkScripts;
 
 impl Renderer for NetworkScripts {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
         let all = config.nameservers();
         let nameservers = |own: &Vec<IpAddr>| {
@@ -74,19 +67,12 @@ impl Renderer for NetworkScripts {
             .map(|interface| nameservers(&interface.nameservers))
             .collect();
 
-        let mut changed = write(
-            Reader::NetworkScripts,
-            config,
-            &nameservers,
-            guest,
-            files,
-            warnings,
-        )?;
+        let mut changed = write(Reader::NetworkScripts, config, &nameservers, cx)?;
         for (path, owner) in stale::find_beside_own(config, guest) {
-            files.remove(&path);
+            cx.remove(&path);
             changed.insert(owner);
         }
-        if global(Reader::NetworkScripts, config, guest, files)? {
+        if global(Reader::NetworkScripts, cx)? {
             changed.extend(config.names().cloned());
         }
         Ok(one_by_one(config, &changed, COMMANDS, guest))
@@ -98,14 +84,8 @@ impl Renderer for NetworkScripts {
 pub(super) struct NetworkManagerIfcfg;
 
 impl Renderer for NetworkManagerIfcfg {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         let keyfiles = profiles::find(config, guest);
         let stale = stale::find_beside_own(config, guest);
         let mut connections = Vec::new();
@@ -115,7 +95,7 @@ impl Renderer for NetworkManagerIfcfg {
             let Some(path) = path("ifcfg", name) else {
                 continue;
             };
-            let old = files.text(&path)?.map(|text| Assignments::parse(&text));
+            let old = cx.text(&path)?.map(|text| Assignments::parse(&text));
             let mut connection =
                 Connection::new(interface, interface::uuid(interface, old.as_ref()));
             if let Some(old) = old {
@@ -125,9 +105,7 @@ impl Renderer for NetworkManagerIfcfg {
             }
             connection.paths.push(path);
             for (path, _) in stale.iter().filter(|(_, owner)| owner == name) {
-                routes_beside(path)
-                    .iter()
-                    .for_each(|path| files.remove(path));
+                routes_beside(path).iter().for_each(|path| cx.remove(path));
                 connection.paths.push(path.clone());
             }
             let keyfiles = keyfiles.iter().filter(|profile| profile.interface == *name);
@@ -135,7 +113,7 @@ impl Renderer for NetworkManagerIfcfg {
                 .paths
                 .extend(keyfiles.map(|profile| profile.path.clone()));
             for path in connection.paths.iter().skip(1) {
-                files.remove(path);
+                cx.remove(path);
                 changed.insert(name.clone());
                 if connection.old == Old::Nothing {
                     connection.old = Old::Unknown;
@@ -143,16 +121,9 @@ impl Renderer for NetworkManagerIfcfg {
             }
             connections.push(connection);
         }
-        let nameservers = network_manager::nameservers(config, warnings);
-        changed.extend(write(
-            Reader::NetworkManager,
-            config,
-            &nameservers,
-            guest,
-            files,
-            warnings,
-        )?);
-        if global(Reader::NetworkManager, config, guest, files)? {
+        let nameservers = network_manager::nameservers(cx);
+        changed.extend(write(Reader::NetworkManager, config, &nameservers, cx)?);
+        if global(Reader::NetworkManager, cx)? {
             changed.extend(config.names().cloned());
         }
         Ok(nmcli::activation(config, &changed, &connections, guest))
@@ -195,43 +166,31 @@ fn write(
     reader: Reader,
     config: &NetworkConfig,
     nameservers: &[Vec<IpAddr>],
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-    warnings: &mut Vec<String>,
+    cx: &mut Context<'_>,
 ) -> Result<BTreeSet<InterfaceName>, String> {
     let mut changed = BTreeSet::new();
     for (interface, nameservers) in config.interfaces.iter().zip(nameservers) {
         let name = &interface.name;
         for (prefix, content) in [
-            (
-                "ifcfg",
-                Some(ifcfg(
-                    reader,
-                    interface,
-                    nameservers,
-                    guest,
-                    files,
-                    warnings,
-                )?),
-            ),
+            ("ifcfg", Some(ifcfg(reader, interface, nameservers, cx)?)),
             ("route", route(reader, interface)),
             ("route6", route6(reader, interface)),
         ] {
             let Some(path) = path(prefix, name) else {
                 continue;
             };
-            let old = files.text(&path)?;
+            let old = cx.text(&path)?;
             if effective_lines(old.as_deref()) != effective_lines(content.as_deref()) {
                 changed.insert(name.clone());
             }
             match content {
-                Some(content) => files.write(&path, &content, Importance::Essential)?,
-                None => files.remove(&path),
+                Some(content) => cx.write(&path, &content)?,
+                None => cx.remove(&path),
             }
         }
-        let rules = path("rule", name).is_some_and(|path| guest.exists(&path));
+        let rules = path("rule", name).is_some_and(|path| cx.guest.exists(&path));
         if reader == Reader::NetworkManager && rules && !interface.routes.is_empty() {
-            warnings.push(format!(
+            cx.warn(format!(
                 "rule-{name} exists: NetworkManager reads no routes beside it"
             ));
         }
@@ -240,13 +199,8 @@ fn write(
 }
 
 /// `/etc/sysconfig/network`; tells whether something changed that concerns the interfaces.
-fn global(
-    reader: Reader,
-    config: &NetworkConfig,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<bool, String> {
-    let Some(old) = files
+fn global(reader: Reader, cx: &mut Context<'_>) -> Result<bool, String> {
+    let Some(old) = cx
         .text(&GLOBAL)?
         .or_else(|| (reader == Reader::NetworkScripts).then(String::new))
     else {
@@ -254,12 +208,13 @@ fn global(
     };
     let mut file = Assignments::parse(&old);
     let is_ours = |name: &str| {
-        config
+        cx.config
             .interfaces
             .iter()
             .any(|interface| interface.name.as_str() == name)
     };
-    let others = guest
+    let others = cx
+        .guest
         .interfaces()
         .iter()
         .any(|other| other.physical && !is_ours(&other.name));
@@ -267,14 +222,16 @@ fn global(
         (false, "GATEWAY", "GATEWAYDEV"),
         (true, "IPV6_DEFAULTGW", "IPV6_DEFAULTDEV"),
     ] {
-        let mut families = config
+        let mut families = cx
+            .config
             .interfaces
             .iter()
             .map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
         let has_gateway = families.any(|family| family.gateway.is_some());
         let value = file.get(gateway).unwrap_or_default();
         let (address, zone) = value.split_once('%').unwrap_or((&value, ""));
-        let mut networks = config
+        let mut networks = cx
+            .config
             .interfaces
             .iter()
             .flat_map(|interface| interface.addresses());
@@ -290,7 +247,8 @@ fn global(
         }
     }
     let overridden = file.text() != old;
-    let v6 = config
+    let v6 = cx
+        .config
         .interfaces
         .iter()
         .any(|interface| !interface.v6.addresses.is_empty());
@@ -307,7 +265,7 @@ fn global(
         // Else every interface gets a route for 169.254.0.0/16.
         file.set("NOZEROCONF", "yes");
     }
-    files.write(&GLOBAL, &file.text(), Importance::Essential)?;
+    cx.write(&GLOBAL, &file.text())?;
     Ok(overridden
         || (reader == Reader::NetworkScripts && v6 && v6_before.as_deref() != Some("yes")))
 }

@@ -13,11 +13,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use self::edit::{Edited, Kept, Loopback, meaning, take_out};
-use self::sources::{MAIN, Source, SourceDirectory, load};
+use self::sources::{MAIN, Source, SourceDirectory, Sources, load};
 use super::Renderer;
-use super::files::{Files, Importance};
+use super::context::Context;
 use super::guest::Guest;
-use super::os::Os;
 use super::resolv;
 use super::restart::{Activation, Commands, one_by_one};
 use super::routes::in_order;
@@ -61,21 +60,21 @@ pub(super) const ALPINE: Ifupdown = Ifupdown {
 };
 
 impl Renderer for Ifupdown {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         // With resolvconf, the file is made of what the interfaces bring along.
         let by_resolvconf = self.tells_resolvconf && guest.program("resolvconf").is_some();
         if !by_resolvconf || resolv::is_regular(guest) {
-            resolv::update(&config.nameservers(), guest, files)?;
+            resolv::update(&config.nameservers(), cx)?;
         }
 
-        let sources = load(guest, self.source_directory, warnings)?;
+        let Sources {
+            files: sources,
+            warnings,
+        } = load(guest, self.source_directory)?;
+        for warning in warnings {
+            cx.warn(warning);
+        }
         let mut kept = BTreeMap::new();
         let edited: Vec<Edited> = sources
             .iter()
@@ -92,13 +91,13 @@ impl Renderer for Ifupdown {
                 && (from_cloud_init || !only_loopback)
                 && !source.is_named
             {
-                files.remove(&source.path);
+                cx.remove(&source.path);
                 continue;
             }
             loopback = loopback.or(edited.has_loopback);
             let text = edited.text();
             if edited.changed {
-                files.write(&source.path, &text, Importance::Essential)?;
+                cx.write(&source.path, &text)?;
             }
             new_texts.push(text);
         }
@@ -106,7 +105,7 @@ impl Renderer for Ifupdown {
             .first()
             .map(|edited| whole(edited, loopback, config, &kept))
             .unwrap_or_default();
-        files.write(&MAIN, &main, Importance::Essential)?;
+        cx.write(&MAIN, &main)?;
         new_texts.insert(0, main);
 
         let before = meaning(sources.iter().map(|source| source.text.as_str()), config);
@@ -120,11 +119,11 @@ impl Renderer for Ifupdown {
 
 /// Whether the files define every interface of a configuration.
 pub(super) fn define_all(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
-    let Ok(sources) = load(guest, SourceDirectory::Plain, &mut Vec::new()) else {
+    let Ok(Sources { files, .. }) = load(guest, SourceDirectory::Plain) else {
         return false;
     };
     let defined = meaning(
-        sources.iter().map(|source: &Source| source.text.as_str()),
+        files.iter().map(|source: &Source| source.text.as_str()),
         config,
     );
     !config.interfaces.is_empty()

@@ -41,6 +41,14 @@ pub(super) struct Source {
     pub(super) is_named: bool,
 }
 
+/// The files of a configuration, the main one first, and what could not be read.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) files: Vec<Source>,
+    /// Texts for the log.
+    pub(super) warnings: Vec<String>,
+}
+
 /// Reads the main file, which comes first, and what it includes.
 ///
 /// # Errors
@@ -48,21 +56,22 @@ pub(super) struct Source {
 pub(super) fn load(
     guest: &Guest<'_>,
     source_directory: SourceDirectory,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Source>, String> {
+) -> Result<Sources, String> {
     let (path, text) = guest.editable(&MAIN)?;
     let mut seen = BTreeSet::from([path.clone()]);
-    let mut sources = alloc::vec![Source {
+    let main = Source {
         path,
         text: text.unwrap_or_default(),
-        is_named: true
-    }];
+        is_named: true,
+    };
+    let mut sources = Vec::from([main]);
+    let mut warnings = Vec::new();
     // Files of one level are read together, so that the guest is asked once a level.
     let mut level = 0..1;
     for _ in 0..DEPTH_MAX {
         let mut included = Vec::new();
         for source in sources.get(level.clone()).unwrap_or_default() {
-            included.extend(includes(source, guest, source_directory, warnings));
+            included.extend(includes(source, guest, source_directory, &mut warnings));
         }
         for Included { path, is_named } in included {
             if sources.len() > FILES_MAX || !seen.insert(path.clone()) {
@@ -91,7 +100,10 @@ pub(super) fn load(
             source.path
         ));
     }
-    Ok(sources)
+    Ok(Sources {
+        files: sources,
+        warnings,
+    })
 }
 
 fn includes_any(source: &Source) -> bool {
@@ -244,9 +256,8 @@ mod tests {
         }
         snapshot.directories.insert(directory, names.collect());
         let guest = Guest::new(&snapshot);
-        let mut warnings = Vec::new();
-        let sources = load(&guest, SourceDirectory::Plain, &mut warnings).unwrap();
-        (sources, warnings)
+        let Sources { files, warnings } = load(&guest, SourceDirectory::Plain).unwrap();
+        (files, warnings)
     }
 
     #[test]

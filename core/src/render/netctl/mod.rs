@@ -16,16 +16,15 @@ use core::time::Duration;
 
 use self::old::Old;
 use super::Renderer;
-use super::files::{Files, Importance};
-use super::guest::Guest;
-use super::os::Os;
+use super::context::Context;
+use super::files::Importance;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::routes::in_order;
 use super::systemd;
 use super::text::{HEADER, LABEL, effective_lines, stable_order};
 use crate::effect::{GuestPath, Program};
-use crate::network::{Family, Interface, InterfaceName, NetworkConfig};
+use crate::network::{Family, Interface, InterfaceName};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/netctl");
 
@@ -43,23 +42,17 @@ const SHORT_MAX: Duration = Duration::from_secs(3);
 pub(super) struct Netctl;
 
 impl Renderer for Netctl {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         // A profile's unit is ordered behind the agent's: whoever starts it at boot and waits for it, waits for himself.
         let starts_later = systemd::is_before_network(guest) && !units::any_is_active(guest);
         // A profile with name servers cannot be started without resolvconf.
         let by_resolvconf = guest.program("resolvconf").is_some();
         if !by_resolvconf {
-            resolv::update(&config.nameservers(), guest, files)?;
+            resolv::update(&config.nameservers(), cx)?;
         }
         let mut changed = BTreeSet::new();
-        let olds = old::find(config, guest, warnings);
+        let olds = old::find(cx);
         for interface in &config.interfaces {
             let Ok(path) = DIRECTORY.join(&profile(&interface.name)) else {
                 continue;
@@ -68,19 +61,19 @@ impl Renderer for Netctl {
                 .iter()
                 .filter(|old| old.owner == interface.name)
                 .collect();
-            let before = files.text(&path)?;
+            let before = cx.text(&path)?;
             let after = content(interface, &olds, by_resolvconf);
             if effective_lines(before.as_deref()) != effective_lines(Some(&after))
                 || olds.iter().any(|old| !old.is_own)
             {
                 changed.insert(interface.name.clone());
             }
-            files.write(&path, &after, Importance::Essential)?;
-            units::enable(&interface.name, files)?;
+            cx.write(&path, &after)?;
+            units::enable(&interface.name, cx)?;
         }
         for old in olds.iter().filter(|old| !old.is_own) {
-            files.remove(&old.path);
-            units::disable(&old.name, guest, files);
+            cx.remove(&old.path);
+            units::disable(&old.name, cx);
         }
         let automatic: Vec<units::Automatic> = config
             .interfaces
@@ -88,7 +81,7 @@ impl Renderer for Netctl {
             .flat_map(|interface| units::automatic(&interface.name, guest))
             .collect();
         for unit in &automatic {
-            files.remove(&unit.link);
+            cx.remove(&unit.link);
             changed.insert(unit.owner.clone());
         }
         let interfaces = affected(config, &changed, guest);

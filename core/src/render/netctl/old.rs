@@ -7,10 +7,10 @@ use core::net::IpAddr;
 
 use super::{DIRECTORY, profile, units};
 use crate::effect::{EntryKind, GuestPath};
-use crate::network::{InterfaceName, NetworkConfig};
+use crate::network::InterfaceName;
 use crate::ordered::sort_by;
 use crate::render::assignments::{Assignments, is_plain, key_of};
-use crate::render::guest::Guest;
+use crate::render::context::Context;
 
 /// The most profiles looked into. A server has a handful.
 const FILES_MAX: usize = 256;
@@ -48,13 +48,10 @@ pub(super) struct Old {
 }
 
 /// The profiles of the managed interfaces, their own ones first.
-pub(super) fn find(
-    config: &NetworkConfig,
-    guest: &Guest<'_>,
-    warnings: &mut Vec<String>,
-) -> Vec<Old> {
+pub(super) fn find(cx: &mut Context<'_>) -> Vec<Old> {
     let mut olds = Vec::new();
-    let files = guest
+    let files = cx
+        .guest
         .entries(&DIRECTORY)
         .iter()
         .filter(|entry| entry.kind != EntryKind::Directory);
@@ -62,17 +59,17 @@ pub(super) fn find(
         let Ok(path) = DIRECTORY.join(&file.name) else {
             continue;
         };
-        let text = match guest.editable(&path) {
+        let text = match cx.guest.editable(&path) {
             Ok((_, text)) => text.unwrap_or_default(),
             Err(error) => {
-                warnings.push(format!("not read: {error}"));
+                cx.warn(format!("not read: {error}"));
                 continue;
             }
         };
         let assignments = Assignments::parse(&text);
         let get = |key| assignments.get(key).unwrap_or_default();
         let device = get("Interface");
-        let managed = config.names().find(|name| name.as_str() == device);
+        let managed = cx.config.names().find(|name| name.as_str() == device);
         // Another kind of connection only builds on the interface.
         let Some(owner) = managed.filter(|_| get("Connection") == "ethernet") else {
             continue;
@@ -82,7 +79,7 @@ pub(super) fn find(
             name: file.name.clone(),
             owner: owner.clone(),
             is_own: file.name == profile(owner),
-            is_enabled: units::is_enabled(&file.name, guest),
+            is_enabled: units::is_enabled(&file.name, cx.guest),
             nameservers: nameservers(&assignments),
             kept: kept(&assignments),
         });

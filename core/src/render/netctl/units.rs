@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::profile;
 use crate::effect::GuestPath;
 use crate::network::InterfaceName;
-use crate::render::files::{Files, Importance};
+use crate::render::context::Context;
 use crate::render::guest::Guest;
 use crate::render::running;
 use crate::render::text::HEADER;
@@ -30,21 +30,21 @@ pub(super) struct Automatic {
 ///
 /// # Errors
 /// The text for the host, if a file cannot be edited.
-pub(super) fn enable(name: &InterfaceName, files: &mut Files<'_, '_>) -> Result<(), String> {
+pub(super) fn enable(name: &InterfaceName, cx: &mut Context<'_>) -> Result<(), String> {
     let unit = unit(&profile(name));
     if let Ok(link) = WANTED.join(&unit) {
-        files.link(&link, TEMPLATE);
+        cx.link(&link, TEMPLATE);
     }
     let device = device(name);
     let text = format!("{HEADER}[Unit]\nBindsTo={device}\nAfter={device}\n");
     match drop_in(&unit) {
-        Some(path) => files.write(&path, &text, Importance::Essential),
+        Some(path) => cx.write(&path, &text),
         None => Ok(()),
     }
 }
 
 /// Removes everything that starts a profile at boot.
-pub(super) fn disable(profile: &str, guest: &Guest<'_>, files: &mut Files<'_, '_>) {
+pub(super) fn disable(profile: &str, cx: &mut Context<'_>) {
     let unit = unit(profile);
     // netctl before 1.19 wrote a unit of its own instead of an addition to the template's.
     let paths = [
@@ -55,9 +55,9 @@ pub(super) fn disable(profile: &str, guest: &Guest<'_>, files: &mut Files<'_, '_
     for path in paths
         .into_iter()
         .flatten()
-        .filter(|path| guest.exists(path))
+        .filter(|path| cx.guest.exists(path))
     {
-        files.remove(&path);
+        cx.remove(&path);
     }
 }
 

@@ -23,10 +23,10 @@ use self::kept::{Kept, NETWORK_MANAGER, NETWORKD};
 use self::sources::{OWN_PATH, Source, Sources, load, network};
 use self::yaml::{Entry, Node, parse};
 use super::Renderer;
-use super::files::{Files, Importance};
+use super::context::Context;
+use super::files::Importance;
 use super::guest::Guest;
 use super::network_manager;
-use super::os::Os;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
 use super::text::{HEADER, LABEL, stable_order};
@@ -49,14 +49,8 @@ const RESTORE_MAX: Duration = Duration::from_secs(15);
 pub(super) struct Netplan;
 
 impl Renderer for Netplan {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         let version = systemd::version(guest);
         let resolved = systemd::resolved_is_enabled(guest);
         let starts_later = |service| systemd::starts_later(service, guest);
@@ -67,7 +61,7 @@ impl Renderer for Netplan {
 
         let sources = load(guest)?;
         let definitions = Definitions::gather(&sources, config, guest)?;
-        clear(&sources, &definitions, files)?;
+        clear(&sources, &definitions, cx)?;
 
         let mut text = format!("{HEADER}network:\n  version: 2\n  {ETHERNETS}:\n");
         let mut all_kept = Vec::new();
@@ -84,7 +78,7 @@ impl Renderer for Netplan {
                 .collect()
         } else {
             // It refuses a whole profile for servers of a family without addresses.
-            network_manager::nameservers(config, warnings)
+            network_manager::nameservers(cx)
         };
         for ((interface, kept), nameservers) in
             config.interfaces.iter().zip(&all_kept).zip(&nameservers)
@@ -94,10 +88,10 @@ impl Renderer for Netplan {
             text.push_str(&section(interface, &nameservers, &id, kept, guest));
         }
         text.push_str(&unmanaged(&sources, &definitions)?);
-        files.write_private(&OWN_PATH, &text)?;
+        cx.write_private(&OWN_PATH, &text)?;
         // NetworkManager writes the file itself.
         if backends.contains(NETWORKD) {
-            systemd::update_resolv_conf(&config.nameservers(), resolved, guest, files)?;
+            systemd::update_resolv_conf(&config.nameservers(), resolved, cx)?;
         }
 
         let changed = changed(&text, config, &definitions)?;
@@ -126,7 +120,7 @@ impl Renderer for Netplan {
 fn clear(
     sources: &Sources,
     definitions: &Definitions<'_>,
-    files: &mut Files<'_, '_>,
+    cx: &mut Context<'_>,
 ) -> Result<(), String> {
     let fate = |entry: &Entry| {
         let id = entry.key.as_str();
@@ -175,12 +169,12 @@ fn clear(
                 *renderer = None;
             }
             if *hides_another {
-                files.write_private(replacement, &format!("{HEADER}network:\n  version: 2\n"))?;
+                cx.write_private(replacement, &format!("{HEADER}network:\n  version: 2\n"))?;
             } else {
-                files.remove(path);
+                cx.remove(path);
             }
         } else {
-            files.write_private(
+            cx.write_private(
                 replacement,
                 &take_out(text, network, &fate).map_err(cannot)?,
             )?;

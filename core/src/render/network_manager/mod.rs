@@ -15,15 +15,13 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use self::nmcli::{Connection, Old};
-use super::files::Files;
-use super::guest::Guest;
+use super::context::Context;
 use super::ini::Ini;
-use super::os::Os;
 use super::restart::Activation;
 use super::text::effective_lines;
 use super::{Renderer, ifcfg};
 use crate::effect::GuestPath;
-use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
+use crate::network::{Interface, InterfaceName, MacAddr};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/NetworkManager/system-connections");
 
@@ -32,26 +30,20 @@ const DIRECTORY: GuestPath = GuestPath::constant("/etc/NetworkManager/system-con
 pub(super) struct NetworkManager;
 
 impl Renderer for NetworkManager {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        os: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         let profiles = profiles::find(config, guest);
         // All questions are asked at once. A file that NetworkManager cannot read is nobody's business.
         let (ifcfg_files, read) = (ifcfg::find(config, guest), ifcfg::plugin_exists(guest));
         let ifcfg_files = if read { ifcfg_files } else { Vec::new() };
-        let nameservers = nameservers(config, warnings);
+        let nameservers = nameservers(cx);
 
         let mut changed = BTreeSet::new();
         let mut connections = Vec::new();
         for (interface, nameservers) in config.interfaces.iter().zip(&nameservers) {
             let name = &interface.name;
             let Some(path) = own_path(name) else { continue };
-            let old = files.text(&path)?;
+            let old = cx.text(&path)?;
             let mut connection = Connection::new(interface, uuid(interface.mac));
             connection.paths.push(path.clone());
             // The best source of what is kept comes first.
@@ -75,20 +67,20 @@ impl Renderer for NetworkManager {
                 stale.push(path.clone());
                 ifcfg::routes_beside(path)
                     .iter()
-                    .for_each(|path| files.remove(path));
+                    .for_each(|path| cx.remove(path));
             }
 
             let new = keyfile::text(
                 interface,
                 nameservers,
                 &replaced,
-                os.without_ipv6_in_network_manager(),
+                cx.os.without_ipv6_in_network_manager(),
             );
             if !stale.is_empty() || effective_lines(old.as_deref()) != effective_lines(Some(&new)) {
                 changed.insert(name.clone());
             }
-            files.write_private(&path, &new)?;
-            stale.iter().for_each(|path| files.remove(path));
+            cx.write_private(&path, &new)?;
+            stale.iter().for_each(|path| cx.remove(path));
             connection.paths.extend(stale);
             connections.push(connection);
         }
@@ -115,7 +107,8 @@ pub(super) fn uuid(mac: MacAddr) -> String {
 ///
 /// A family without an address cannot hold any: they go to the first interface that has one. Nobody could reach a server
 /// of a family that no interface has.
-pub(super) fn nameservers(config: &NetworkConfig, warnings: &mut Vec<String>) -> Vec<Vec<IpAddr>> {
+pub(super) fn nameservers(cx: &mut Context<'_>) -> Vec<Vec<IpAddr>> {
+    let config = cx.config;
     let holds = |interface: &Interface, nameserver: &IpAddr| match nameserver {
         IpAddr::V4(_) => !interface.v4.addresses.is_empty(),
         IpAddr::V6(_) => !interface.v6.addresses.is_empty(),
@@ -133,7 +126,7 @@ pub(super) fn nameservers(config: &NetworkConfig, warnings: &mut Vec<String>) ->
             };
             match holder.and_then(|nth| lists.get_mut(nth)) {
                 Some(list) => list.push(nameserver.to_owned()),
-                None => warnings.push(format!(
+                None => cx.warn(format!(
                     "name server {nameserver} is left out: no address of its family"
                 )),
             }

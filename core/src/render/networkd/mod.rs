@@ -14,15 +14,15 @@ use core::time::Duration;
 
 use self::networks::{ETC, Fit, Network, load, words};
 use super::Renderer;
-use super::files::{Files, Importance};
+use super::context::Context;
+use super::files::Importance;
 use super::guest::Guest;
 use super::ini::Ini;
-use super::os::Os;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
 use super::text::{HEADER, LABEL, stable_order};
 use crate::effect::Program;
-use crate::network::{Interface, InterfaceName, NetworkConfig};
+use crate::network::{Interface, InterfaceName};
 
 /// A word to the daemon, and its answer.
 const RELOAD_MAX: Duration = Duration::from_secs(5);
@@ -54,14 +54,8 @@ const MASTERS: [&str; 4] = ["BatmanAdvanced", "Bond", "Bridge", "VRF"];
 pub(super) struct Networkd;
 
 impl Renderer for Networkd {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         let version = systemd::version(guest);
         let resolved = systemd::resolved_is_enabled(guest);
         let starts_later = systemd::starts_later("systemd-networkd", guest);
@@ -76,13 +70,13 @@ impl Renderer for Networkd {
                 .iter()
                 .find(|network| network.fit(interface, config, guest) != Fit::No);
             // What drop-ins add to the agent's own file is not to be written into it.
-            let own = Ini::parse(&files.text(&path)?.unwrap_or_default());
+            let own = Ini::parse(&cx.text(&path)?.unwrap_or_default());
             let foreign = before.filter(|network| network.path != path);
             let old = foreign
                 .and_then(|network| network.content.as_ref())
                 .unwrap_or(&own);
             for master in MASTERS.iter().flat_map(|key| old.all("Network", key)) {
-                warnings.push(format!(
+                cx.warn(format!(
                     "{} does not become a port of {master}: it has addresses",
                     interface.name
                 ));
@@ -93,12 +87,12 @@ impl Renderer for Networkd {
             {
                 changed.insert(interface.name.clone());
             }
-            files.write(&path, &text, Importance::Essential)?;
+            cx.write(&path, &text)?;
         }
         for network in &networks {
-            retire(network, config, guest, files)?;
+            retire(network, cx)?;
         }
-        systemd::update_resolv_conf(&config.nameservers(), resolved, guest, files)?;
+        systemd::update_resolv_conf(&config.nameservers(), resolved, cx)?;
 
         let interfaces = affected(config, &changed, guest);
         if starts_later && !interfaces.is_empty() {
@@ -125,44 +119,41 @@ fn file_name(name: &InterfaceName) -> String {
 }
 
 /// Moves a file away that is for nothing but interfaces of the host.
-fn retire(
-    network: &Network,
-    config: &NetworkConfig,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<(), String> {
-    let Network {
-        path, comes_back, ..
-    } = network;
-    let fits = |fit| move |interface: &&Interface| network.fit(interface, config, guest) == fit;
-    let is_own = |interface: &&Interface| network.name() == file_name(&interface.name);
-    let comes_before = |interface: &&Interface| *network.name() < *file_name(&interface.name);
-    if config.interfaces.iter().any(|interface| is_own(&interface)) {
+fn retire(network: &Network, cx: &mut Context<'_>) -> Result<(), String> {
+    let path = &network.path;
+    let own_names: Vec<String> = cx.config.names().map(file_name).collect();
+    if own_names.iter().any(|own| own == network.name()) {
         return Ok(());
     }
-    if let Some(interface) = config
-        .interfaces
-        .iter()
-        .filter(fits(Fit::Pattern))
-        .find(comes_before)
-    {
-        let own = file_name(&interface.name);
-        return Err(format!(
-            "cannot edit {path}: it comes before {own} and is for {} and others",
-            interface.name
-        ));
+    let (mut is_exact, mut comes_first) = (false, false);
+    for (interface, own) in cx.config.interfaces.iter().zip(&own_names) {
+        let comes_before = network.name() < own.as_str();
+        match network.fit(interface, cx.config, cx.guest) {
+            Fit::Pattern if comes_before => {
+                return Err(format!(
+                    "cannot edit {path}: it comes before {own} and is for {} and others",
+                    interface.name
+                ));
+            }
+            Fit::No | Fit::Pattern => {}
+            Fit::Exact => {
+                is_exact = true;
+                comes_first |= comes_before;
+            }
+        }
     }
-    let exact: Vec<&Interface> = config.interfaces.iter().filter(fits(Fit::Exact)).collect();
-    match (comes_back, exact.iter().any(comes_before)) {
-        _ if exact.is_empty() => {}
-        (false, _) => files.remove(path),
+    if !is_exact {
+        return Ok(());
+    }
+    match (network.comes_back, comes_first) {
+        (false, _) => cx.remove(path),
         (true, true) => {
             let mask = ETC
                 .join(network.name())
                 .map_err(|error| error.to_string())?;
-            files.link(&mask, "/dev/null");
+            cx.link(&mask, "/dev/null");
         }
-        // What comes later is never looked at.
+        // A file that comes after the agent's own is never looked at.
         (true, false) => {}
     }
     Ok(())

@@ -15,9 +15,9 @@ use core::time::Duration;
 
 use super::Renderer;
 use super::assignments::{Assignments, kept_lines};
-use super::files::{Files, Importance};
+use super::context::Context;
+use super::files::Importance;
 use super::guest::Guest;
-use super::os::Os;
 use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
 use super::routes::{Hop, in_order};
 use super::systemd;
@@ -48,36 +48,30 @@ pub(super) enum Suse {
 }
 
 impl Renderer for Suse {
-    fn render(
-        &self,
-        config: &NetworkConfig,
-        _: &Os,
-        guest: &Guest<'_>,
-        files: &mut Files<'_, '_>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+        let (config, guest) = (cx.config, cx.guest);
         // `wicked` reaches its service over the bus, which is not there yet at boot either.
         let starts_later = matches!(self, Self::Wicked) && systemd::starts_later("wickedd", guest);
-        let names_changed = netconfig::update(&config.nameservers(), guest, files)?;
+        let names_changed = netconfig::update(&config.nameservers(), cx)?;
         let mut changed = BTreeSet::new();
         let stale = stale::find(config, guest);
         for interface in &config.interfaces {
             let name = &interface.name;
             let mut differs = stale.iter().any(|(_, owner)| owner == name);
             if let Some(path) = path("ifcfg", name) {
-                let old = files.text(&path)?.unwrap_or_default();
-                let new = ifcfg(interface, &old, warnings);
+                let old = cx.text(&path)?.unwrap_or_default();
+                let new = ifcfg(interface, &old, cx);
                 differs |= settings(&old) != settings(&new);
-                files.write(&path, &new, Importance::Essential)?;
+                cx.write(&path, &new)?;
             }
             if let Some(path) = path("ifroute", name) {
-                let old = files.text(&path)?.unwrap_or_default();
+                let old = cx.text(&path)?.unwrap_or_default();
                 let new = ifroute(interface);
                 differs |= routes::lines(&old) != routes::lines(&new);
                 if new.is_empty() {
-                    files.remove(&path);
+                    cx.remove(&path);
                 } else {
-                    files.write(&path, &new, Importance::Essential)?;
+                    cx.write(&path, &new)?;
                 }
             }
             if differs {
@@ -85,9 +79,9 @@ impl Renderer for Suse {
             }
         }
         for (path, _) in stale {
-            files.remove(&path);
+            cx.remove(&path);
         }
-        if routes::take_out(config, guest, files)? {
+        if routes::take_out(cx)? {
             changed.extend(config.names().cloned());
         }
         let mut activation = match self {
@@ -181,7 +175,7 @@ fn settings(text: &str) -> BTreeMap<String, String> {
         .collect_ordered()
 }
 
-fn ifcfg(interface: &Interface, old: &str, warnings: &mut Vec<String>) -> String {
+fn ifcfg(interface: &Interface, old: &str, cx: &mut Context<'_>) -> String {
     let mut text = String::from(HEADER);
     if let Some(label) = &interface.label {
         text.push_str(&format!("{LABEL}{}\n", label.as_str()));
@@ -196,7 +190,7 @@ fn ifcfg(interface: &Interface, old: &str, warnings: &mut Vec<String>) -> String
         };
         text.push_str(&format!("IPADDR{suffix}='{address}'\n"));
     }
-    text.push_str(&kept_lines(old.lines(), is_ours, &interface.name, warnings));
+    text.push_str(&kept_lines(old.lines(), is_ours, &interface.name, cx));
     text
 }
 

@@ -9,8 +9,7 @@ use core::time::Duration;
 use crate::effect::{Change, GuestPath, Program};
 use crate::plan::{OnFailure, Step, Undo};
 use crate::render::assignments::Assignments;
-use crate::render::files::{Files, Importance};
-use crate::render::guest::Guest;
+use crate::render::context::Context;
 use crate::render::resolv;
 use crate::render::restart::Activation;
 use crate::render::text::stable_order;
@@ -26,20 +25,16 @@ const RUN_MAX: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The text for the host, if a file cannot be edited.
-pub(super) fn update(
-    nameservers: &[IpAddr],
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<bool, String> {
-    let installed = guest.program("netconfig").is_some();
+pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<bool, String> {
+    let installed = cx.guest.program("netconfig").is_some();
     if nameservers.is_empty() {
         return Ok(false);
     }
-    let mut file = Assignments::parse(&files.text(&CONFIG)?.unwrap_or_default());
+    let mut file = Assignments::parse(&cx.text(&CONFIG)?.unwrap_or_default());
     // An empty policy keeps it away from resolv.conf.
     let in_charge = installed && file.get(POLICY).is_none_or(|policy| !policy.is_empty());
     if !in_charge {
-        resolv::update(nameservers, guest, files)?;
+        resolv::update(nameservers, cx)?;
     }
     let present = file.get(SERVERS).unwrap_or_default();
     let addresses: Vec<IpAddr> = present
@@ -58,7 +53,7 @@ pub(super) fn update(
         return Ok(false);
     }
     file.set(SERVERS, &format!("\"{}\"", wanted.join(" ")));
-    files.write(&CONFIG, &file.text(), Importance::Essential)?;
+    cx.write(&CONFIG, &file.text())?;
     Ok(in_charge)
 }
 

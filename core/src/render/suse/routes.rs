@@ -6,8 +6,7 @@ use core::net::IpAddr;
 
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
-use crate::render::files::{Files, Importance};
-use crate::render::guest::Guest;
+use crate::render::context::Context;
 
 const PATH: GuestPath = GuestPath::constant("/etc/sysconfig/network/routes");
 
@@ -15,32 +14,29 @@ const PATH: GuestPath = GuestPath::constant("/etc/sysconfig/network/routes");
 ///
 /// # Errors
 /// The text for the host, if the file cannot be edited.
-pub(super) fn take_out(
-    config: &NetworkConfig,
-    guest: &Guest<'_>,
-    files: &mut Files<'_, '_>,
-) -> Result<bool, String> {
-    let Some(text) = files.text(&PATH)? else {
+pub(super) fn take_out(cx: &mut Context<'_>) -> Result<bool, String> {
+    let Some(text) = cx.text(&PATH)? else {
         return Ok(false);
     };
     let is_ours = |name: &str| {
-        config
+        cx.config
             .interfaces
             .iter()
             .any(|interface| interface.name.as_str() == name)
     };
-    let others = guest
+    let others = cx
+        .guest
         .interfaces()
         .iter()
         .any(|other| other.physical && !is_ours(&other.name));
     let kept: String = logical_lines(&text)
         .into_iter()
-        .filter(|line| !is_managed(line, config, others))
+        .filter(|line| !is_managed(line, cx.config, others))
         .collect();
     if kept == text {
         return Ok(false);
     }
-    files.write(&PATH, &kept, Importance::Essential)?;
+    cx.write(&PATH, &kept)?;
     Ok(true)
 }
 

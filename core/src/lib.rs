@@ -28,7 +28,7 @@
 //! use std::sync::atomic::{AtomicBool, Ordering};
 //! use std::time::Duration;
 //!
-//! use nova_agent_core::agent::Config;
+//! use nova_agent_core::Config;
 //! use nova_agent_core::effect::{Effect, Failure, Outcome, Snapshot};
 //! use nova_agent_core::secret::Secret;
 //! use nova_agent_core::{Instant, Machine, Output};
@@ -144,6 +144,7 @@ extern crate std;
 pub mod agent;
 mod base64;
 mod command;
+mod config;
 pub mod crypto;
 pub mod effect;
 mod json;
@@ -152,10 +153,14 @@ pub mod network;
 mod ordered;
 pub mod plan;
 pub mod render;
+pub mod response;
 pub mod secret;
+mod severity;
 pub mod store;
 mod time;
 pub mod wire;
 
+pub use self::config::{CommandPolicy, Config};
 pub use self::machine::{Machine, Output, RETRY_MAX, RETRY_MIN};
+pub use self::severity::Severity;
 pub use self::time::Instant;

@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::agent::{self, Agent, Config, Misuse, Report};
+use crate::agent::{self, Agent, Misuse, Report};
+use crate::config::Config;
 use crate::effect::{Effect, EffectId, Outcome};
 use crate::store::{Client, ProtocolError};
 use crate::time::Instant;

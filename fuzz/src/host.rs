@@ -109,7 +109,7 @@ pub(crate) fn check_response(value: &[u8]) {
     assert!(["0", "1", "404", "500", "D0"].contains(&code), "{printed}");
     let message = fields["message"].as_str().expect("a string");
     assert!(
-        !message.contains('"') && message.len() <= nova_agent_core::agent::MESSAGE_MAX,
+        !message.contains('"') && message.len() <= nova_agent_core::response::MESSAGE_MAX,
         "{printed}"
     );
     assert!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nova_agent_core::agent::Config;
+use nova_agent_core::{CommandPolicy, Config};
 
 use crate::bytes::Bytes;
 use crate::scene::support::systems;
@@ -31,9 +31,11 @@ pub fn machine(input: &[u8]) {
 
 fn config(switches: u8) -> Config {
     Config {
-        version: "3.0.0".into(),
-        inject_files: switches & 1 == 0,
-        allow_empty_password: switches & 2 != 0,
+        commands: CommandPolicy {
+            inject_files: switches & 1 == 0,
+            allow_empty_password: switches & 2 != 0,
+            version: "3.0.0".into(),
+        },
         // The safety net is what finds a request again that the store refused to read.
         rescan: Some(Duration::from_secs(if switches & 4 == 0 {
             300

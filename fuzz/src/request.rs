@@ -1,8 +1,8 @@
 //! Requests with any content, and requests that carry a secret.
 
-use nova_agent_core::agent::Config;
 use nova_agent_core::crypto::compat::PublicKey;
 use nova_agent_core::effect::GuestPath;
+use nova_agent_core::{CommandPolicy, Config};
 
 use crate::host::{self, DIGESTS};
 use crate::scene::{self, Section, support::systems};
@@ -33,7 +33,10 @@ pub fn request(input: &[u8]) {
         .collect();
     let guest = scene::guest(&sections).unwrap_or_else(systems::debian);
     let config = Config {
-        allow_empty_password: true,
+        commands: CommandPolicy {
+            allow_empty_password: true,
+            ..CommandPolicy::default()
+        },
         ..Config::default()
     };
     let mut world = World::new(config, guest, &nodes);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nova_agent_core::agent::{Config, Misuse, REQUESTS_MAX, Report, STOP_TIMEOUT};
+use nova_agent_core::agent::{Misuse, REQUESTS_MAX, Report, STOP_TIMEOUT};
 use nova_agent_core::effect::{
     Change, Done, Effect, EffectId, Failure, GuestPath, OUTPUT_MAX, Outcome, Snapshot,
 };
@@ -16,7 +16,7 @@ use nova_agent_core::wire::{
     DEVICE_PAYLOAD_MAX, Decoder, ErrorName, Message, Op, ReqId, SOCKET_REPLY_MAX, StorePath, Token,
     TxId, payload,
 };
-use nova_agent_core::{Instant, Machine, Output};
+use nova_agent_core::{Config, Instant, Machine, Output};
 
 use self::store::Store;
 use crate::host::check_response;

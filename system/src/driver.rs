@@ -218,7 +218,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
 
-    use nova_agent_core::agent::Config;
+    use nova_agent_core::Config;
     use nova_agent_core::wire::{Decoder, Message, Op, PAYLOAD_MAX};
     use rustix::event::{PollFd, PollFlags, poll};
 

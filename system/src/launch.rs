@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use nova_agent_core::Machine;
-use nova_agent_core::agent::{Config, Report, Severity};
+use nova_agent_core::agent::Report;
+use nova_agent_core::{CommandPolicy, Config, Machine, Severity};
 
 use crate::driver::Driver;
 use crate::logging::{self, LogTarget};
@@ -38,14 +38,17 @@ impl Launch {
         let instance = InstanceLock::acquire(&root).map_err(io::Error::other)?;
         let service = ServiceManager::detect();
         let config = Config {
-            inject_files: settings.inject_files,
-            allow_empty_password: settings.allow_empty_password,
+            commands: CommandPolicy {
+                inject_files: settings.inject_files,
+                allow_empty_password: settings.allow_empty_password,
+                ..CommandPolicy::default()
+            },
             rescan: settings.rescan,
             reset_network_at_start: settings.reset_network,
             alive: service.watchdog_interval(),
             ..Config::default()
         };
-        tracing::info!(version = config.version, xenstore = %settings.xenstore, "nova-agent starts");
+        tracing::info!(version = config.commands.version, xenstore = %settings.xenstore, "nova-agent starts");
         let machine = Machine::new(config);
         Ok(Self {
             machine,

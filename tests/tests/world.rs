@@ -10,7 +10,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nova_agent_core::agent::{Config, RESPONSE_TIMEOUT, RESPONSES_MAX, Report};
+use nova_agent_core::Config;
+use nova_agent_core::agent::{RESPONSE_TIMEOUT, RESPONSES_MAX, Report};
 use nova_agent_core::secret::Secret;
 use nova_agent_tests::host::{HostKey, KeyDigest, Server, judge};
 use nova_agent_tests::transcript;

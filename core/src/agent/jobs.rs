@@ -5,13 +5,13 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{
-    Agent, MESSAGE_MAX, Output, Purpose, Report, RequestId, Response, Severity, State, harmless,
-};
+use super::{Agent, Output, Purpose, Report, RequestId, State};
 use crate::command::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work};
 use crate::effect::{Effect, Outcome};
 use crate::ordered::CollectOrdered;
 use crate::plan::{self, PlanFailure, Runner};
+use crate::response::{MESSAGE_MAX, Response, harmless};
+use crate::severity::Severity;
 use crate::store::Operation;
 use crate::time::Instant;
 use crate::wire::{ErrorName, StorePath};
@@ -79,7 +79,7 @@ impl Agent {
     pub(super) fn advance(&mut self, id: &RequestId, mut job: Job) {
         let mut context = Context {
             now: self.now,
-            config: &self.config,
+            policy: &self.config.commands,
             exchanges: &mut self.exchanges,
         };
         match (job.command.advance)(&job.argument, &mut job.facts, &mut context) {

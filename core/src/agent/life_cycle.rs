@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 use super::jobs::Job;
 use super::{
     Agent, Output, Purpose, REQUESTS, REQUESTS_MAX, RESPONSES, Readiness, Report, Request,
-    RequestId, Response, ReturnCode, State, Stopping, harmless, token,
+    RequestId, State, Stopping, token,
 };
 use crate::command::{self, Argument, Kind};
 use crate::ordered::CollectOrdered;
+use crate::response::{MESSAGE_MAX, Response, ReturnCode, harmless};
 use crate::store::{Operation, Reply};
 use crate::wire::{ErrorName, StorePath};
 
@@ -474,7 +475,7 @@ impl Agent {
         };
         let name: String = envelope.name.chars().take(NAME_MAX).map(harmless).collect();
         request.command.clone_from(&name);
-        let Some(command) = command::find(&envelope.name, &self.config) else {
+        let Some(command) = command::find(&envelope.name, &self.config.commands) else {
             let message = alloc::format!("No such agent command '{name}'");
             return self.respond(
                 id,
@@ -748,7 +749,7 @@ impl Agent {
             ReturnCode::Error | ReturnCode::Failed | ReturnCode::NotFound => response
                 .message
                 .chars()
-                .take(super::MESSAGE_MAX)
+                .take(MESSAGE_MAX)
                 .map(harmless)
                 .collect(),
         };

@@ -5,7 +5,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::request::RequestId;
-use super::response::ReturnCode;
+use crate::response::ReturnCode;
+use crate::severity::Severity;
 use crate::wire::ErrorName;
 
 /// Something worth a line in the log or a word to the service manager.
@@ -68,17 +69,6 @@ pub enum Report {
         /// The request.
         request: RequestId,
     },
-}
-
-/// How much a report matters.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Severity {
-    /// Of interest when something is being looked for.
-    Debug,
-    /// The ordinary course of things.
-    Info,
-    /// Something is wrong, but the agent goes on.
-    Warning,
 }
 
 impl Report {

@@ -7,8 +7,8 @@ use core::fmt;
 
 use serde_json::Value;
 
-use super::response::Response;
 use crate::json;
+use crate::response::Response;
 
 /// The longest request id that is taken; UUIDs have 36 bytes.
 const ID_MAX: usize = 128;

@@ -11,7 +11,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::effect::{Change, Done, Snapshot};
+use crate::response::MESSAGE_MAX;
 use crate::secret::Secret;
+use crate::severity::Severity;
 use crate::store::Reply;
 use crate::wire::ErrorName;
 

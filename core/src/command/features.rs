@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, always, names};
-use crate::agent::Response;
+use crate::response::Response;
 
 pub(super) const COMMAND: Command = Command {
     name: "features",
@@ -14,6 +14,6 @@ pub(super) const COMMAND: Command = Command {
 
 /// Nova splits at commas and compares exactly, so there is no blank between the names.
 fn advance(_: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Progress {
-    let names: Vec<&str> = names(context.config).collect();
+    let names: Vec<&str> = names(context.policy).collect();
     Progress::Reply(Response::success(names.join(",")))
 }

@@ -9,11 +9,12 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::{Argument, Command, Config, Kind, Progress, Work};
-use crate::agent::Response;
+use super::{Argument, Command, Kind, Progress, Work};
 use crate::base64;
+use crate::config::CommandPolicy;
 use crate::effect::{Change, ExistingMode, FileMode, GuestPath, WriteFile};
 use crate::plan::{Plan, PlanFailure};
+use crate::response::Response;
 use crate::secret::Secret;
 
 pub(super) const INJECTFILE: Command = Command {
@@ -31,8 +32,8 @@ pub(super) const FILE_INJECT: Command = Command {
 };
 
 /// A host that sees neither name in `features` does not try.
-const fn enabled(config: &Config) -> bool {
-    config.inject_files
+const fn enabled(policy: &CommandPolicy) -> bool {
+    policy.inject_files
 }
 
 fn inject(file: Result<(Vec<u8>, Secret), &'static str>) -> Progress {

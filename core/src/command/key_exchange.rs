@@ -3,8 +3,9 @@
 use alloc::string::{String, ToString};
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, always};
-use crate::agent::{Response, ReturnCode};
 use crate::crypto::compat::{ENTROPY_MAX, PrivateKey, PublicKey};
+use crate::response::Response;
+use crate::response::ReturnCode;
 
 pub(super) const COMMAND: Command = Command {
     name: "keyinit",

@@ -16,56 +16,27 @@ mod version;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use serde_json::Value;
 use zeroize::Zeroize;
 
-use crate::agent::{Response, Severity};
+use crate::config::CommandPolicy;
 use crate::crypto::exchanges::Exchanges;
 use crate::effect::{Probe, Snapshot};
 use crate::plan::{Plan, PlanFailure};
+use crate::response::Response;
 use crate::secret::Secret;
+use crate::severity::Severity;
 use crate::time::Instant;
 use crate::wire::StorePath;
-
-/// What the guest's owner decides. [`Config::default`] is what a package installs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Config {
-    /// What `version` answers: digits and dots only, or Nova's comparison of versions fails the instance's build.
-    pub version: String,
-    /// Whether the host may inject files.
-    pub inject_files: bool,
-    /// Whether the host may set an empty password.
-    pub allow_empty_password: bool,
-    /// How often the requests are listed although no watch fired, as a safety net; `None` for never.
-    pub rescan: Option<Duration>,
-    /// Whether to configure the network at start, as if the host had asked for it.
-    pub reset_network_at_start: bool,
-    /// How often to say [`Report::Alive`](crate::agent::Report::Alive), for a service manager's watchdog.
-    pub alive: Option<Duration>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            version: String::from(env!("CARGO_PKG_VERSION")),
-            inject_files: true,
-            allow_empty_password: false,
-            rescan: Some(Duration::from_secs(300)),
-            reset_network_at_start: false,
-            alive: None,
-        }
-    }
-}
 
 /// A command of the registry.
 pub(crate) struct Command {
     /// The name by which hosts call it; its case does not matter.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// Whether the configuration lets hosts use it.
-    enabled: fn(&Config) -> bool,
+    /// Whether the policy lets hosts use it.
+    enabled: fn(&CommandPolicy) -> bool,
     /// The command itself. It is called again with more facts as long as it asks.
     pub(crate) advance: fn(&Argument, &mut Facts, &mut Context<'_>) -> Progress,
 }
@@ -82,7 +53,7 @@ pub(crate) enum Kind {
 /// What a command may look at and change besides its argument and the facts.
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
-    pub(crate) config: &'a Config,
+    pub(crate) policy: &'a CommandPolicy,
     pub(crate) exchanges: &'a mut Exchanges,
 }
 
@@ -169,11 +140,11 @@ static COMMANDS: [Command; 9] = [
     reset_network::COMMAND,
 ];
 
-/// The command with a name, unless there is none or the configuration leaves it out.
-pub(crate) fn find(name: &str, config: &Config) -> Option<&'static Command> {
+/// The command with a name, unless there is none or the policy leaves it out.
+pub(crate) fn find(name: &str, policy: &CommandPolicy) -> Option<&'static Command> {
     COMMANDS
         .iter()
-        .find(|command| command.name.eq_ignore_ascii_case(name) && (command.enabled)(config))
+        .find(|command| command.name.eq_ignore_ascii_case(name) && (command.enabled)(policy))
 }
 
 /// The command that configures the network.
@@ -183,15 +154,15 @@ pub(crate) const fn reset_network() -> &'static Command {
 }
 
 /// The names of the commands that are not left out.
-fn names(config: &Config) -> impl Iterator<Item = &'static str> {
+fn names(policy: &CommandPolicy) -> impl Iterator<Item = &'static str> {
     COMMANDS
         .iter()
-        .filter(|command| (command.enabled)(config))
+        .filter(|command| (command.enabled)(policy))
         .map(|command| command.name)
 }
 
 /// For commands that cannot be left out.
-const fn always(_: &Config) -> bool {
+const fn always(_: &CommandPolicy) -> bool {
     true
 }
 

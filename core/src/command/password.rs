@@ -5,10 +5,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, Work, always};
-use crate::agent::Response;
 use crate::crypto::exchanges::PasswordError;
 use crate::effect::Change;
 use crate::plan::{Plan, PlanFailure};
+use crate::response::Response;
 
 pub(super) const COMMAND: Command = Command {
     name: "password",
@@ -27,7 +27,7 @@ fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Pro
         Ok(password) => password,
         Err(error) => return Progress::Reply(Response::error(error.to_string())),
     };
-    if password.is_empty() && !context.config.allow_empty_password {
+    if password.is_empty() && !context.policy.allow_empty_password {
         return Progress::Reply(Response::error("An empty password is not allowed"));
     }
     let mut plan = Plan::default();

@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, always};
-use crate::agent::Response;
+use crate::response::Response;
 
 pub(super) const COMMAND: Command = Command {
     name: "ready",

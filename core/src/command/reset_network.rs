@@ -7,9 +7,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
-use crate::agent::{Response, Severity};
 use crate::plan::PlanFailure;
 use crate::render::{self, HostData, Prepared, Unread};
+use crate::response::Response;
+use crate::severity::Severity;
 
 pub(super) const COMMAND: Command = Command {
     name: "resetnetwork",

@@ -4,9 +4,10 @@ use alloc::format;
 use alloc::string::String;
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
-use crate::agent::{Response, Severity};
 use crate::plan::PlanFailure;
 use crate::render::{self, Prepared};
+use crate::response::Response;
+use crate::severity::Severity;
 
 pub(super) const COMMAND: Command = Command {
     name: "sethostname",

@@ -4,13 +4,14 @@ use alloc::vec;
 use serde_json::json;
 
 use super::*;
-use crate::agent::ReturnCode;
+use crate::config::CommandPolicy;
 use crate::crypto::compat::PublicKey;
 use crate::effect::{Change, ExistingMode, FileMode, GuestPath, WriteFile};
 use crate::plan::Action;
+use crate::response::ReturnCode;
 
 struct Bench {
-    config: Config,
+    policy: CommandPolicy,
     exchanges: Exchanges,
     facts: Facts,
 }
@@ -18,17 +19,17 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            config: Config::default(),
+            policy: CommandPolicy::default(),
             exchanges: Exchanges::new(),
             facts: Facts::default(),
         }
     }
 
     fn advance(&mut self, name: &str, value: Value) -> Progress {
-        let command = find(name, &self.config).expect("no such command");
+        let command = find(name, &self.policy).expect("no such command");
         let mut context = Context {
             now: Instant::default(),
-            config: &self.config,
+            policy: &self.policy,
             exchanges: &mut self.exchanges,
         };
         (command.advance)(&Argument::new(value), &mut self.facts, &mut context)
@@ -89,22 +90,22 @@ fn features_are_exactly_the_commands_that_are_enabled() {
         bench.reply("features", json!("")).1,
         "version,features,ready,keyinit,password,injectfile,file_inject,sethostname,resetnetwork"
     );
-    bench.config.inject_files = false;
+    bench.policy.inject_files = false;
     let (_, without) = bench.reply("features", json!(""));
     assert!(!without.contains("inject"));
-    assert!(find("injectfile", &bench.config).is_none());
-    assert!(find("file_inject", &bench.config).is_none());
+    assert!(find("injectfile", &bench.policy).is_none());
+    assert!(find("file_inject", &bench.policy).is_none());
 }
 
 #[test]
 fn the_case_of_a_name_does_not_matter_and_unknown_names_are_unknown() {
-    let config = Config::default();
+    let policy = CommandPolicy::default();
     assert_eq!(
-        find("KeyInit", &config).map(|command| command.name),
+        find("KeyInit", &policy).map(|command| command.name),
         Some("keyinit")
     );
     for unknown in ["", "__init__", "versio", "version "] {
-        assert!(find(unknown, &config).is_none(), "{unknown:?}");
+        assert!(find(unknown, &policy).is_none(), "{unknown:?}");
     }
 }
 

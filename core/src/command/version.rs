@@ -1,7 +1,7 @@
 //! `version`: which version of the agent this is.
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, always};
-use crate::agent::Response;
+use crate::response::Response;
 
 pub(super) const COMMAND: Command = Command {
     name: "version",
@@ -13,5 +13,5 @@ pub(super) const COMMAND: Command = Command {
 /// Hosts may ask for the version of other programs by an argument; the answer is always the agent's own, because a text
 /// that is not a version breaks their comparison.
 fn advance(_: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Progress {
-    Progress::Reply(Response::success(context.config.version.clone()))
+    Progress::Reply(Response::success(context.policy.version.clone()))
 }

@@ -6,8 +6,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::panic::PanicInfo;
 
-use nova_agent_core::agent::Config;
-use nova_agent_core::{Instant, Machine, Output};
+use nova_agent_core::{Config, Instant, Machine, Output};
 
 struct NoMemory;
 

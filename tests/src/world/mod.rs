@@ -18,10 +18,10 @@ pub mod simulation;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use nova_agent_core::agent::{Config, Report};
+use nova_agent_core::agent::Report;
 use nova_agent_core::effect::{EffectId, Outcome};
 use nova_agent_core::wire::{Decoder, Message, PAYLOAD_MAX};
-use nova_agent_core::{Instant, Machine, Output};
+use nova_agent_core::{Config, Instant, Machine, Output};
 
 pub use self::guest::{File, Guest};
 use self::host::Dom0;

@@ -26,8 +26,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use nova_agent_core::agent::{Config, Report, STOP_TIMEOUT};
-use nova_agent_core::{Instant, Machine, Output};
+use nova_agent_core::agent::{Report, STOP_TIMEOUT};
+use nova_agent_core::{CommandPolicy, Config, Instant, Machine, Output};
 
 pub use self::choices::{Choices, InvalidChoices, Lists, SITES, Site};
 pub use self::digest::Digests;
@@ -173,7 +173,10 @@ impl Simulation {
             rescan,
             alive: (extra == 1).then_some(Duration::from_secs(45)),
             reset_network_at_start: extra == 2,
-            inject_files: extra != 3,
+            commands: CommandPolicy {
+                inject_files: extra != 3,
+                ..CommandPolicy::default()
+            },
             ..Config::default()
         };
         let mut world = World::new(flavour, config);

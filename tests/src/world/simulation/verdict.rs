@@ -1,6 +1,7 @@
 //! Whether what the agent does is right.
 
-use nova_agent_core::agent::{MESSAGE_MAX, RESPONSE_TIMEOUT};
+use nova_agent_core::agent::RESPONSE_TIMEOUT;
+use nova_agent_core::response::MESSAGE_MAX;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ impl Simulation {
                 )
             });
         }
-        let injects = self.world.config.inject_files;
+        let injects = self.world.config.commands.inject_files;
         ensure(
             request.fits(&code, &message, injects),
             Invariant::RightResponse,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use nova_agent_core::agent::Config;
+use nova_agent_core::Config;
 
 use super::super::{File, World};
 use super::hosts::{NAMES, server};

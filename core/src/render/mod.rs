@@ -34,6 +34,7 @@ mod resolv;
 mod restart;
 mod routes;
 mod running;
+mod shell_line;
 mod suse;
 mod systemd;
 mod text;

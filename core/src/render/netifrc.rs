@@ -11,12 +11,14 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::Renderer;
-use super::assignments::{Assignments, label, variable};
+use super::assignments::Assignments;
 use super::context::Context;
 use super::files::Importance;
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::routes::{Hop, in_order};
+use super::shell_line::variable;
+use super::text::label_comment;
 use super::text::stable_order;
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Interface, InterfaceName};
@@ -198,7 +200,7 @@ fn variables_of(
     variable: &str,
     nameservers: &[IpAddr],
 ) -> String {
-    let mut text = label(interface);
+    let mut text = label_comment(interface);
     let mut set = |kind: &str, entries: &[String], separator: &str| match form {
         _ if entries.is_empty() => {}
         Form::Lines => text.push_str(&format!(

@@ -3,9 +3,12 @@
 //! Files of a guest are not always UTF-8: an old comment may be in any encoding. They are edited as text of which each
 //! character stands for one byte, so that what is not changed comes out as it went in.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+
+use crate::network::Interface;
 
 /// The first line of every generated file, and of every generated part of an edited one.
 pub(super) const HEADER: &str =
@@ -13,6 +16,15 @@ pub(super) const HEADER: &str =
 
 /// In front of the name of a network.
 pub(super) const LABEL: &str = "# Label ";
+
+/// Returns the comment above what is generated for an interface; nothing without a label.
+pub(super) fn label_comment(interface: &Interface) -> String {
+    interface
+        .label
+        .as_ref()
+        .map(|label| format!("{LABEL}{}\n", label.as_str()))
+        .unwrap_or_default()
+}
 
 /// Takes each byte for the character of the same number.
 pub(super) fn decode(bytes: &[u8]) -> String {

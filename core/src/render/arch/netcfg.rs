@@ -14,11 +14,12 @@ use crate::effect::{Change, GuestPath, Program};
 use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
 use crate::plan::{OnFailure, Step, Undo};
 use crate::render::Renderer;
-use crate::render::assignments::{Assignments, label};
+use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::resolv;
 use crate::render::restart::{Activation, Commands, one_by_one};
 use crate::render::routes::in_order;
+use crate::render::text::label_comment;
 use crate::render::text::stable_order;
 
 const PROFILES: GuestPath = GuestPath::constant("/etc/network.d");
@@ -204,7 +205,7 @@ fn is_ours(key: &str) -> bool {
 /// The profile of an interface. It has room for one address a family; what is beyond that is done when it is up.
 fn profile(interface: &Interface, config: &NetworkConfig, old: &Assignments) -> String {
     let name = &interface.name;
-    let mut text = label(interface);
+    let mut text = label_comment(interface);
     let mut line = |key: &str, value: &str| text.push_str(&format!("{key}=\"{value}\"\n"));
     line("CONNECTION", "ethernet");
     line("INTERFACE", name.as_str());

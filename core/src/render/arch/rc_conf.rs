@@ -13,13 +13,15 @@ use super::{
 use crate::effect::Program;
 use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::Renderer;
-use crate::render::assignments::{Assignments, label, variable};
+use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::files::Importance;
 use crate::render::guest::Guest;
 use crate::render::resolv;
 use crate::render::restart::{Activation, Script, affected, flush, together};
 use crate::render::routes::{Hop, in_order};
+use crate::render::shell_line::variable;
+use crate::render::text::label_comment;
 
 /// The list of the names of variables with arguments of ifconfig(8).
 const INTERFACES: &str = "INTERFACES";
@@ -185,7 +187,7 @@ fn generated(config: &NetworkConfig, old: &Assignments, lists: &Lists) -> String
     let (mut interfaces, mut all_routes) = (lists.interfaces.clone(), lists.routes.clone());
     for interface in &config.interfaces {
         let variable = variable(&interface.name);
-        text.push_str(&label(interface));
+        text.push_str(&label_comment(interface));
         let mut set = |name: &str, value: &str| text.push_str(&format!("{name}=\"{value}\"\n"));
         let mtu = old
             .get(&variable)

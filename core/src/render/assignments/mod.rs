@@ -2,6 +2,8 @@
 //!
 //! What is not changed comes out as it went in, byte for byte.
 
+mod cursor;
+mod edit;
 mod parse;
 
 use alloc::collections::BTreeMap;
@@ -9,10 +11,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::context::Context;
-use super::text::{HEADER, LABEL};
 use crate::effect::GuestPath;
-use crate::network::InterfaceName;
 use crate::ordered::CollectOrdered;
 
 /// Such a file, line by line. An assignment and the line that it is on may go on over several lines of text.
@@ -152,144 +151,8 @@ impl Assignments {
             .collect_ordered()
     }
 
-    /// Sets a key, in place of its last assignment if there is one. The value is written as it is, so it has its quotes.
-    pub(super) fn set(&mut self, key: &str, value: &str) {
-        let new = format!("{key}={value}");
-        for line in self.lines.iter_mut().rev() {
-            if line.set(key, &new) {
-                return;
-            }
-        }
-        self.push_text(&format!("{new}\n"));
-    }
-
-    /// Removes every assignment of a key.
-    pub(super) fn remove(&mut self, key: &str) {
-        self.remove_all(|other| other == key);
-    }
-
-    /// Removes every assignment of some keys, and the lines that hold nothing else; tells where the first one was.
-    pub(super) fn remove_all(&mut self, unwanted: impl Fn(&str) -> bool) -> Option<usize> {
-        let mut first = None;
-        let mut kept: Vec<Line> = Vec::new();
-        for mut line in core::mem::take(&mut self.lines) {
-            let removed = line.remove(&unwanted);
-            if removed {
-                // The comment above belongs to what is gone.
-                if kept.last().is_some_and(Line::is_label) {
-                    kept.pop();
-                }
-                first = first.or(Some(kept.len()));
-            }
-            if !removed || !line.is_empty() {
-                kept.push(line);
-            }
-        }
-        self.lines = kept;
-        first
-    }
-
-    /// Replaces some keys by generated lines, which stand where the first of them was, or at the end.
-    pub(super) fn replace(&mut self, unwanted: impl Fn(&str) -> bool, generated: &str) {
-        let before = self.lines.len();
-        let header = self.lines.iter().position(|line| line.text() == HEADER);
-        let removed = self.remove_all(unwanted);
-        // Headers are not counted as removed above, so positions behind the first one are the same.
-        self.lines.retain(|line| line.text() != HEADER);
-        let place = match (header, removed) {
-            (Some(header), Some(removed)) => header.min(removed),
-            (Some(place), None) | (None, Some(place)) => place,
-            (None, None) => before,
-        };
-        let mut end = self.lines.split_off(place.min(self.lines.len()));
-        self.push_text(&format!("{HEADER}{generated}"));
-        self.lines.append(&mut end);
-    }
-
-    /// Changes words of a list: to what the function returns, which may be several words or none. Other words, blanks and
-    /// comments between them stay.
-    pub(super) fn edit_list(&mut self, key: &str, edit: impl Fn(&str) -> Option<String>) {
-        let assignments = self
-            .lines
-            .iter_mut()
-            .flat_map(|line| &mut line.parts)
-            .filter_map(|part| match part {
-                Part::Assignment(assignment) if assignment.key == key => Some(assignment),
-                Part::Assignment(_) | Part::Other(_) => None,
-            });
-        for assignment in assignments {
-            let Value::List(elements) = &assignment.value else {
-                continue;
-            };
-            for (word, from, to) in elements.iter().rev() {
-                let Some(new) = edit(&word.text) else {
-                    continue;
-                };
-                let start = assignment.text.get(..*from).unwrap_or_default();
-                let end = assignment.text.get(*to..).unwrap_or_default();
-                assignment.text = match new.is_empty() {
-                    true => format!("{start}{}", end.trim_start_matches(' ')),
-                    false => format!("{start}{new}{end}"),
-                };
-            }
-        }
-        // The places of the words have changed.
-        *self = Self::parse(&self.text());
-    }
-
-    /// Adds a word in front of a list, which is made if there is none.
-    pub(super) fn push_front(&mut self, key: &str, word: &str) {
-        let mut assignments = self
-            .lines
-            .iter_mut()
-            .flat_map(|line| &mut line.parts)
-            .filter_map(|part| match part {
-                Part::Assignment(assignment) if assignment.key == key => Some(assignment),
-                Part::Assignment(_) | Part::Other(_) => None,
-            });
-        match assignments.find(|assignment| matches!(assignment.value, Value::List(_))) {
-            Some(assignment) => {
-                let blank = if matches!(&assignment.value, Value::List(words) if words.is_empty()) {
-                    ""
-                } else {
-                    " "
-                };
-                assignment.text = assignment.text.replacen('(', &format!("({word}{blank}"), 1);
-                *self = Self::parse(&self.text());
-            }
-            None => self.set(key, &format!("({word})")),
-        }
-    }
-
-    /// Makes comments of the lines that assign to a key.
-    pub(super) fn comment_out(&mut self, key: &str) {
-        for line in &mut self.lines {
-            if line
-                .parts
-                .iter()
-                .any(|part| matches!(part, Part::Assignment(assignment) if assignment.key == key))
-            {
-                let text = line
-                    .text()
-                    .split_inclusive('\n')
-                    .map(|line| format!("#{line}"))
-                    .collect();
-                line.parts = alloc::vec![Part::Other(text)];
-            }
-        }
-    }
-
     pub(super) fn text(&self) -> String {
         self.lines().collect()
-    }
-
-    fn push_text(&mut self, text: &str) {
-        if let Some(Line { parts }) = self.lines.last_mut()
-            && !parts.last().is_some_and(|part| part.text().ends_with('\n'))
-        {
-            parts.push(Part::Other("\n".to_string()));
-        }
-        self.lines.extend(parse::leniently(text));
     }
 
     fn assignments(&self) -> impl Iterator<Item = &Assignment> {
@@ -311,66 +174,6 @@ impl Assignments {
 impl Line {
     fn text(&self) -> String {
         self.parts.iter().map(Part::text).collect()
-    }
-
-    fn is_label(&self) -> bool {
-        self.text().starts_with(LABEL)
-    }
-
-    /// Whether nothing is left that means or says something.
-    fn is_empty(&self) -> bool {
-        let text = self.text();
-        matches!(
-            text.trim_matches(|c: char| c.is_ascii_whitespace() || c == ';' || c == '\\'),
-            "" | "export"
-        )
-    }
-
-    /// Replaces the last assignment of a key; tells whether there is one.
-    fn set(&mut self, key: &str, new: &str) -> bool {
-        let last = self
-            .parts
-            .iter()
-            .rposition(|part| matches!(part, Part::Assignment(found) if found.key == key));
-        let Some(last) = last else { return false };
-        if let Some(part) = self.parts.get_mut(last)
-            && part.text() != new
-        {
-            let mut new = parse::leniently(new);
-            if let Some(new) = new.pop().and_then(|mut line| line.parts.pop()) {
-                *part = new;
-            }
-            if let [.., Part::Assignment(_), Part::Other(rest)] = self.parts.as_mut_slice()
-                && rest.trim_ascii().is_empty()
-            {
-                *rest = "\n".to_string();
-            }
-        }
-        true
-    }
-
-    /// Removes assignments and what separates them from the next one; tells whether there were any.
-    fn remove(&mut self, unwanted: &impl Fn(&str) -> bool) -> bool {
-        let before = self.parts.len();
-        let mut after_removed = false;
-        self.parts.retain_mut(|part| match part {
-            Part::Assignment(assignment) => {
-                after_removed = unwanted(&assignment.key);
-                !after_removed
-            }
-            Part::Other(text) => {
-                if core::mem::take(&mut after_removed) {
-                    let rest = text.trim_start_matches([' ', '\t']);
-                    match rest.strip_prefix(';') {
-                        Some(rest) => *text = rest.trim_start_matches([' ', '\t']).to_string(),
-                        None if rest.is_empty() => text.clear(),
-                        None => {}
-                    }
-                }
-                true
-            }
-        });
-        self.parts.len() != before
     }
 }
 
@@ -398,88 +201,10 @@ impl Value {
     }
 }
 
-/// The part of a variable's name that stands for an interface: a shell allows no dots and dashes there.
-pub(super) fn variable(name: &InterfaceName) -> String {
-    name.as_str()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect()
-}
-
-/// The comment above what is generated for an interface.
-pub(super) fn label(interface: &crate::network::Interface) -> String {
-    interface
-        .label
-        .as_ref()
-        .map(|label| format!("{LABEL}{}\n", label.as_str()))
-        .unwrap_or_default()
-}
-
-/// What is kept of the old ifcfg file of an interface: lines that assign a plain word to a key that is not the agent's.
-pub(super) fn kept_lines(
-    old: impl IntoIterator<Item = impl AsRef<str>>,
-    is_ours: impl Fn(&str) -> bool,
-    interface: &InterfaceName,
-    cx: &mut Context<'_>,
-) -> String {
-    let mut kept = String::new();
-    for line in old {
-        let line = line.as_ref().trim_ascii();
-        if line.is_empty() || line.starts_with('#') || key_of(line).is_some_and(&is_ours) {
-            continue;
-        }
-        if is_plain(line) {
-            kept.push_str(&format!("{line}\n"));
-        } else {
-            cx.warn(format!(
-                "ifcfg-{interface}: a line was dropped that is no plain assignment"
-            ));
-        }
-    }
-    kept
-}
-
-/// The key that a line assigns to.
-pub(super) fn key_of(line: &str) -> Option<&str> {
-    let line = line.trim_ascii_start();
-    let line = line
-        .strip_prefix("export ")
-        .unwrap_or(line)
-        .trim_ascii_start();
-    let (key, _) = line.split_once('=')?;
-    let mut bytes = key.bytes();
-    let first = bytes.next()?;
-    let valid = (first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    valid.then_some(key)
-}
-
-/// Whether a line assigns one word and nothing else: no expansion, no command, no quote or line left open. Only such a
-/// line can be copied without knowing what a shell makes of it.
-pub(super) fn is_plain(line: &str) -> bool {
-    let line = line.trim_ascii();
-    let Some((key, value)) = line.split_once('=') else {
-        return false;
-    };
-    if key_of(line) != Some(key) {
-        return false;
-    }
-    let plain = |c: char| c.is_ascii_graphic() && !"$`\\\"'".contains(c);
-    for quote in ['"', '\''] {
-        if let Some(inner) = value.strip_prefix(quote) {
-            return inner
-                .strip_suffix(quote)
-                .is_some_and(|inner| inner.chars().all(|c| plain(c) || c == ' '));
-        }
-    }
-    value
-        .chars()
-        .all(|c| plain(c) && !"&;|<>()#*?[]~!{}".contains(c))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::text::HEADER;
 
     const PATH: GuestPath = GuestPath::constant("/etc/rc.conf");
 
@@ -570,37 +295,5 @@ mod tests {
         assert_eq!(file.words("D"), ["a", "b", "@x", "d"]);
         file.comment_out("D");
         assert_eq!(file.text(), "#D=( a  b @x # c\n#\td )\n");
-    }
-
-    #[test]
-    fn only_single_words_are_plain() {
-        for plain in [
-            "ZONE=public\n",
-            " MTU=1500",
-            "E=\"speed 1000 duplex full\"",
-            "S='a b'",
-            "X=",
-        ] {
-            assert!(is_plain(plain), "{plain:?}");
-        }
-        for shell in [
-            "A=$(x)",
-            "A=`x`",
-            "A=b \\",
-            "A=\"b",
-            "A='b",
-            "A=b c",
-            "A=b;c",
-            "A=\"$B\"",
-            "export A=1",
-            "# c",
-            "f() {",
-            "A=(1)",
-            "A=\"b\"; c \"\"",
-            "A='x'y'",
-            "A=\"b\" c=\"d\"",
-        ] {
-            assert!(!is_plain(shell), "{shell:?}");
-        }
     }
 }

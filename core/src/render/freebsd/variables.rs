@@ -7,9 +7,11 @@ use core::net::IpAddr;
 
 use super::RC_CONF;
 use crate::network::{Cidr, Interface, NetworkConfig};
-use crate::render::assignments::{Assignments, label, variable};
+use crate::render::assignments::Assignments;
 use crate::render::guest::Guest;
 use crate::render::routes::{Hop, in_order};
+use crate::render::shell_line::variable;
+use crate::render::text::label_comment;
 
 /// What an old value may say about the hardware: this stays.
 const CAPABILITIES: [&str; 12] = [
@@ -236,7 +238,7 @@ pub(super) fn generated(config: &NetworkConfig, old: &dyn Fn(&str) -> Option<Str
     for interface in &config.interfaces {
         let (v4, v6) = (&interface.v4, &interface.v6);
         let variable = variable(&interface.name);
-        text.push_str(&label(interface));
+        text.push_str(&label_comment(interface));
         let mut set = |key: &str, value: &str| text.push_str(&format!("{key}=\"{value}\"\n"));
 
         let key = format!("ifconfig_{variable}");

@@ -8,11 +8,12 @@ use core::net::IpAddr;
 use super::routes::plain_gateways;
 use super::{Reader, path};
 use crate::network::Interface;
-use crate::render::assignments::{Assignments, is_plain, kept_lines};
+use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::network_manager;
 use crate::render::network_manager::nmcli::Old;
-use crate::render::text::{HEADER, LABEL, stable_order};
+use crate::render::shell_line::{is_plain, kept_lines};
+use crate::render::text::{HEADER, label_comment, stable_order};
 
 pub(super) fn ifcfg(
     reader: Reader,
@@ -29,10 +30,7 @@ pub(super) fn ifcfg(
     let v4 = !interface.v4.addresses.is_empty();
     let v6 = !interface.v6.addresses.is_empty();
 
-    let mut text = String::from(HEADER);
-    if let Some(label) = &interface.label {
-        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
-    }
+    let mut text = format!("{HEADER}{}", label_comment(interface));
     let mut line = |key: &str, value: &str| text.push_str(&format!("{key}={value}\n"));
     let yes_no = |yes: bool| if yes { "yes" } else { "no" };
     line("DEVICE", name.as_str());

@@ -20,7 +20,7 @@ use super::guest::Guest;
 use super::resolv;
 use super::restart::{Activation, Commands, one_by_one};
 use super::routes::in_order;
-use super::text::{HEADER, LABEL, end_line, stable_order};
+use super::text::{HEADER, end_line, label_comment, stable_order};
 use crate::network::{Family, Interface, InterfaceName, NetworkConfig};
 use crate::ordered::CollectOrdered;
 
@@ -173,10 +173,7 @@ fn whole(
 /// An interface: a stanza an address, because aliases are understood differently by every implementation.
 fn stanzas(interface: &Interface, kept: &Kept) -> String {
     let name = &interface.name;
-    let mut text = String::new();
-    if let Some(label) = &interface.label {
-        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
-    }
+    let mut text = label_comment(interface);
     text.push_str(&format!("auto {name}\n"));
 
     let nameservers: Vec<String> = stable_order(&interface.nameservers, &kept.nameservers)

@@ -22,7 +22,7 @@ use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::routes::in_order;
 use super::systemd;
-use super::text::{HEADER, LABEL, effective_lines, stable_order};
+use super::text::{HEADER, effective_lines, label_comment, stable_order};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Family, Interface, InterfaceName};
 
@@ -195,10 +195,7 @@ fn profile(name: &InterfaceName) -> String {
 }
 
 fn content(interface: &Interface, olds: &[&Old], by_resolvconf: bool) -> String {
-    let mut text = String::from(HEADER);
-    if let Some(label) = &interface.label {
-        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
-    }
+    let mut text = format!("{HEADER}{}", label_comment(interface));
     // netctl looks for this line without quotes.
     text.push_str(&format!(
         "Interface={}\nConnection='ethernet'\n",

@@ -9,8 +9,9 @@ use super::{DIRECTORY, profile, units};
 use crate::effect::{EntryKind, GuestPath};
 use crate::network::InterfaceName;
 use crate::ordered::sort_by;
-use crate::render::assignments::{Assignments, is_plain, key_of};
+use crate::render::assignments::Assignments;
 use crate::render::context::Context;
+use crate::render::shell_line::{is_plain, key_of};
 
 /// The most profiles looked into. A server has a handful.
 const FILES_MAX: usize = 256;

@@ -29,7 +29,7 @@ use super::guest::Guest;
 use super::network_manager;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
-use super::text::{HEADER, LABEL, stable_order};
+use super::text::{HEADER, LABEL, label_comment, stable_order};
 use crate::effect::Program;
 use crate::network::{Interface, InterfaceName, NetworkConfig};
 use crate::ordered::CollectOrdered;
@@ -235,8 +235,8 @@ fn section(
 ) -> String {
     let Interface { name, mac, .. } = interface;
     let mut text = String::new();
-    if let Some(label) = &interface.label {
-        text.push_str(&format!("    {LABEL}{}\n", label.as_str()));
+    if interface.label.is_some() {
+        text.push_str(&format!("    {}", label_comment(interface)));
     }
     text.push_str(&format!("    {id}:\n"));
     let mut line = |line: &str| text.push_str(&format!("      {line}\n"));

@@ -9,7 +9,7 @@ use super::{profiles, uuid};
 use crate::network::{Family, Interface, Route};
 use crate::render::ini::{Ini, Section};
 use crate::render::routes::{Hop, in_order};
-use crate::render::text::{HEADER, LABEL, stable_order};
+use crate::render::text::{HEADER, label_comment, stable_order};
 
 /// What the agent writes itself, and what would make the profile one for something else than a plain interface.
 const NOT_KEPT: [&str; 12] = [
@@ -34,11 +34,7 @@ pub(super) fn text(
     replaced: &[Ini],
     without_ipv6: &str,
 ) -> String {
-    let mut header = String::from(HEADER);
-    if let Some(label) = &interface.label {
-        header.push_str(&format!("{LABEL}{}\n", label.as_str()));
-    }
-    let mut file = Ini::parse(&header);
+    let mut file = Ini::parse(&format!("{HEADER}{}", label_comment(interface)));
 
     let mut connection = Section::new("connection");
     connection.push("id", &format!("nova-{}", interface.name));

@@ -20,7 +20,7 @@ use super::guest::Guest;
 use super::ini::Ini;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
-use super::text::{HEADER, LABEL, stable_order};
+use super::text::{HEADER, label_comment, stable_order};
 use crate::effect::Program;
 use crate::network::{Interface, InterfaceName};
 
@@ -171,10 +171,7 @@ fn meaning(content: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
 
 fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest<'_>) -> String {
     let Interface { name, mac, .. } = interface;
-    let mut text = String::from(HEADER);
-    if let Some(label) = &interface.label {
-        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
-    }
+    let mut text = format!("{HEADER}{}", label_comment(interface));
     let mut line = |line: &str| text.push_str(&format!("{line}\n"));
     line("[Match]");
     // An address that was changed by hand is not the one that is looked for.

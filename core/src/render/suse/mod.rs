@@ -14,14 +14,15 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Renderer;
-use super::assignments::{Assignments, kept_lines};
+use super::assignments::Assignments;
 use super::context::Context;
 use super::files::Importance;
 use super::guest::Guest;
 use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
 use super::routes::{Hop, in_order};
+use super::shell_line::kept_lines;
 use super::systemd;
-use super::text::{HEADER, LABEL};
+use super::text::{HEADER, label_comment};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
 use crate::ordered::CollectOrdered;
@@ -176,10 +177,7 @@ fn settings(text: &str) -> BTreeMap<String, String> {
 }
 
 fn ifcfg(interface: &Interface, old: &str, cx: &mut Context<'_>) -> String {
-    let mut text = String::from(HEADER);
-    if let Some(label) = &interface.label {
-        text.push_str(&format!("{LABEL}{}\n", label.as_str()));
-    }
+    let mut text = format!("{HEADER}{}", label_comment(interface));
     text.push_str("BOOTPROTO='static'\nSTARTMODE='auto'\n");
     for (nth, address) in interface.addresses().enumerate() {
         // What follows the name of the variable may be anything, for either family.

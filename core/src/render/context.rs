@@ -55,6 +55,19 @@ impl<'a> Context<'a> {
         self.files.write(path, text, importance)
     }
 
+    /// Writes a file before all others of the same importance are changed.
+    ///
+    /// # Errors
+    /// The text for the host, if something is there that cannot be edited.
+    pub(super) fn write_first(
+        &mut self,
+        path: &GuestPath,
+        text: &str,
+        importance: Importance,
+    ) -> Result<(), String> {
+        self.files.write_first(path, text, importance)
+    }
+
     /// Writes a file that only root may read, and makes an existing one private.
     ///
     /// # Errors

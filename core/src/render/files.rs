@@ -5,7 +5,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::guest::Guest;
-use super::hosts;
 use super::text::{decode, encode};
 use crate::effect::{Change, ExistingMode, FileMode, FileState, GuestPath, WriteFile};
 use crate::ordered::sort_by;
@@ -32,6 +31,8 @@ pub(super) struct Files<'a> {
 struct Wanted {
     content: Content,
     importance: Importance,
+    /// Whether it changes before all other files.
+    first: bool,
 }
 
 /// What shall be at a path.
@@ -99,6 +100,28 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
+    /// As [`write`](Self::write), and changes the file before all others of the same importance.
+    ///
+    /// # Errors
+    /// The text for the host, if something is there that cannot be edited.
+    pub(super) fn write_first(
+        &mut self,
+        path: &GuestPath,
+        text: &str,
+        importance: Importance,
+    ) -> Result<(), String> {
+        let (path, _) = self.guest.editable(path)?;
+        let content = Content::File {
+            bytes: encode(text),
+            access: Access::Public,
+        };
+        self.set(path.clone(), content, importance);
+        if let Some(wanted) = self.wanted.get_mut(&path) {
+            wanted.first = true;
+        }
+        Ok(())
+    }
+
     /// Sets the text of a file that only root may read, and makes it so if it was not.
     ///
     /// # Errors
@@ -131,16 +154,16 @@ impl<'a> Files<'a> {
     }
 
     fn set(&mut self, path: GuestPath, content: Content, importance: Importance) {
+        let before = self.wanted.get(&path);
         // What one editor cannot do without, another one must not make optional.
-        let importance = self
-            .wanted
-            .get(&path)
-            .map_or(importance, |before| before.importance.max(importance));
+        let importance = before.map_or(importance, |before| before.importance.max(importance));
+        let first = before.is_some_and(|before| before.first);
         self.wanted.insert(
             path,
             Wanted {
                 content,
                 importance,
+                first,
             },
         );
     }
@@ -157,12 +180,10 @@ impl<'a> Files<'a> {
             .filter(|(_, wanted)| wanted.importance == importance)
             .filter_map(|(path, wanted)| Some((path, self.step(path, wanted)?)))
             .collect();
-        // First, because it is told which name to replace: once that of the guest has changed, be it by a reboot halfway
-        // through, nobody knows the old one any more.
-        let at = steps.iter().position(|(path, _)| **path == hosts::PATH);
-        if let Some(front) = at.and_then(|at| steps.get_mut(..=at)) {
-            front.rotate_right(1);
-        }
+        // The sort is stable: the others stay in the order of their paths.
+        sort_by(&mut steps, |(one, _), (other, _)| {
+            self.is_first(other).cmp(&self.is_first(one))
+        });
         let written = steps
             .iter()
             .filter(|(_, step)| !matches!(step, Change::RemoveFile { .. }));
@@ -184,6 +205,10 @@ impl<'a> Files<'a> {
                 ..Step::new(step)
             })
             .collect()
+    }
+
+    fn is_first(&self, path: &GuestPath) -> bool {
+        self.wanted.get(path).is_some_and(|wanted| wanted.first)
     }
 
     /// The directories that a file needs and that do not exist.

@@ -12,7 +12,7 @@ use crate::effect::GuestPath;
 use crate::network::Hostname;
 
 /// The file.
-pub(super) const PATH: GuestPath = GuestPath::constant("/etc/hosts");
+const PATH: GuestPath = GuestPath::constant("/etc/hosts");
 
 /// Marks a line that was replaced.
 const REMOVED: &str = "\t# Removed by nova-agent";
@@ -36,7 +36,8 @@ pub(super) fn update(
     }
     let text = cx.text(&PATH)?;
     let patched = patch(text.as_deref(), hostname, previous, own);
-    cx.write_with(&PATH, &patched, importance)
+    // The patch needs the old name: once the guest's has changed, be it by a reboot halfway through, nothing knows it.
+    cx.write_first(&PATH, &patched, importance)
 }
 
 /// The new content for the old one; only lines of the guest's own addresses change.
@@ -140,8 +141,8 @@ fn names(hostname: &Hostname) -> String {
 
 /// Replaces the previous hostname among the names of a line and nothing else, blanks included.
 fn rename(line: &str, hostname: &Hostname, previous: &str) -> String {
-    let previousshort = previous.split('.').next().unwrap_or_default();
-    if previousshort.is_empty() || previous == hostname.as_str() {
+    let previous_short = previous.split('.').next().unwrap_or_default();
+    if previous_short.is_empty() || previous == hostname.as_str() {
         return line.to_string();
     }
     let at = line.find('#').unwrap_or(line.len());
@@ -153,7 +154,7 @@ fn rename(line: &str, hostname: &Hostname, previous: &str) -> String {
         renamed.push_str(match word {
             "" => "",
             word if word == previous => hostname.as_str(),
-            word if word == previousshort => hostname.short(),
+            word if word == previous_short => hostname.short(),
             word => word,
         });
         renamed.push_str(blank);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_full_and_ashort_name_theshort_one_is_replaced() {
+    fn of_a_full_and_a_short_name_the_short_one_is_replaced() {
         let text = format!("203.0.113.10 old.example.org old\n{V6}");
         assert!(patched(&text, "web").contains("\n203.0.113.10\told.example.org\tweb\n"));
         let text = format!("203.0.113.10 old old.example.org\n{V6}");

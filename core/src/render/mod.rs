@@ -29,6 +29,7 @@ mod network_manager;
 mod networkd;
 mod os;
 mod prepare;
+mod rc_conf_overrides;
 mod renderer;
 mod resolv;
 mod restart;

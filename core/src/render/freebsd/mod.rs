@@ -3,7 +3,6 @@
 //! The same variables do for all versions from 9 on. There is no `ip`: the system's own scripts take addresses and routes
 //! away before they set new ones.
 
-mod overrides;
 mod variables;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -11,12 +10,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-pub(super) use self::overrides::Overrides;
 use self::variables::{Managed, STATIC_ROUTES, StaticRoutes, generated};
 use super::Renderer;
 use super::assignments::Assignments;
 use super::context::Context;
 use super::files::Importance;
+use super::rc_conf_overrides::Overrides;
 use super::resolv;
 use super::restart::{Activation, Script, affected, together};
 use crate::effect::{GuestPath, Program};

@@ -3,10 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::assignments::Assignments;
+use super::context::Context;
+use super::files::Importance;
 use crate::effect::{EntryKind, GuestPath};
-use crate::render::assignments::Assignments;
-use crate::render::context::Context;
-use crate::render::files::Importance;
 
 const LOCAL: GuestPath = GuestPath::constant("/etc/rc.conf.local");
 
@@ -18,17 +18,14 @@ const FILES_MAX: usize = 64;
 
 /// The files that set one of the variables in question.
 #[derive(Debug)]
-pub(in crate::render) struct Overrides {
+pub(super) struct Overrides {
     files: Vec<(GuestPath, Assignments)>,
 }
 
 impl Overrides {
     /// # Errors
     /// The text for the host, if a file must be edited and cannot be.
-    pub(in crate::render) fn load(
-        managed: &dyn Fn(&str) -> bool,
-        cx: &Context<'_>,
-    ) -> Result<Self, String> {
+    pub(super) fn load(managed: &dyn Fn(&str) -> bool, cx: &Context<'_>) -> Result<Self, String> {
         let regular = cx
             .guest
             .entries(&DIRECTORY)
@@ -56,12 +53,12 @@ impl Overrides {
     }
 
     /// In the order in which they are read.
-    pub(in crate::render) fn files(&self) -> impl DoubleEndedIterator<Item = &Assignments> {
+    pub(super) fn files(&self) -> impl DoubleEndedIterator<Item = &Assignments> {
         self.files.iter().map(|(_, file)| file)
     }
 
     /// Takes variables out of them.
-    pub(in crate::render) fn remove(
+    pub(super) fn remove(
         &mut self,
         unwanted: &dyn Fn(&str) -> bool,
         importance: Importance,

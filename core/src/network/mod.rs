@@ -37,6 +37,32 @@ impl NetworkConfig {
         self.interfaces.iter().map(|interface| &interface.name)
     }
 
+    /// Returns the interface of a name.
+    #[must_use]
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces
+            .iter()
+            .find(|interface| interface.name.as_str() == name)
+    }
+
+    /// Returns whether an interface has a default gateway: of IPv6 if `v6`, else of IPv4.
+    #[must_use]
+    pub fn has_gateway(&self, v6: bool) -> bool {
+        self.interfaces
+            .iter()
+            .map(|interface| if v6 { &interface.v6 } else { &interface.v4 })
+            .any(|family| family.gateway.is_some())
+    }
+
+    /// Returns whether an address is in a network of one of the interfaces.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.interfaces
+            .iter()
+            .flat_map(Interface::addresses)
+            .any(|network| network.contains(address))
+    }
+
     /// The name servers of all interfaces.
     #[must_use]
     pub fn nameservers(&self) -> Vec<IpAddr> {

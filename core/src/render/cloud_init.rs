@@ -13,9 +13,6 @@ const DISABLED: GuestPath = GuestPath::constant("/etc/cloud/cloud-init.disabled"
 const DROP_INS: GuestPath = GuestPath::constant("/etc/cloud/cloud.cfg.d");
 const OURS: &str = "99-nova-agent.cfg";
 
-/// The most files looked into. A server has a handful.
-const FILES_MAX: usize = 256;
-
 /// What cloud-init must leave alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Scope {
@@ -28,12 +25,10 @@ pub(super) fn disable(scope: Scope, cx: &mut Context<'_>) -> Result<(), String> 
     let installed = cx.guest.exists(&CONFIG);
     let disabled = cx.guest.exists(&DISABLED);
     let (mut network, mut hostname) = (scope == Scope::Hostname, false);
-    let drop_ins = cx
+    for name in cx
         .guest
-        .names(&DROP_INS)
-        .into_iter()
-        .filter(|name| name.ends_with(".cfg") && *name != OURS);
-    for name in drop_ins.take(FILES_MAX) {
+        .list(&DROP_INS, |name| name.ends_with(".cfg") && name != OURS)
+    {
         let Ok(path) = DROP_INS.join(name) else {
             continue;
         };

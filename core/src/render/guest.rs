@@ -12,8 +12,13 @@ use core::cell::RefCell;
 
 use super::text::decode;
 use crate::effect::{
-    DirectoryEntry, Expectation, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot,
+    DirectoryEntry, EntryKind, Expectation, FileState, GuestPath, InterfaceState, Kernel, Probe,
+    Snapshot,
 };
+use crate::network::{Interface, NetworkConfig};
+
+/// The most files of one directory that are looked into. A server has a handful, systemd brings two dozen.
+pub(super) const FILES_MAX: usize = 256;
 
 /// The most symlinks followed from one path.
 const SYMLINKS_MAX: usize = 4;
@@ -57,7 +62,17 @@ impl<'a> Guest<'a> {
         *self.file(path) != FileState::Missing
     }
 
-    /// The content of a regular file, a byte a character.
+    /// Returns whether something is at any of the paths, and asks about all of them.
+    pub(super) fn exists_any(&self, paths: &[GuestPath]) -> bool {
+        paths.iter().filter(|path| self.exists(path)).count() > 0
+    }
+
+    /// Returns whether something is at each of the paths, and asks about all of them.
+    pub(super) fn exists_all(&self, paths: &[GuestPath]) -> bool {
+        paths.iter().filter(|path| self.exists(path)).count() == paths.len()
+    }
+
+    /// Returns the content of a regular file, decoded as Latin-1: one character per byte.
     pub(super) fn text(&self, path: &GuestPath) -> Option<String> {
         match self.file(path) {
             FileState::Regular { content, .. } => Some(decode(content)),
@@ -135,6 +150,26 @@ impl<'a> Guest<'a> {
         names
     }
 
+    /// Returns the names of the files in a directory that are wanted, sorted, and no more than [`FILES_MAX`].
+    ///
+    /// Symlinks are among them: nothing tells yet where they lead.
+    pub(super) fn list(
+        &self,
+        directory: &GuestPath,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<&'a str> {
+        let mut names: Vec<&str> = self
+            .entries(directory)
+            .iter()
+            .filter(|entry| entry.kind != EntryKind::Directory)
+            .map(|entry| entry.name.as_str())
+            .filter(|name| wanted(name))
+            .collect();
+        names.sort_unstable();
+        names.truncate(FILES_MAX);
+        names
+    }
+
     /// Where a program is.
     pub(super) fn program(&self, name: &str) -> Option<&'a GuestPath> {
         match self.snapshot.programs.get(name) {
@@ -170,6 +205,21 @@ impl<'a> Guest<'a> {
         self.interfaces()
             .iter()
             .find(|interface| interface.name == name)
+    }
+
+    /// Returns whether the guest has a physical interface that a configuration does not name.
+    pub(super) fn has_others(&self, config: &NetworkConfig) -> bool {
+        self.interfaces()
+            .iter()
+            .any(|other| other.physical && config.interface(&other.name).is_none())
+    }
+
+    /// Returns whether an interface has the MAC address that the host gave it, as far as the kernel tells. An address
+    /// that was changed by hand is not the one that a network stack looks for.
+    pub(super) fn address_unchanged(&self, interface: &Interface) -> bool {
+        self.interface(interface.name.as_str())
+            .and_then(|state| state.mac)
+            .is_none_or(|mac| mac == interface.mac)
     }
 
     /// Whether the kernel shows anything else than what is expected.

@@ -6,7 +6,7 @@
 //! `detect` chooses the network stack, one module a stack writes its files, the other modules are what stacks share. It
 //! knows nothing of how steps are carried out.
 //!
-//! To add a stack: implement `Renderer` in a module of its own and name it in `detect::Stack::renderer`.
+//! To add a stack: a module with a `STACK`, and a row in `detect::PRIORITY`.
 
 mod arch;
 mod assignments;
@@ -35,6 +35,7 @@ mod resolv;
 mod restart;
 mod routes;
 mod running;
+mod services;
 mod shell_line;
 mod suse;
 mod systemd;
@@ -45,7 +46,6 @@ use alloc::collections::BTreeSet;
 
 pub use self::host_data::{HostData, Unread};
 pub use self::prepare::{Configuration, Prepared, reset_network, set_hostname};
-use self::renderer::Renderer;
 
 /// The network stacks that can be configured, by the names that are found in [`Configuration::target`].
 #[must_use]

@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::Renderer;
 use super::assignments::Assignments;
 use super::context::Context;
 use super::files::Importance;
+use super::renderer::{Renderer, Stack};
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::routes::{Hop, in_order};
@@ -48,8 +48,10 @@ const MANAGED: [&str; 12] = [
 ];
 
 /// The stack of Gentoo with OpenRC.
+pub(super) static STACK: Stack = Stack::new("netifrc", &Netifrc);
+
 #[derive(Debug)]
-pub(super) struct Netifrc;
+struct Netifrc;
 
 impl Renderer for Netifrc {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
@@ -58,8 +60,10 @@ impl Renderer for Netifrc {
 }
 
 /// The stack of Gentoo with baselayout 1.
+pub(super) static STACK_WITH_ARRAYS: Stack = Stack::new("netifrc of baselayout 1", &NetifrcArrays);
+
 #[derive(Debug)]
-pub(super) struct NetifrcArrays;
+struct NetifrcArrays;
 
 impl Renderer for NetifrcArrays {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
@@ -182,7 +186,7 @@ fn service(name: &InterfaceName, cx: &mut Context<'_>) -> Result<bool, String> {
     }
     // What `rc-update add` does; but this way it is undone with the rest.
     let (boot, default) = (path(&BOOT, &service)?, path(&DEFAULT, &service)?);
-    if !(cx.guest.exists(&boot) | cx.guest.exists(&default)) {
+    if !cx.guest.exists_any(&[boot, default.clone()]) {
         cx.link(&default, script.as_str());
     }
     Ok(missing)

@@ -67,7 +67,7 @@ const SYSTEMD: [GuestPath; 2] = [
 impl Os {
     /// Finds out what the guest runs.
     pub(super) fn of(guest: &Guest<'_>) -> Self {
-        let systemd = SYSTEMD.map(|path| guest.exists(&path)).contains(&true);
+        let systemd = guest.exists_any(&SYSTEMD);
         let [etc, usr] = OS_RELEASE.map(|path| guest.text(&path));
         let by_file = RELEASE_FILES.map(|(path, family)| (guest.text(&path), family));
 

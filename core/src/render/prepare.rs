@@ -132,10 +132,10 @@ struct Network {
 
 fn render_network(cx: &mut Context<'_>) -> Result<Network, String> {
     let detected = detect(cx.config, cx.os, cx.guest);
-    let renderer = detected.and_then(|Detected { stack, .. }| stack.renderer());
+    let renderer = detected.and_then(|Detected { stack, .. }| stack.renderer);
     let (Some(Detected { stack, because }), Some(renderer)) = (detected, renderer) else {
         let with = detected
-            .map(|detected| format!(" with {}", detected.stack.name()))
+            .map(|detected| format!(" with {}", detected.stack.name))
             .unwrap_or_default();
         return Err(format!(
             "no supported network configuration found: {}{with}",
@@ -143,7 +143,7 @@ fn render_network(cx: &mut Context<'_>) -> Result<Network, String> {
         ));
     };
     Ok(Network {
-        target: stack.name(),
+        target: stack.name,
         because,
         activation: renderer.render(cx)?,
         shown: renderer.shown(cx.config),

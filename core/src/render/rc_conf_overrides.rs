@@ -6,15 +6,12 @@ use alloc::vec::Vec;
 use super::assignments::Assignments;
 use super::context::Context;
 use super::files::Importance;
-use crate::effect::{EntryKind, GuestPath};
+use crate::effect::{FileState, GuestPath};
 
 const LOCAL: GuestPath = GuestPath::constant("/etc/rc.conf.local");
 
 /// A file for each service.
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/rc.conf.d");
-
-/// The most files looked into. A server has a handful.
-const FILES_MAX: usize = 64;
 
 /// The files that set one of the variables in question.
 #[derive(Debug)]
@@ -26,19 +23,17 @@ impl Overrides {
     /// # Errors
     /// The text for the host, if a file must be edited and cannot be.
     pub(super) fn load(managed: &dyn Fn(&str) -> bool, cx: &Context<'_>) -> Result<Self, String> {
-        let regular = cx
-            .guest
-            .entries(&DIRECTORY)
-            .iter()
-            .filter(|entry| entry.kind == EntryKind::File);
-        let mut names: Vec<&str> = regular
-            .map(|entry| entry.name.as_str())
-            .take(FILES_MAX)
-            .collect();
-        names.sort_unstable();
+        let guest = cx.guest;
+        let names = guest.list(&DIRECTORY, |_| true);
         let paths = names
             .into_iter()
-            .filter_map(|name| DIRECTORY.join(name).ok());
+            .filter_map(|name| DIRECTORY.join(name).ok())
+            .filter(|path| {
+                !matches!(
+                    guest.file(path),
+                    FileState::Other | FileState::Symlink { .. }
+                )
+            });
         let mut found = Vec::new();
         for path in core::iter::once(LOCAL).chain(paths) {
             let Some(text) = cx.text(&path)? else {

@@ -1,10 +1,29 @@
 //! What a network stack has to do.
 
 use alloc::string::String;
+use core::fmt::Debug;
 
 use super::context::Context;
 use super::restart::Activation;
 use crate::network::NetworkConfig;
+
+/// A way to configure a network. `detect.rs` says when it is chosen.
+#[derive(Debug)]
+pub(super) struct Stack {
+    /// Its name in messages.
+    pub(super) name: &'static str,
+    /// What writes its files; `None` if the agent only knows the stack by name.
+    pub(super) renderer: Option<&'static dyn Renderer>,
+}
+
+impl Stack {
+    pub(super) const fn new(name: &'static str, renderer: &'static dyn Renderer) -> Self {
+        Self {
+            name,
+            renderer: Some(renderer),
+        }
+    }
+}
 
 /// Writes the files of one network stack.
 ///
@@ -13,7 +32,7 @@ use crate::network::NetworkConfig;
 /// once the questions are answered. So it must not keep state between calls, and it asks for everything that it can
 /// before it uses the first answer: each further call is one more round of probes. `a() | b()`, `exists_any` and
 /// `exists_all` ask both sides, `a() || b()` does not.
-pub(super) trait Renderer {
+pub(super) trait Renderer: Debug + Sync {
     /// Writes the files for `cx.config` and returns how they are brought into effect.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ mod rc_conf;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-pub(super) use self::netcfg::Netcfg;
-pub(super) use self::rc_conf::RcConf;
+pub(super) use self::netcfg::STACK as NETCFG;
+pub(super) use self::rc_conf::STACK as RC_CONF_STACK;
 use super::assignments::Assignments;
 use crate::effect::GuestPath;
 

@@ -13,9 +13,9 @@ use super::{
 use crate::effect::{Change, GuestPath, Program};
 use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkConfig};
 use crate::plan::{OnFailure, Step, Undo};
-use crate::render::Renderer;
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
+use crate::render::renderer::{Renderer, Stack};
 use crate::render::resolv;
 use crate::render::restart::{Activation, Commands, one_by_one};
 use crate::render::routes::in_order;
@@ -41,8 +41,10 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(20);
 
 /// The stack of Arch Linux in 2012, and before for those who wanted it.
+pub(in crate::render) static STACK: Stack = Stack::new("netcfg", &Netcfg);
+
 #[derive(Debug)]
-pub(in crate::render) struct Netcfg;
+struct Netcfg;
 
 impl Renderer for Netcfg {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {

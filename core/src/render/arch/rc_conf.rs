@@ -12,11 +12,11 @@ use super::{
 };
 use crate::effect::Program;
 use crate::network::{Cidr, Interface, NetworkConfig};
-use crate::render::Renderer;
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::files::Importance;
 use crate::render::guest::Guest;
+use crate::render::renderer::{Renderer, Stack};
 use crate::render::resolv;
 use crate::render::restart::{Activation, Script, affected, flush, together};
 use crate::render::routes::{Hop, in_order};
@@ -36,8 +36,10 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(20);
 
 /// The stack of Arch Linux up to 2012.
+pub(in crate::render) static STACK: Stack = Stack::new("rc.conf of Arch Linux", &RcConf);
+
 #[derive(Debug)]
-pub(in crate::render) struct RcConf;
+struct RcConf;
 
 impl Renderer for RcConf {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
@@ -105,24 +107,9 @@ impl Lists {
         config: &NetworkConfig,
         guest: &Guest<'_>,
     ) -> Result<Self, String> {
-        let managed = |name: &str| {
-            config
-                .interfaces
-                .iter()
-                .any(|interface| interface.name.as_str() == name)
-        };
+        let managed = |name: &str| config.interface(name).is_some();
         // An interface that stays as it is may need the routes that are there.
-        let others = guest
-            .interfaces()
-            .iter()
-            .any(|other| other.physical && !managed(&other.name));
-        let has_gateway = |v6: bool| {
-            config.interfaces.iter().any(|interface| {
-                if v6 { &interface.v6 } else { &interface.v4 }
-                    .gateway
-                    .is_some()
-            })
-        };
+        let others = guest.has_others(config);
 
         let mut unwanted: BTreeSet<String> = [INTERFACES, ROUTES].map(ToString::to_string).into();
         let mut split = |list: &str, goes: &dyn Fn(&str, &str) -> bool| {
@@ -147,7 +134,7 @@ impl Lists {
             let default = value.split_ascii_whitespace().any(|word| word == "default");
             !others
                 || owner(name, config).is_some()
-                || (default && has_gateway(value.contains("inet6")))
+                || (default && config.has_gateway(value.contains("inet6")))
         })?;
         if file.get("interface").is_some_and(|name| managed(&name)) {
             unwanted.extend(

@@ -1,10 +1,9 @@
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::ToString;
 
 use super::*;
-use crate::effect::{
-    DirectoryEntry, EntryKind, FileMode, FileState, InterfaceState, Kernel, Probe, Snapshot,
-};
+use crate::effect::{DirectoryEntry, FileMode, FileState, InterfaceState, Kernel, Probe, Snapshot};
 use crate::network::validate;
 
 /// Enabled with systemd.
@@ -133,8 +132,8 @@ fn answer(probe: Probe, files: &BTreeMap<&str, &str>, snapshot: &mut Snapshot) {
     }
 }
 
-fn stack(files: &[(&str, &str)]) -> Option<Stack> {
-    detected(files).map(|detected| detected.stack)
+fn stack(files: &[(&str, &str)]) -> Option<&'static str> {
+    detected(files).map(|detected| detected.stack.name)
 }
 
 #[test]
@@ -142,8 +141,9 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
     assert_eq!(
         detected_on("FreeBSD", &[("/etc/rc.conf", "")])
             .unwrap()
-            .stack,
-        Stack::FreeBsd
+            .stack
+            .name,
+        "rc.conf of FreeBSD"
     );
     let wicked = (
         "/etc/systemd/system/network.service",
@@ -158,7 +158,7 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
     );
     let network_file = ("/etc/systemd/network/lan.network", "[Match]\nName=e*\n");
     let netifrc = ("/etc/init.d/net.lo", "");
-    let rows: [(&[(&str, &str)], Stack); 20] = [
+    let rows: [(&[(&str, &str)], &str); 20] = [
         (
             &[
                 os(DEBIAN),
@@ -166,7 +166,7 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
                 ("/usr/sbin/netplan", ""),
                 ("/etc/netplan/50-cloud-init.yaml", ""),
             ],
-            Stack::Netplan,
+            "netplan",
         ),
         (
             &[
@@ -175,28 +175,28 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
                 ("/usr/sbin/netplan", ""),
                 ("/run/netplan/x.yaml", ""),
             ],
-            Stack::Netplan,
+            "netplan",
         ),
         (
             &[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, ifcfg, plugin],
-            Stack::NetworkManagerIfcfg,
+            "NetworkManager with ifcfg files",
         ),
         (
             &[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, plugin],
-            Stack::NetworkManager,
+            "NetworkManager",
         ),
         (
             &[os(ROCKY_8), SYSTEMD, NETWORK_MANAGER, ifcfg],
-            Stack::NetworkManager,
+            "NetworkManager",
         ),
         (
             &[os(ROCKY_9), SYSTEMD, NETWORK_MANAGER, ifcfg, plugin],
-            Stack::NetworkManager,
+            "NetworkManager",
         ),
-        (&[os(SLES), SYSTEMD, wicked], Stack::Wicked),
+        (&[os(SLES), SYSTEMD, wicked], "wicked"),
         (
             &[os(CENTOS_7), SYSTEMD, functions, network],
-            Stack::NetworkScripts,
+            "network-scripts",
         ),
         (
             &[
@@ -208,7 +208,7 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
                 ifcfg,
                 plugin,
             ],
-            Stack::NetworkScripts,
+            "network-scripts",
         ),
         (
             &[
@@ -219,11 +219,11 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
                 ifcfg,
                 plugin,
             ],
-            Stack::NetworkManagerIfcfg,
+            "NetworkManager with ifcfg files",
         ),
         (
             &[os(ARCH), SYSTEMD, NETWORKD, network_file],
-            Stack::Networkd,
+            "systemd-networkd",
         ),
         (
             &[
@@ -232,11 +232,11 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
                 IFUP,
                 ("/usr/libexec/ifupdown-ng/static", ""),
             ],
-            Stack::IfupdownNg,
+            "ifupdown-ng",
         ),
         (
             &[os("ID=alpine\n"), ENI, ("/sbin/ifup", "-> /bin/busybox")],
-            Stack::Busybox,
+            "busybox ifupdown",
         ),
         (
             &[
@@ -246,9 +246,9 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
                 IFUP,
                 ("/usr/share/ifupdown2/x", ""),
             ],
-            Stack::Ifupdown2,
+            "ifupdown2",
         ),
-        (&[os(DEBIAN), SYSTEMD, ENI, IFUP], Stack::Ifupdown),
+        (&[os(DEBIAN), SYSTEMD, ENI, IFUP], "ifupdown"),
         (
             &[
                 os(ARCH),
@@ -256,21 +256,21 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
                 ("/usr/bin/netctl", ""),
                 ("/etc/netctl/lan", "Interface=eth0\n"),
             ],
-            Stack::Netctl,
+            "netctl",
         ),
-        (&[os(GENTOO), netifrc, ("/sbin/openrc", "")], Stack::Netifrc),
-        (&[os(GENTOO), netifrc], Stack::NetifrcArrays),
+        (&[os(GENTOO), netifrc, ("/sbin/openrc", "")], "netifrc"),
+        (&[os(GENTOO), netifrc], "netifrc of baselayout 1"),
         (
             &[
                 ("/etc/arch-release", ""),
                 ("/etc/rc.conf", ""),
                 ("/usr/bin/netcfg", ""),
             ],
-            Stack::Netcfg,
+            "netcfg",
         ),
         (
             &[("/etc/arch-release", ""), ("/etc/rc.conf", "")],
-            Stack::ArchRcConf,
+            "rc.conf of Arch Linux",
         ),
     ];
     for (files, expected) in rows {
@@ -281,25 +281,28 @@ fn each_row_of_the_list_holds_on_a_system_that_it_is_for() {
             ("/etc/slackware-version", "15"),
             ("/etc/rc.d/rc.inet1.conf", "")
         ]),
-        Some(Stack::Slackware)
+        Some("rc.inet1.conf")
     );
     assert_eq!(stack(&[os(DEBIAN), SYSTEMD]), None);
 }
 
 #[test]
 fn what_is_enabled_without_a_configuration_comes_last() {
-    assert_eq!(stack(&[os(ARCH), SYSTEMD, NETWORKD]), Some(Stack::Networkd));
+    assert_eq!(
+        stack(&[os(ARCH), SYSTEMD, NETWORKD]),
+        Some("systemd-networkd")
+    );
     assert_eq!(
         stack(&[os(ARCH), SYSTEMD, NETWORKD, ENI, IFUP]),
-        Some(Stack::Ifupdown)
+        Some("ifupdown")
     );
     assert_eq!(
         stack(&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", "")]),
-        Some(Stack::Netplan)
+        Some("netplan")
     );
     assert_eq!(
         stack(&[os(DEBIAN), SYSTEMD, ("/usr/sbin/netplan", ""), NETWORKD]),
-        Some(Stack::Networkd)
+        Some("systemd-networkd")
     );
 }
 
@@ -312,18 +315,15 @@ fn a_daemon_that_leaves_the_interface_alone_is_not_chosen() {
     let other = ("/run/NetworkManager/devices/1", "[device]\nmanaged=true\n");
     assert_eq!(
         with(&[NETWORK_MANAGER]),
-        Some(Stack::NetworkManager),
+        Some("NetworkManager"),
         "it does not run yet"
     );
-    assert_eq!(
-        with(&[NETWORK_MANAGER, managed]),
-        Some(Stack::NetworkManager)
-    );
-    assert_eq!(with(&[NETWORK_MANAGER, not_managed]), Some(Stack::Ifupdown));
-    assert_eq!(with(&[NETWORK_MANAGER, other]), Some(Stack::Ifupdown));
+    assert_eq!(with(&[NETWORK_MANAGER, managed]), Some("NetworkManager"));
+    assert_eq!(with(&[NETWORK_MANAGER, not_managed]), Some("ifupdown"));
+    assert_eq!(with(&[NETWORK_MANAGER, other]), Some("ifupdown"));
     assert_eq!(
         with(&[managed]),
-        Some(Stack::Ifupdown),
+        Some("ifupdown"),
         "it has been stopped and disabled"
     );
 
@@ -331,16 +331,16 @@ fn a_daemon_that_leaves_the_interface_alone_is_not_chosen() {
     let link = |state| ("/run/systemd/netif/links/2", state);
     assert_eq!(
         with(&[NETWORKD, file]),
-        Some(Stack::Networkd),
+        Some("systemd-networkd"),
         "it does not run yet"
     );
     assert_eq!(
         with(&[NETWORKD, file, link("ADMIN_STATE=configured\n")]),
-        Some(Stack::Networkd)
+        Some("systemd-networkd")
     );
     assert_eq!(
         with(&[NETWORKD, file, link("ADMIN_STATE=unmanaged\n")]),
-        Some(Stack::Ifupdown)
+        Some("ifupdown")
     );
 }
 
@@ -352,16 +352,16 @@ fn a_daemon_that_runs_counts_though_it_is_not_enabled_and_one_that_is_masked_doe
         "/run/systemd/units/invocation:NetworkManager.service",
         "-> 0123456789abcdef0123456789abcdef",
     );
-    assert_eq!(with(&[active]), Some(Stack::NetworkManager));
+    assert_eq!(with(&[active]), Some("NetworkManager"));
     let masked = ("/etc/systemd/system/NetworkManager.service", "-> /dev/null");
-    assert_eq!(with(&[NETWORK_MANAGER, masked]), Some(Stack::Ifupdown));
+    assert_eq!(with(&[NETWORK_MANAGER, masked]), Some("ifupdown"));
     let openrc = (
         "/run/openrc/started/NetworkManager",
         "-> /etc/init.d/NetworkManager",
     );
     assert_eq!(
         stack(&[os(GENTOO), ("/etc/init.d/net.lo", ""), openrc]),
-        Some(Stack::NetworkManager)
+        Some("NetworkManager")
     );
 }
 

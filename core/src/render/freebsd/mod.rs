@@ -11,11 +11,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use self::variables::{Managed, STATIC_ROUTES, StaticRoutes, generated};
-use super::Renderer;
 use super::assignments::Assignments;
 use super::context::Context;
 use super::files::Importance;
 use super::rc_conf_overrides::Overrides;
+use super::renderer::{Renderer, Stack};
 use super::resolv;
 use super::restart::{Activation, Script, affected, together};
 use crate::effect::{GuestPath, Program};
@@ -32,8 +32,10 @@ const START_MAX: Duration = Duration::from_secs(18);
 const ROUTING_MAX: Duration = Duration::from_secs(5);
 
 /// The stack of FreeBSD.
+pub(super) static STACK: Stack = Stack::new("rc.conf of FreeBSD", &FreeBsd);
+
 #[derive(Debug)]
-pub(super) struct FreeBsd;
+struct FreeBsd;
 
 impl Renderer for FreeBsd {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {

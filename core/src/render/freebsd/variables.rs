@@ -42,28 +42,8 @@ pub(super) struct Managed<'c> {
 
 impl<'c> Managed<'c> {
     pub(super) fn new(config: &'c NetworkConfig, file: &Assignments, guest: &Guest<'_>) -> Self {
-        let ours = |name: &str| {
-            config
-                .interfaces
-                .iter()
-                .any(|interface| interface.name.as_str() == name)
-        };
-        let others = guest
-            .interfaces()
-            .iter()
-            .any(|other| other.physical && !ours(&other.name));
-        let has_gateway = |v6: bool| {
-            config.interfaces.iter().any(|interface| {
-                if v6 { &interface.v6 } else { &interface.v4 }
-                    .gateway
-                    .is_some()
-            })
-        };
-        let tied_to_ours = |key| {
-            file.get(key)
-                .is_some_and(|gateway| gateway.split_once('%').is_some_and(|(_, zone)| ours(zone)))
-        };
-        let keeps = |key, v6| others && !has_gateway(v6) && !tied_to_ours(key);
+        let others = guest.has_others(config);
+        let keeps = |key, v6| others && !config.has_gateway(v6) && !is_tied(file, key, config);
         let keeps_v4_gateway = keeps("defaultrouter", false);
         let keeps_v6_gateway = keeps("ipv6_defaultrouter", true);
         Self {
@@ -95,6 +75,14 @@ impl<'c> Managed<'c> {
             .any(|interface| is_route_of(name, &variable(&interface.name)))
             || (!self.others && name.strip_prefix("lan").is_some_and(is_number))
     }
+}
+
+/// Returns whether a gateway like `fe80::1%xn0` is tied to one of the managed interfaces.
+fn is_tied(file: &Assignments, key: &str, config: &NetworkConfig) -> bool {
+    file.get(key)
+        .as_deref()
+        .and_then(|gateway| gateway.split_once('%'))
+        .is_some_and(|(_, zone)| config.interface(zone).is_some())
 }
 
 /// Whether a variable configures an interface, or is one of the routes that the agent gave it.

@@ -3,61 +3,76 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::Display;
 use core::net::IpAddr;
 
 use super::routes::plain_gateways;
-use super::{Reader, path};
+use super::{Reader, Wanted, path};
 use crate::network::Interface;
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
-use crate::render::network_manager;
-use crate::render::network_manager::nmcli::Old;
 use crate::render::shell_line::{is_plain, kept_lines};
 use crate::render::text::{HEADER, label_comment, stable_order};
 
+/// Returns the text of the file. What is kept of the old one stands at its end.
 pub(super) fn ifcfg(
     reader: Reader,
-    interface: &Interface,
-    nameservers: &[IpAddr],
+    wanted: &Wanted<'_>,
     cx: &mut Context<'_>,
 ) -> Result<String, String> {
-    let name = &interface.name;
-    let old = match path("ifcfg", name) {
+    let interface = wanted.interface;
+    let old = match path("ifcfg", &interface.name) {
         Some(path) => cx.text(&path)?,
         None => None,
     };
     let old = old.map(|text| Assignments::parse(&text));
-    let v4 = !interface.v4.addresses.is_empty();
-    let v6 = !interface.v6.addresses.is_empty();
 
-    let mut text = format!("{HEADER}{}", label_comment(interface));
-    let mut line = |key: &str, value: &str| text.push_str(&format!("{key}={value}\n"));
-    let yes_no = |yes: bool| if yes { "yes" } else { "no" };
-    line("DEVICE", name.as_str());
-    if reader == Reader::NetworkManager {
-        line(
-            "NAME",
-            &format!("\"{}\"", profile_name(interface, old.as_ref())),
-        );
-        line("UUID", &uuid(interface, old.as_ref()));
+    let mut lines = Lines(format!("{HEADER}{}", label_comment(interface)));
+    lines.push("DEVICE", &interface.name);
+    if let Some(uuid) = &wanted.uuid {
+        lines.push_quoted("NAME", &profile_name(interface, old.as_ref()));
+        lines.push("UUID", uuid);
     }
-    line("TYPE", "Ethernet");
-    line("BOOTPROTO", "none");
+    lines.push("TYPE", "Ethernet");
+    lines.push("BOOTPROTO", "none");
     // ifup refuses an interface with another address, so one that was changed by hand is known by its name alone.
     // NetworkManager compares the one that the host gave it.
-    let unchanged = || {
-        cx.guest
-            .interface(name.as_str())
-            .is_none_or(|state| state.mac.is_none_or(|mac| mac == interface.mac))
-    };
-    if reader == Reader::NetworkManager || unchanged() {
-        line("HWADDR", &interface.mac.to_string().to_ascii_uppercase());
+    if reader == Reader::NetworkManager || cx.guest.address_unchanged(interface) {
+        let mac = interface.mac.to_string().to_ascii_uppercase();
+        lines.push("HWADDR", mac);
     }
-    line("ONBOOT", "yes");
+    lines.push("ONBOOT", "yes");
     match reader {
-        Reader::NetworkManager => line("AUTOCONNECT_PRIORITY", "999"),
-        Reader::NetworkScripts => line("NM_CONTROLLED", "no"),
+        Reader::NetworkManager => lines.push("AUTOCONNECT_PRIORITY", "999"),
+        Reader::NetworkScripts => lines.push("NM_CONTROLLED", "no"),
     }
+    push_addresses(reader, interface, &mut lines);
+    if reader == Reader::NetworkManager {
+        push_family_options(interface, &mut lines);
+    }
+    let present = old.as_ref().map(old_nameservers).unwrap_or_default();
+    push_nameservers(&stable_order(&wanted.nameservers, &present), &mut lines);
+
+    let Lines(text) = lines;
+    let old_lines = old.iter().flat_map(Assignments::lines);
+    let kept = kept_lines(old_lines, |key| is_ours(reader, key), &interface.name, cx);
+    Ok(format!("{text}{kept}"))
+}
+
+/// Lines of a file.
+struct Lines(String);
+
+impl Lines {
+    fn push(&mut self, key: &str, value: impl Display) {
+        self.0.push_str(&format!("{key}={value}\n"));
+    }
+
+    fn push_quoted(&mut self, key: &str, value: &str) {
+        self.push(key, format!("\"{value}\""));
+    }
+}
+
+fn push_addresses(reader: Reader, interface: &Interface, lines: &mut Lines) {
     for (nth, own) in interface.v4.addresses.iter().enumerate() {
         // Numbers start at 1, behind the one without a number.
         let number = if nth == 0 {
@@ -65,77 +80,67 @@ pub(super) fn ifcfg(
         } else {
             nth.to_string()
         };
-        line(&format!("IPADDR{number}"), &own.address().to_string());
-        line(&format!("NETMASK{number}"), &own.netmask().to_string());
+        lines.push(&format!("IPADDR{number}"), own.address());
+        lines.push(&format!("NETMASK{number}"), own.netmask());
     }
     let [gateway, gateway_v6] = plain_gateways(reader, interface);
     if let Some(gateway) = gateway {
-        line("GATEWAY", &gateway.to_string());
+        lines.push("GATEWAY", gateway);
     }
-    line("DEFROUTE", yes_no(interface.has_gateway()));
-    line("IPV6INIT", yes_no(v6));
+    lines.push("DEFROUTE", yes_no(interface.has_gateway()));
+    lines.push("IPV6INIT", yes_no(!interface.v6.addresses.is_empty()));
     if let [first, others @ ..] = interface.v6.addresses.as_slice() {
-        line("IPV6_AUTOCONF", "no");
-        line("IPV6ADDR", &first.to_string());
+        lines.push("IPV6_AUTOCONF", "no");
+        lines.push("IPV6ADDR", first);
         if !others.is_empty() {
             let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-            line("IPV6ADDR_SECONDARIES", &format!("\"{}\"", others.join(" ")));
+            lines.push_quoted("IPV6ADDR_SECONDARIES", &others.join(" "));
         }
     }
     if let Some(IpAddr::V6(address)) = gateway_v6 {
         let zone = if address.is_unicast_link_local() {
-            format!("%{name}")
+            format!("%{}", interface.name)
         } else {
             String::new()
         };
-        line("IPV6_DEFAULTGW", &format!("{address}{zone}"));
+        lines.push("IPV6_DEFAULTGW", format!("{address}{zone}"));
     }
-    if reader == Reader::NetworkManager {
-        // Without it the kernel would take what routers announce.
-        if !v6 {
-            line("IPV6_DISABLED", "yes");
-        }
-        // Else the profile counts as active when one of its families is, and the other one is still missing.
-        for (family, key) in [(v4, "IPV4_FAILURE_FATAL"), (v6, "IPV6_FAILURE_FATAL")] {
-            if family {
-                line(key, "yes");
-            }
-        }
-    }
-    let nameservers = stable_order(
-        nameservers,
-        &old.as_ref().map(old_nameservers).unwrap_or_default(),
-    );
-    if !nameservers.is_empty() {
-        line("PEERDNS", "yes");
-    }
-    for (nth, address) in nameservers.iter().enumerate() {
-        line(
-            &format!("DNS{}", nth.saturating_add(1)),
-            &address.to_string(),
-        );
-    }
-    let old_lines = old.iter().flat_map(Assignments::lines);
-    text.push_str(&kept_lines(old_lines, |key| is_ours(reader, key), name, cx));
-    Ok(text)
 }
 
-/// The identity of the profile: NetworkManager's own one if the file names it.
-pub(super) fn uuid(interface: &Interface, old: Option<&Assignments>) -> String {
-    match old
-        .and_then(|old| old.get("UUID"))
-        .map(|uuid| Old::with_uuid(&uuid))
-    {
-        Some(Old::Uuid(uuid)) => uuid,
-        Some(Old::Nothing | Old::Unknown) | None => network_manager::uuid(interface.mac),
+/// Says what NetworkManager does about a family that has no address, or cannot be brought up.
+fn push_family_options(interface: &Interface, lines: &mut Lines) {
+    // Without it the kernel would take what routers announce.
+    if interface.v6.addresses.is_empty() {
+        lines.push("IPV6_DISABLED", "yes");
     }
+    // Else the profile counts as active when one of its families is, and the other one is still missing.
+    for (family, key) in [
+        (&interface.v4, "IPV4_FAILURE_FATAL"),
+        (&interface.v6, "IPV6_FAILURE_FATAL"),
+    ] {
+        if !family.addresses.is_empty() {
+            lines.push(key, "yes");
+        }
+    }
+}
+
+fn push_nameservers(nameservers: &[IpAddr], lines: &mut Lines) {
+    if !nameservers.is_empty() {
+        lines.push("PEERDNS", "yes");
+    }
+    for (address, number) in nameservers.iter().zip(1_usize..) {
+        lines.push(&format!("DNS{number}"), address);
+    }
+}
+
+const fn yes_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
 }
 
 /// The name of the profile: its old one, else the one that NetworkManager would give it.
 fn profile_name(interface: &Interface, old: Option<&Assignments>) -> String {
-    let old = old.and_then(|old| old.get("NAME"));
-    let usable = |name: &String| !name.is_empty() && is_plain(&format!("NAME=\"{name}\""));
-    old.filter(usable)
+    old.and_then(|old| old.get("NAME"))
+        .filter(|name| !name.is_empty() && is_plain(&format!("NAME=\"{name}\"")))
         .unwrap_or_else(|| format!("System {}", interface.name))
 }
 

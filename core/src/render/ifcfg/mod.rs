@@ -16,17 +16,14 @@ use core::net::IpAddr;
 
 use self::interface::ifcfg;
 use self::routes::{route, route6};
-pub(super) use self::stale::{find, routes_beside};
-use super::Renderer;
+pub(super) use self::stale::{find, find_beside_own, routes_beside};
 use super::assignments::Assignments;
 use super::context::Context;
-use super::guest::Guest;
-use super::network_manager::nmcli::{self, Connection, Old};
-use super::network_manager::{self, profiles};
+use super::renderer::{Renderer, Stack};
 use super::restart::{Activation, Commands, one_by_one};
 use super::text::effective_lines;
-use crate::effect::{EntryKind, GuestPath};
-use crate::network::{InterfaceName, NetworkConfig};
+use crate::effect::GuestPath;
+use crate::network::{Interface, InterfaceName, NetworkConfig};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network-scripts");
 const GLOBAL: GuestPath = GuestPath::constant("/etc/sysconfig/network");
@@ -38,95 +35,56 @@ const COMMANDS: Commands = Commands {
     force_down: &["ifdown"],
 };
 
-/// Who reads the files.
+/// What reads the files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Reader {
+pub(super) enum Reader {
     NetworkManager,
     NetworkScripts,
 }
 
-/// The stack of Red Hat Enterprise Linux up to 7 and Amazon Linux up to 2.
+/// An interface, and what its files say beside its addresses.
 #[derive(Debug)]
-pub(super) struct NetworkScripts;
+pub(super) struct Wanted<'a> {
+    pub(super) interface: &'a Interface,
+    pub(super) nameservers: Vec<IpAddr>,
+    /// The identity of the profile, which network-scripts do without.
+    pub(super) uuid: Option<String>,
+}
+
+/// The stack of Red Hat Enterprise Linux up to 7 and Amazon Linux up to 2.
+pub(super) static STACK: Stack = Stack::new("network-scripts", &NetworkScripts);
+
+#[derive(Debug)]
+struct NetworkScripts;
 
 impl Renderer for NetworkScripts {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
         let (config, guest) = (cx.config, cx.guest);
         // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
         let all = config.nameservers();
-        let nameservers = |own: &Vec<IpAddr>| {
-            if own.is_empty() {
+        let mut wanted = Vec::new();
+        for interface in &config.interfaces {
+            let nameservers = if interface.nameservers.is_empty() {
                 Vec::new()
             } else {
                 all.clone()
-            }
-        };
-        let nameservers: Vec<Vec<IpAddr>> = config
-            .interfaces
-            .iter()
-            .map(|interface| nameservers(&interface.nameservers))
-            .collect();
+            };
+            wanted.push(Wanted {
+                interface,
+                nameservers,
+                uuid: None,
+            });
+        }
 
-        let mut changed = write(Reader::NetworkScripts, config, &nameservers, cx)?;
-        for (path, owner) in stale::find_beside_own(config, guest) {
+        let mut changed = write(Reader::NetworkScripts, &wanted, cx)?;
+        for (path, owner) in find_beside_own(config, guest) {
             cx.remove(&path);
             changed.insert(owner);
         }
-        if global(Reader::NetworkScripts, cx)? {
+        if write_global(Reader::NetworkScripts, cx)? {
             changed.extend(config.names().cloned());
         }
         Ok(one_by_one(config, &changed, COMMANDS, guest))
-    }
-}
-
-/// The stack of Red Hat Enterprise Linux 8, and of 7 where NetworkManager took over from network-scripts.
-#[derive(Debug)]
-pub(super) struct NetworkManagerIfcfg;
-
-impl Renderer for NetworkManagerIfcfg {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
-        let (config, guest) = (cx.config, cx.guest);
-        let keyfiles = profiles::find(config, guest);
-        let stale = stale::find_beside_own(config, guest);
-        let mut connections = Vec::new();
-        let mut changed = BTreeSet::new();
-        for interface in &config.interfaces {
-            let name = &interface.name;
-            let Some(path) = path("ifcfg", name) else {
-                continue;
-            };
-            let old = cx.text(&path)?.map(|text| Assignments::parse(&text));
-            let mut connection =
-                Connection::new(interface, interface::uuid(interface, old.as_ref()));
-            if let Some(old) = old {
-                connection.old = old
-                    .get("UUID")
-                    .map_or(Old::Unknown, |uuid| Old::with_uuid(&uuid));
-            }
-            connection.paths.push(path);
-            for (path, _) in stale.iter().filter(|(_, owner)| owner == name) {
-                routes_beside(path).iter().for_each(|path| cx.remove(path));
-                connection.paths.push(path.clone());
-            }
-            let keyfiles = keyfiles.iter().filter(|profile| profile.interface == *name);
-            connection
-                .paths
-                .extend(keyfiles.map(|profile| profile.path.clone()));
-            for path in connection.paths.iter().skip(1) {
-                cx.remove(path);
-                changed.insert(name.clone());
-                if connection.old == Old::Nothing {
-                    connection.old = Old::Unknown;
-                }
-            }
-            connections.push(connection);
-        }
-        let nameservers = network_manager::nameservers(cx);
-        changed.extend(write(Reader::NetworkManager, config, &nameservers, cx)?);
-        if global(Reader::NetworkManager, cx)? {
-            changed.extend(config.names().cloned());
-        }
-        Ok(nmcli::activation(config, &changed, &connections, guest))
     }
 }
 
@@ -135,44 +93,18 @@ pub(super) fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
     DIRECTORY.join(&format!("{prefix}-{name}")).ok()
 }
 
-/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
-pub(super) fn plugin_exists(guest: &Guest<'_>) -> bool {
-    /// The most versions looked into. A system has one.
-    const VERSIONS_MAX: usize = 16;
-
-    const PLUGIN: &str = "libnm-settings-plugin-ifcfg-rh.so";
-
-    const LIBRARIES: [GuestPath; 2] = [
-        GuestPath::constant("/usr/lib64/NetworkManager"),
-        GuestPath::constant("/usr/lib/NetworkManager"),
-    ];
-    LIBRARIES.into_iter().fold(false, |any, library| {
-        let versions = guest
-            .entries(&library)
-            .iter()
-            .filter(|entry| entry.kind != EntryKind::File);
-        let versions = versions
-            .take(VERSIONS_MAX)
-            .filter_map(|version| library.join(&version.name).ok());
-        let here = guest.names(&library).contains(&PLUGIN);
-        versions.fold(here, |any, version| {
-            guest.names(&version).contains(&PLUGIN) | any
-        }) | any
-    })
-}
-
-/// Puts the files of every interface into `files` and returns the interfaces for which they mean something new.
-fn write(
+/// Writes the files of every interface and returns the interfaces for which they mean something new.
+pub(super) fn write(
     reader: Reader,
-    config: &NetworkConfig,
-    nameservers: &[Vec<IpAddr>],
+    all: &[Wanted<'_>],
     cx: &mut Context<'_>,
 ) -> Result<BTreeSet<InterfaceName>, String> {
     let mut changed = BTreeSet::new();
-    for (interface, nameservers) in config.interfaces.iter().zip(nameservers) {
+    for wanted in all {
+        let interface = wanted.interface;
         let name = &interface.name;
         for (prefix, content) in [
-            ("ifcfg", Some(ifcfg(reader, interface, nameservers, cx)?)),
+            ("ifcfg", Some(ifcfg(reader, wanted, cx)?)),
             ("route", route(reader, interface)),
             ("route6", route6(reader, interface)),
         ] {
@@ -198,74 +130,61 @@ fn write(
     Ok(changed)
 }
 
-/// `/etc/sysconfig/network`; tells whether something changed that concerns the interfaces.
-fn global(reader: Reader, cx: &mut Context<'_>) -> Result<bool, String> {
-    let Some(old) = cx
-        .text(&GLOBAL)?
-        .or_else(|| (reader == Reader::NetworkScripts).then(String::new))
-    else {
-        return Ok(false);
+/// Writes `/etc/sysconfig/network` and returns whether something changed that concerns the interfaces.
+pub(super) fn write_global(reader: Reader, cx: &mut Context<'_>) -> Result<bool, String> {
+    let old = match (cx.text(&GLOBAL)?, reader) {
+        (Some(old), _) => old,
+        (None, Reader::NetworkScripts) => String::new(),
+        (None, Reader::NetworkManager) => return Ok(false),
     };
     let mut file = Assignments::parse(&old);
-    let is_ours = |name: &str| {
-        cx.config
-            .interfaces
-            .iter()
-            .any(|interface| interface.name.as_str() == name)
-    };
-    let others = cx
-        .guest
-        .interfaces()
-        .iter()
-        .any(|other| other.physical && !is_ours(&other.name));
+    remove_gateways(&mut file, cx);
+    let mut concerns_interfaces = file.text() != old;
+    if reader == Reader::NetworkScripts {
+        concerns_interfaces |= enable(&mut file, cx.config);
+    }
+    cx.write(&GLOBAL, &file.text())?;
+    Ok(concerns_interfaces)
+}
+
+/// Removes the gateways that would win over those of the interfaces. An interface that stays as it is may need one.
+fn remove_gateways(file: &mut Assignments, cx: &Context<'_>) {
+    let (config, others) = (cx.config, cx.guest.has_others(cx.config));
     for (v6, gateway, device) in [
         (false, "GATEWAY", "GATEWAYDEV"),
         (true, "IPV6_DEFAULTGW", "IPV6_DEFAULTDEV"),
     ] {
-        let mut families = cx
-            .config
-            .interfaces
-            .iter()
-            .map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
-        let has_gateway = families.any(|family| family.gateway.is_some());
         let value = file.get(gateway).unwrap_or_default();
         let (address, zone) = value.split_once('%').unwrap_or((&value, ""));
-        let mut networks = cx
-            .config
-            .interfaces
-            .iter()
-            .flat_map(|interface| interface.addresses());
-        let through_ours = is_ours(zone)
-            || file.get(device).is_some_and(|name| is_ours(&name))
+        let device_name = file.get(device).unwrap_or_default();
+        let through_ours = config.interface(zone).is_some()
+            || config.interface(&device_name).is_some()
             || address
                 .parse()
-                .is_ok_and(|address: IpAddr| networks.any(|network| network.contains(address)));
-        // They would win over the gateways of the interfaces. One that stays as it is may need what is there.
-        if has_gateway || through_ours || !others {
+                .is_ok_and(|address| config.contains(address));
+        if config.has_gateway(v6) || through_ours || !others {
             file.remove(gateway);
             file.remove(device);
         }
     }
-    let overridden = file.text() != old;
-    let v6 = cx
-        .config
+}
+
+/// Turns the network on, and IPv6 where it is needed; returns whether IPv6 was off.
+fn enable(file: &mut Assignments, config: &NetworkConfig) -> bool {
+    let v6 = config
         .interfaces
         .iter()
         .any(|interface| !interface.v6.addresses.is_empty());
     let v6_before = file.get("NETWORKING_IPV6");
-    if reader == Reader::NetworkScripts {
-        file.set("NETWORKING", "yes");
-        // Other interfaces may need IPv6 even if these do not.
-        match v6_before.as_deref() {
-            Some("yes") => {}
-            Some(_) | None if v6 => file.set("NETWORKING_IPV6", "yes"),
-            Some(_) => {}
-            None => file.set("NETWORKING_IPV6", "no"),
-        }
-        // Else every interface gets a route for 169.254.0.0/16.
-        file.set("NOZEROCONF", "yes");
+    file.set("NETWORKING", "yes");
+    // Other interfaces may need IPv6 even if these do not.
+    match v6_before.as_deref() {
+        Some("yes") => {}
+        Some(_) | None if v6 => file.set("NETWORKING_IPV6", "yes"),
+        Some(_) => {}
+        None => file.set("NETWORKING_IPV6", "no"),
     }
-    cx.write(&GLOBAL, &file.text())?;
-    Ok(overridden
-        || (reader == Reader::NetworkScripts && v6 && v6_before.as_deref() != Some("yes")))
+    // Else every interface gets a route for 169.254.0.0/16.
+    file.set("NOZEROCONF", "yes");
+    v6 && v6_before.as_deref() != Some("yes")
 }

@@ -5,13 +5,13 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::DIRECTORY;
-use crate::effect::{EntryKind, GuestPath};
+use crate::effect::GuestPath;
 use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
 use crate::render::assignments::Assignments;
 use crate::render::guest::Guest;
 
-/// The most files looked into. A server has a handful.
-const FILES_MAX: usize = 256;
+/// In front of the name of an interface.
+const PREFIX: &str = "ifcfg-";
 
 /// What network-scripts do not take for a configuration.
 const IGNORED: [&str; 7] = [
@@ -32,29 +32,22 @@ pub(in crate::render) fn find(
 
 /// The files of routes that belong to a file, whether they exist or not.
 pub(in crate::render) fn routes_beside(path: &GuestPath) -> Vec<GuestPath> {
-    let suffix = path.name().strip_prefix("ifcfg-");
+    let suffix = path.name().strip_prefix(PREFIX);
     let beside = |prefix: &str| DIRECTORY.join(&format!("{prefix}-{}", suffix?)).ok();
     ["route", "route6"].into_iter().filter_map(beside).collect()
 }
 
 /// The files to move away beside the own ones, and which interface each one means.
-pub(super) fn find_beside_own(
+pub(in crate::render) fn find_beside_own(
     config: &NetworkConfig,
     guest: &Guest<'_>,
 ) -> Vec<(GuestPath, InterfaceName)> {
-    let names = guest
-        .entries(&DIRECTORY)
-        .iter()
-        .filter(|entry| entry.kind != EntryKind::Directory);
     let mut stale = Vec::new();
-    for entry in names.take(FILES_MAX) {
-        let Some(suffix) = entry.name.strip_prefix("ifcfg-") else {
+    for name in guest.list(&DIRECTORY, is_read) {
+        let Some(suffix) = name.strip_prefix(PREFIX) else {
             continue;
         };
-        if IGNORED.iter().any(|ignored| suffix.ends_with(ignored)) {
-            continue;
-        }
-        let Ok(path) = DIRECTORY.join(&entry.name) else {
+        let Ok(path) = DIRECTORY.join(name) else {
             continue;
         };
         if let Some(owner) = owner(suffix, &path, config, guest) {
@@ -64,6 +57,10 @@ pub(super) fn find_beside_own(
     stale
 }
 
+fn is_read(name: &str) -> bool {
+    name.starts_with(PREFIX) && !IGNORED.iter().any(|ignored| name.ends_with(ignored))
+}
+
 /// The managed interface that a file configures beside the interface's own file.
 fn owner<'a>(
     suffix: &str,
@@ -71,22 +68,15 @@ fn owner<'a>(
     config: &'a NetworkConfig,
     guest: &Guest<'_>,
 ) -> Option<&'a Interface> {
-    let named = |name: &str| {
-        config
-            .interfaces
-            .iter()
-            .find(|interface| interface.name.as_str() == name)
-    };
-
     // Further addresses are in the interface's own file now.
     let alias = suffix
         .split_once(':')
         .or_else(|| suffix.split_once("-range"));
     if let Some((base, _)) = alias {
-        return named(base);
+        return config.interface(base);
     }
     // The file of any interface that exists is its own, whatever it says.
-    if suffix == "lo" || named(suffix).is_some() || guest.interface(suffix).is_some() {
+    if suffix == "lo" || config.interface(suffix).is_some() || guest.interface(suffix).is_some() {
         return None;
     }
     let file = Assignments::parse(&guest.text(path)?);
@@ -98,7 +88,7 @@ fn owner<'a>(
         return None;
     }
     match file.get("DEVICE") {
-        Some(device) if named(&device).is_some() => named(&device),
+        Some(device) if config.interface(&device).is_some() => config.interface(&device),
         // An interface of another name with the same address: the server was cloned, or the kernel changed its mind.
         Some(device) if device.contains(['.', ':']) || guest.interface(&device).is_some() => None,
         Some(_) | None => {

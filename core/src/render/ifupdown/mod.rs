@@ -14,9 +14,9 @@ use alloc::vec::Vec;
 
 use self::edit::{Edited, Kept, Loopback, meaning, take_out};
 use self::sources::{MAIN, Source, SourceDirectory, Sources, load};
-use super::Renderer;
 use super::context::Context;
 use super::guest::Guest;
+use super::renderer::{Renderer, Stack};
 use super::resolv;
 use super::restart::{Activation, Commands, one_by_one};
 use super::routes::in_order;
@@ -27,9 +27,21 @@ use crate::ordered::CollectOrdered;
 /// Files that cloud-init wrote; their loopback stanza is its own as well.
 const CLOUD_INIT: &str = "50-cloud-init";
 
+/// The stack of Debian up to 13 and of Ubuntu up to 16.04.
+pub(super) static IFUPDOWN: Stack = Stack::new("ifupdown", &DEBIAN);
+
+/// What takes its place on some of them.
+pub(super) static IFUPDOWN2: Stack = Stack::new("ifupdown2", &DEBIAN);
+
+/// The stack of Alpine.
+pub(super) static IFUPDOWN_NG: Stack = Stack::new("ifupdown-ng", &ALPINE);
+
+/// The stack of Alpine before, and of small systems.
+pub(super) static BUSYBOX: Stack = Stack::new("busybox ifupdown", &ALPINE);
+
 /// An implementation of `ifup` and `ifdown`.
 #[derive(Debug)]
-pub(super) struct Ifupdown {
+struct Ifupdown {
     /// To force is for an interface that failed half way: then it has addresses, but is not known to be up.
     commands: Commands,
     source_directory: SourceDirectory,
@@ -37,8 +49,7 @@ pub(super) struct Ifupdown {
     tells_resolvconf: bool,
 }
 
-/// The stack of Debian up to 13 and of Ubuntu up to 16.04, and ifupdown2 in its place.
-pub(super) const DEBIAN: Ifupdown = Ifupdown {
+static DEBIAN: Ifupdown = Ifupdown {
     commands: Commands {
         up: &["ifup"],
         down: &["ifdown"],
@@ -48,8 +59,8 @@ pub(super) const DEBIAN: Ifupdown = Ifupdown {
     tells_resolvconf: true,
 };
 
-/// The stack of Alpine: ifupdown-ng, and that of busybox, which knows no long options.
-pub(super) const ALPINE: Ifupdown = Ifupdown {
+/// busybox knows no long options.
+static ALPINE: Ifupdown = Ifupdown {
     commands: Commands {
         up: &["ifup"],
         down: &["ifdown"],

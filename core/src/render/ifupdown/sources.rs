@@ -6,8 +6,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::stanzas::{Kind, Stanzas};
-use crate::effect::{EntryKind, GuestPath};
-use crate::render::guest::{Guest, resolve};
+use crate::effect::GuestPath;
+use crate::render::guest::{FILES_MAX, Guest, resolve};
 use crate::render::text::matches;
 
 /// The file that everything starts from.
@@ -15,9 +15,6 @@ pub(super) const MAIN: GuestPath = GuestPath::constant("/etc/network/interfaces"
 
 /// How deep included files may include others; every level takes two rounds of questions.
 const DEPTH_MAX: usize = 4;
-
-/// The most included files.
-const FILES_MAX: usize = 256;
 
 /// What makes a pattern of a name.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
@@ -195,19 +192,10 @@ fn in_directory(
     directory: &GuestPath,
     wanted: impl Fn(&str) -> bool,
 ) -> Vec<GuestPath> {
-    let entries = guest
-        .entries(directory)
-        .iter()
-        .filter(|entry| entry.kind != EntryKind::Directory);
-    let mut names: Vec<&str> = entries
-        .map(|entry| entry.name.as_str())
-        .filter(|name| wanted(name))
-        .collect();
-    names.sort_unstable();
-    names
+    guest
+        .list(directory, wanted)
         .into_iter()
         .filter_map(|name| directory.join(name).ok())
-        .take(FILES_MAX)
         .collect()
 }
 
@@ -216,7 +204,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
-    use crate::effect::{DirectoryEntry, FileMode, FileState, Snapshot};
+    use crate::effect::{DirectoryEntry, EntryKind, FileMode, FileState, Snapshot};
 
     fn load_all(files: &[(String, String)], entries: usize) -> (Vec<Source>, Vec<String>) {
         let mut snapshot = Snapshot::default();

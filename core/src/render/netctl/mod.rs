@@ -15,9 +15,9 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use self::old::Old;
-use super::Renderer;
 use super::context::Context;
 use super::files::Importance;
+use super::renderer::{Renderer, Stack};
 use super::resolv;
 use super::restart::{Activation, Script, affected, flush, together};
 use super::routes::in_order;
@@ -38,8 +38,10 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 const SHORT_MAX: Duration = Duration::from_secs(3);
 
 /// The stack of Arch Linux, where the user chose it.
+pub(super) static STACK: Stack = Stack::new("netctl", &Netctl);
+
 #[derive(Debug)]
-pub(super) struct Netctl;
+struct Netctl;
 
 impl Renderer for Netctl {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {

@@ -6,15 +6,12 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{DIRECTORY, profile, units};
-use crate::effect::{EntryKind, GuestPath};
+use crate::effect::GuestPath;
 use crate::network::InterfaceName;
 use crate::ordered::sort_by;
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::shell_line::{is_plain, key_of};
-
-/// The most profiles looked into. A server has a handful.
-const FILES_MAX: usize = 256;
 
 /// What the host has no say in.
 const KEPT: [&str; 11] = [
@@ -51,13 +48,8 @@ pub(super) struct Old {
 /// The profiles of the managed interfaces, their own ones first.
 pub(super) fn find(cx: &mut Context<'_>) -> Vec<Old> {
     let mut olds = Vec::new();
-    let files = cx
-        .guest
-        .entries(&DIRECTORY)
-        .iter()
-        .filter(|entry| entry.kind != EntryKind::Directory);
-    for file in files.filter(|file| is_profile(&file.name)).take(FILES_MAX) {
-        let Ok(path) = DIRECTORY.join(&file.name) else {
+    for name in cx.guest.list(&DIRECTORY, is_profile) {
+        let Ok(path) = DIRECTORY.join(name) else {
             continue;
         };
         let text = match cx.guest.editable(&path) {
@@ -77,10 +69,10 @@ pub(super) fn find(cx: &mut Context<'_>) -> Vec<Old> {
         };
         olds.push(Old {
             path,
-            name: file.name.clone(),
+            name: name.to_string(),
             owner: owner.clone(),
-            is_own: file.name == profile(owner),
-            is_enabled: units::is_enabled(&file.name, cx.guest),
+            is_own: name == profile(owner),
+            is_enabled: units::is_enabled(name, cx.guest),
             nameservers: nameservers(&assignments),
             kept: kept(&assignments),
         });

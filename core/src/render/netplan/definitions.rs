@@ -209,10 +209,7 @@ impl<'a> Selector<'a> {
     fn another<'g>(&self, config: &NetworkConfig, guest: &Guest<'g>) -> Option<&'g InterfaceState> {
         guest.interfaces().iter().find(|state| {
             state.physical
-                && config
-                    .interfaces
-                    .iter()
-                    .all(|interface| interface.name.as_str() != state.name)
+                && config.interface(&state.name).is_none()
                 && self.holds(&state.name, &[state.mac], state.driver.as_deref())
         })
     }

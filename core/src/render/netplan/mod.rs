@@ -22,11 +22,11 @@ use self::edit::{Fate, Rest, rest, spelled, take_out};
 use self::kept::{Kept, NETWORK_MANAGER, NETWORKD};
 use self::sources::{OWN_PATH, Source, Sources, load, network};
 use self::yaml::{Entry, Node, parse};
-use super::Renderer;
 use super::context::Context;
 use super::files::Importance;
 use super::guest::Guest;
 use super::network_manager;
+use super::renderer::{Renderer, Stack};
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
 use super::text::{HEADER, LABEL, label_comment, stable_order};
@@ -45,8 +45,10 @@ const APPLY_MAX: Duration = Duration::from_secs(20);
 const RESTORE_MAX: Duration = Duration::from_secs(15);
 
 /// The stack of Ubuntu since 18.04 and of Debian's cloud images since 12.
+pub(super) static STACK: Stack = Stack::new("netplan", &Netplan);
+
 #[derive(Debug)]
-pub(super) struct Netplan;
+struct Netplan;
 
 impl Renderer for Netplan {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
@@ -240,11 +242,7 @@ fn section(
     }
     text.push_str(&format!("    {id}:\n"));
     let mut line = |line: &str| text.push_str(&format!("      {line}\n"));
-    // An address that was changed by hand is not the one that is looked for.
-    if guest
-        .interface(name.as_str())
-        .is_none_or(|state| state.mac.is_none_or(|present| present == *mac))
-    {
+    if guest.address_unchanged(interface) {
         line(&format!("match: {{macaddress: \"{mac}\"}}"));
         line(&format!("set-name: \"{name}\""));
     } else {

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::yaml::{Node, Unclear, parse};
-use crate::effect::{EntryKind, GuestPath};
+use crate::effect::GuestPath;
 use crate::render::guest::Guest;
 use crate::render::text::encode;
 
@@ -23,9 +23,6 @@ const ETC: GuestPath = GuestPath::constant("/etc/netplan");
 /// The agent's own file. Most others that there are by default come before it, which matters to people alone.
 pub(super) const OWN_PATH: GuestPath = GuestPath::constant(OWN);
 pub(super) const OWN: &str = "/etc/netplan/90-nova-agent.yaml";
-
-/// The most files looked into. A server has a handful.
-const FILES_MAX: usize = 256;
 
 /// A file that is in effect.
 #[derive(Debug)]
@@ -60,15 +57,9 @@ pub(super) struct Own {
 pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, String> {
     let mut found: BTreeMap<&str, Vec<&'static GuestPath>> = BTreeMap::new();
     for directory in &DIRECTORIES {
-        let files = guest
-            .entries(directory)
-            .iter()
-            .filter(|entry| entry.kind != EntryKind::Directory);
-        let names = files.map(|entry| entry.name.as_str());
-        for name in names
-            .filter(|name| name.ends_with(".yaml") && !name.starts_with('.'))
-            .take(FILES_MAX)
-        {
+        for name in guest.list(directory, |name| {
+            name.ends_with(".yaml") && !name.starts_with('.')
+        }) {
             found.entry(name).or_default().push(directory);
         }
     }

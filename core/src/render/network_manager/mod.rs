@@ -3,6 +3,7 @@
 //! Which profile an interface gets is decided by priority among all that fit, so every other one that means the interface
 //! is moved away, whatever its name and format.
 
+mod ifcfg;
 mod keyfile;
 pub(super) mod nmcli;
 pub(super) mod profiles;
@@ -14,27 +15,30 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+pub(super) use self::ifcfg::{STACK as STACK_WITH_IFCFG, plugin_exists};
 use self::nmcli::{Connection, Old};
 use super::context::Context;
 use super::ini::Ini;
+use super::renderer::{Renderer, Stack};
 use super::restart::Activation;
 use super::text::effective_lines;
-use super::{Renderer, ifcfg};
 use crate::effect::GuestPath;
 use crate::network::{Interface, InterfaceName, MacAddr};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/NetworkManager/system-connections");
 
 /// The stack of Red Hat Enterprise Linux from 9 on, Fedora, SUSE Linux Enterprise 16 and of desktops.
+pub(super) static STACK: Stack = Stack::new("NetworkManager", &NetworkManager);
+
 #[derive(Debug)]
-pub(super) struct NetworkManager;
+struct NetworkManager;
 
 impl Renderer for NetworkManager {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
         let (config, guest) = (cx.config, cx.guest);
         let profiles = profiles::find(config, guest);
         // All questions are asked at once. A file that NetworkManager cannot read is nobody's business.
-        let (ifcfg_files, read) = (ifcfg::find(config, guest), ifcfg::plugin_exists(guest));
+        let (ifcfg_files, read) = (super::ifcfg::find(config, guest), plugin_exists(guest));
         let ifcfg_files = if read { ifcfg_files } else { Vec::new() };
         let nameservers = nameservers(cx);
 
@@ -65,7 +69,7 @@ impl Renderer for NetworkManager {
                     connection.old = Old::Unknown;
                 }
                 stale.push(path.clone());
-                ifcfg::routes_beside(path)
+                super::ifcfg::routes_beside(path)
                     .iter()
                     .for_each(|path| cx.remove(path));
             }

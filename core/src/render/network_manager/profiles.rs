@@ -7,15 +7,12 @@ use core::net::IpAddr;
 
 use super::DIRECTORY;
 use super::nmcli::Old;
-use crate::effect::{EntryKind, GuestPath};
+use crate::effect::GuestPath;
 use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
 use crate::ordered::sort_by;
 use crate::render::assignments::Assignments;
 use crate::render::guest::Guest;
 use crate::render::ini::{Ini, Section};
-
-/// The most files looked into. A server has a handful.
-const FILES_MAX: usize = 256;
 
 /// A profile that means a managed interface.
 #[derive(Debug)]
@@ -27,34 +24,26 @@ pub(in crate::render) struct Profile {
 
 /// The keyfiles that mean a managed interface, the agent's own ones among them. What NetworkManager prefers comes first.
 pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<Profile> {
-    let entries = guest
-        .entries(&DIRECTORY)
-        .iter()
-        .filter(|entry| entry.kind == EntryKind::File);
-    let mut names: Vec<&str> = entries
-        .map(|entry| entry.name.as_str())
-        .filter(|name| !is_ignored(name))
-        .collect();
-    names.sort_unstable();
-    let profile = |name: &str| {
-        let path = DIRECTORY.join(name).ok()?;
-        let file = Ini::parse(&guest.text(&path)?);
-        let interface = owner(name, &file, config)?.name.clone();
-        Some(Profile {
-            path,
-            interface,
-            file,
-        })
-    };
-    let mut profiles: Vec<Profile> = names
-        .into_iter()
-        .take(FILES_MAX)
-        .filter_map(profile)
-        .collect();
+    let mut profiles = Vec::new();
+    for name in guest.list(&DIRECTORY, |name| !is_ignored(name)) {
+        profiles.extend(profile(name, config, guest));
+    }
     sort_by(&mut profiles, |a, b| {
         priority(&b.file).cmp(&priority(&a.file))
     });
     profiles
+}
+
+/// The profile in a file; `None` if it means no managed interface. NetworkManager reads no symlinks.
+fn profile(name: &str, config: &NetworkConfig, guest: &Guest<'_>) -> Option<Profile> {
+    let path = DIRECTORY.join(name).ok()?;
+    let file = Ini::parse(&guest.text(&path)?);
+    let interface = owner(name, &file, config)?.name.clone();
+    Some(Profile {
+        path,
+        interface,
+        file,
+    })
 }
 
 fn priority(file: &Ini) -> i32 {

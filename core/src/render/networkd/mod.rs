@@ -13,11 +13,11 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use self::networks::{ETC, Fit, Network, load, words};
-use super::Renderer;
 use super::context::Context;
 use super::files::Importance;
 use super::guest::Guest;
 use super::ini::Ini;
+use super::renderer::{Renderer, Stack};
 use super::restart::{Activation, Script, affected, flush, together};
 use super::systemd;
 use super::text::{HEADER, label_comment, stable_order};
@@ -50,8 +50,10 @@ const KEPT: [(&str, &str); 9] = [
 const MASTERS: [&str; 4] = ["BatmanAdvanced", "Bond", "Bridge", "VRF"];
 
 /// The stack of systems that were built around systemd, and of those that chose it.
+pub(super) static STACK: Stack = Stack::new("systemd-networkd", &Networkd);
+
 #[derive(Debug)]
-pub(super) struct Networkd;
+struct Networkd;
 
 impl Renderer for Networkd {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
@@ -174,11 +176,7 @@ fn network(interface: &Interface, old: &Ini, version: Option<u32>, guest: &Guest
     let mut text = format!("{HEADER}{}", label_comment(interface));
     let mut line = |line: &str| text.push_str(&format!("{line}\n"));
     line("[Match]");
-    // An address that was changed by hand is not the one that is looked for.
-    if guest
-        .interface(name.as_str())
-        .is_none_or(|state| state.mac.is_none_or(|present| present == *mac))
-    {
+    if guest.address_unchanged(interface) {
         line(&format!("MACAddress={mac}"));
     } else {
         line(&format!("Name={name}"));

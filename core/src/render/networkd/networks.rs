@@ -5,9 +5,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::effect::{EntryKind, GuestPath};
+use crate::effect::GuestPath;
 use crate::network::{Interface, MacAddr, NetworkConfig};
-use crate::render::guest::Guest;
+use crate::render::guest::{FILES_MAX, Guest};
 use crate::render::ini::Ini;
 use crate::render::text::matches;
 
@@ -21,9 +21,6 @@ static DIRECTORIES: [GuestPath; 5] = [
 ];
 
 pub(super) const ETC: GuestPath = GuestPath::constant("/etc/systemd/network");
-
-/// The most files looked into. systemd brings two dozen.
-const FILES_MAX: usize = 256;
 
 /// A file that is in effect, with its drop-ins.
 #[derive(Debug)]
@@ -70,18 +67,15 @@ pub(super) fn load(guest: &Guest<'_>) -> Vec<Network> {
     let mut found: BTreeMap<&str, Vec<&'static GuestPath>> = BTreeMap::new();
     let mut drop_ins: BTreeMap<&str, Vec<GuestPath>> = BTreeMap::new();
     for directory in &DIRECTORIES {
-        for entry in guest.entries(directory).iter().take(FILES_MAX) {
-            let name = entry.name.as_str();
-            if name.ends_with(".network") && entry.kind != EntryKind::Directory {
-                found.entry(name).or_default().push(directory);
-            } else if let Some(name) = name
+        for name in guest.list(directory, |name| name.ends_with(".network")) {
+            found.entry(name).or_default().push(directory);
+        }
+        for name in guest.names(directory).into_iter().take(FILES_MAX) {
+            if let Some(of) = name
                 .strip_suffix(".d")
-                .filter(|name| name.ends_with(".network"))
+                .filter(|of| of.ends_with(".network"))
             {
-                drop_ins
-                    .entry(name)
-                    .or_default()
-                    .extend(directory.join(&entry.name));
+                drop_ins.entry(of).or_default().extend(directory.join(name));
             }
         }
     }
@@ -125,12 +119,7 @@ pub(super) fn load(guest: &Guest<'_>) -> Vec<Network> {
 fn joined(directories: &[GuestPath], guest: &Guest<'_>) -> String {
     let mut files: BTreeMap<&str, GuestPath> = BTreeMap::new();
     for directory in directories {
-        for name in guest
-            .names(directory)
-            .into_iter()
-            .filter(|name| name.ends_with(".conf"))
-            .take(FILES_MAX)
-        {
+        for name in guest.list(directory, |name| name.ends_with(".conf")) {
             if let Ok(path) = directory.join(name) {
                 files.entry(name).or_insert(path);
             }
@@ -183,12 +172,7 @@ fn fit(content: &Ini, interface: &Interface, config: &NetworkConfig, guest: &Gue
     if !holds(&names, |pattern| matches(pattern, interface.name.as_str())) {
         return Fit::No;
     }
-    let is_managed = |name: &&str| {
-        config
-            .interfaces
-            .iter()
-            .any(|interface| interface.name.as_str() == *name)
-    };
+    let is_managed = |name: &&str| config.interface(name).is_some();
     if !names.is_empty() && names.iter().all(is_managed) {
         fit = Fit::Exact;
     }

@@ -13,11 +13,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Renderer;
 use super::assignments::Assignments;
 use super::context::Context;
 use super::files::Importance;
 use super::guest::Guest;
+use super::renderer::{Renderer, Stack};
 use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
 use super::routes::{Hop, in_order};
 use super::shell_line::kept_lines;
@@ -30,7 +30,7 @@ use crate::ordered::CollectOrdered;
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
 /// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
-const SCRIPTS: Commands = Commands {
+const COMMANDS: Commands = Commands {
     up: &["ifup"],
     down: &["ifdown"],
     force_down: &["ifdown"],
@@ -39,12 +39,16 @@ const SCRIPTS: Commands = Commands {
 /// wicked waits for the kernel to find out that nobody else has an address.
 const WICKED_MAX: Duration = Duration::from_secs(25);
 
+/// The shell scripts of SUSE Linux Enterprise 11 and before.
+pub(super) static SCRIPTS: Stack = Stack::new("ifup scripts of SUSE", &Suse::Scripts);
+
+/// The service of SUSE Linux Enterprise 12 and 15.
+pub(super) static WICKED: Stack = Stack::new("wicked", &Suse::Wicked);
+
 /// What reads the files.
 #[derive(Debug)]
-pub(super) enum Suse {
-    /// The shell scripts of SUSE Linux Enterprise 11 and before.
+enum Suse {
     Scripts,
-    /// The service of SUSE Linux Enterprise 12 and 15.
     Wicked,
 }
 
@@ -86,7 +90,7 @@ impl Renderer for Suse {
             changed.extend(config.names().cloned());
         }
         let mut activation = match self {
-            Self::Scripts => one_by_one(config, &changed, SCRIPTS, guest),
+            Self::Scripts => one_by_one(config, &changed, COMMANDS, guest),
             Self::Wicked if starts_later => later(config, &changed, guest),
             Self::Wicked => wicked(config, &changed, guest),
         };

@@ -2,7 +2,6 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
@@ -18,17 +17,7 @@ pub(super) fn take_out(cx: &mut Context<'_>) -> Result<bool, String> {
     let Some(text) = cx.text(&PATH)? else {
         return Ok(false);
     };
-    let is_ours = |name: &str| {
-        cx.config
-            .interfaces
-            .iter()
-            .any(|interface| interface.name.as_str() == name)
-    };
-    let others = cx
-        .guest
-        .interfaces()
-        .iter()
-        .any(|other| other.physical && !is_ours(&other.name));
+    let others = cx.guest.has_others(cx.config);
     let kept: String = logical_lines(&text)
         .into_iter()
         .filter(|line| !is_managed(line, cx.config, others))
@@ -57,37 +46,21 @@ fn is_managed(line: &str, config: &NetworkConfig, others: bool) -> bool {
         return false;
     };
     if let Some(interface) = column(3) {
-        return config
-            .interfaces
-            .iter()
-            .any(|managed| managed.name.as_str() == interface);
+        return config.interface(interface).is_some();
     }
-    let v6 = destination.contains(':') || column(1).is_some_and(|gateway| gateway.contains(':'));
-    let has_gateway = || {
-        let mut families = config
-            .interfaces
-            .iter()
-            .map(|interface| if v6 { &interface.v6 } else { &interface.v4 });
-        families.any(|family| family.gateway.is_some())
-    };
-    let is_default =
-        ["default", "0.0.0.0/0", "::/0"].contains(&destination) && (!others || has_gateway());
-    let is_ours = || {
-        let mut routes = config
-            .interfaces
-            .iter()
-            .flat_map(|interface| &interface.routes);
-        routes.any(|route| route.destination.to_string() == destination)
-    };
-    let is_through_ours = || {
-        let gateway: Option<IpAddr> = column(1).and_then(|gateway| gateway.parse().ok());
-        let mut networks = config
-            .interfaces
-            .iter()
-            .flat_map(|interface| interface.addresses());
-        gateway.is_some_and(|gateway| networks.any(|network| network.contains(gateway)))
-    };
-    is_default || is_ours() || is_through_ours()
+    let gateway = column(1);
+    let v6 = destination.contains(':') || gateway.is_some_and(|gateway| gateway.contains(':'));
+    let is_default = ["default", "0.0.0.0/0", "::/0"].contains(&destination)
+        && (!others || config.has_gateway(v6));
+    let is_ours = config
+        .interfaces
+        .iter()
+        .flat_map(|interface| &interface.routes)
+        .any(|route| route.destination.to_string() == destination);
+    let is_through_ours = gateway
+        .and_then(|gateway| gateway.parse().ok())
+        .is_some_and(|gateway| config.contains(gateway));
+    is_default || is_ours || is_through_ours
 }
 
 /// The words of a line; none for a comment.

@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use super::DIRECTORY;
-use crate::effect::{EntryKind, GuestPath};
+use crate::effect::GuestPath;
 use crate::network::{InterfaceName, MacAddr, NetworkConfig};
 use crate::render::guest::Guest;
 
-/// The most files looked at. A server has a handful.
-const FILES_MAX: usize = 256;
+/// In front of the name of an interface.
+const PREFIXES: [&str; 2] = ["ifcfg-", "ifroute-"];
 
 /// What no program takes for a configuration.
 const IGNORED: [&str; 8] = [
@@ -24,25 +24,21 @@ const IGNORED: [&str; 8] = [
 
 /// The files to move away, and which interface each one means.
 pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
-    let files = guest
-        .entries(&DIRECTORY)
-        .iter()
-        .filter(|entry| entry.kind != EntryKind::Directory)
-        .take(FILES_MAX);
     let mut stale = Vec::new();
-    for file in files.filter(|file| !IGNORED.iter().any(|ignored| file.name.ends_with(ignored))) {
-        let Some(suffix) = file
-            .name
-            .strip_prefix("ifcfg-")
-            .or_else(|| file.name.strip_prefix("ifroute-"))
-        else {
+    for name in guest.list(&DIRECTORY, is_read) {
+        let Some(suffix) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) else {
             continue;
         };
-        if let (Some(owner), Ok(path)) = (owner(suffix, config), DIRECTORY.join(&file.name)) {
+        if let (Some(owner), Ok(path)) = (owner(suffix, config), DIRECTORY.join(name)) {
             stale.push((path, owner.clone()));
         }
     }
     stale
+}
+
+fn is_read(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        && !IGNORED.iter().any(|ignored| name.ends_with(ignored))
 }
 
 /// The managed interface that a file means beside the interface's own file: an alias of it, or its address as in old

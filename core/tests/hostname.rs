@@ -15,7 +15,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use nova_agent_core::effect::{Change, GuestPath};
-use nova_agent_core::render::{Prepared, set_hostname};
+use nova_agent_core::render::{Prepared, Refusal, Unclear, set_hostname};
 
 use self::support::{File, Guest, apply};
 
@@ -208,9 +208,20 @@ fn a_place_that_cannot_be_edited_is_named() {
         "FreeBSD",
         &[("/etc/rc.conf", "hostname=\"old\nsshd_enable=YES\n")],
     );
+    let refusal = Refusal::CannotEdit {
+        path: GuestPath::constant("/etc/rc.conf"),
+        reason: Unclear::Shell {
+            line: 1,
+            what: "a quote that is not closed",
+        },
+    };
+    assert_eq!(
+        refusal.to_string(),
+        "cannot edit /etc/rc.conf: line 1: a quote that is not closed"
+    );
     assert_eq!(
         guest.ask(&|snapshot| set_hostname("web-01", snapshot)),
-        Prepared::Refused("cannot edit /etc/rc.conf: line 1: a quote that is not closed".into())
+        Prepared::Refused(refusal)
     );
 }
 

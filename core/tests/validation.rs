@@ -537,11 +537,11 @@ fn an_invalid_hostname_keeps_the_present_one() {
                 .any(|step| matches!(step, Change::SetHostname(_)))
         );
     }
-    let Prepared::Refused(text) = debian().ask(&|snapshot| set_hostname("bad name\n", snapshot))
+    let Prepared::Refused(refusal) = debian().ask(&|snapshot| set_hostname("bad name\n", snapshot))
     else {
         panic!()
     };
-    assert_eq!(text, "bad hostname \"bad name<a>\"");
+    assert_eq!(refusal.to_string(), "bad hostname \"bad name<a>\"");
 }
 
 #[test]

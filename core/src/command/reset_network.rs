@@ -3,7 +3,7 @@
 //! The request itself says nothing: the configuration is below `vm-data` in Xenstore; see [`HostData`].
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
@@ -35,7 +35,7 @@ fn advance(_: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
             probes,
             ..Questions::default()
         }),
-        Prepared::Refused(why) => Progress::Reply(Response::failed(why)),
+        Prepared::Refused(why) => Progress::Reply(Response::failed(why.to_string())),
         Prepared::Ready(configuration) => {
             let found = format!(
                 "{}, because {}",

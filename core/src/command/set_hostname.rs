@@ -1,7 +1,7 @@
 //! `sethostname`: a new name for the server.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
 use crate::plan::PlanFailure;
@@ -25,7 +25,7 @@ fn advance(argument: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progr
             probes,
             ..Questions::default()
         }),
-        Prepared::Refused(why) => Progress::Reply(Response::failed(why)),
+        Prepared::Refused(why) => Progress::Reply(Response::failed(why.to_string())),
         Prepared::Ready(configuration) => Progress::Run(Work {
             plan: configuration.plan,
             notices: configuration

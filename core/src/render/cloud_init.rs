@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use super::text::HEADER;
 use crate::effect::GuestPath;
@@ -21,7 +22,7 @@ pub(super) enum Scope {
 }
 
 /// Tells cloud-init to leave things alone, if it is installed and has not been told so.
-pub(super) fn disable(scope: Scope, cx: &mut Context<'_>) -> Result<(), String> {
+pub(super) fn disable(scope: Scope, cx: &mut Context<'_>) -> Result<(), Refusal> {
     let installed = cx.guest.exists(&CONFIG);
     let disabled = cx.guest.exists(&DISABLED);
     let (mut network, mut hostname) = (scope == Scope::Hostname, false);

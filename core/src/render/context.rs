@@ -1,8 +1,9 @@
 //! What the parts of a renderer share: what the host wants, the guest, and the changes so far.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::error::Refusal;
 use super::files::{Files, Importance};
 use super::guest::Guest;
 use super::os::Os;
@@ -37,42 +38,42 @@ impl<'a> Context<'a> {
     /// Writes a file, following a symlink inside `/etc`. The plan is rolled back if that fails.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
-    pub(super) fn write(&mut self, path: &GuestPath, text: &str) -> Result<(), String> {
+    /// Refuses if something is there that cannot be edited.
+    pub(super) fn write(&mut self, path: &GuestPath, text: &str) -> Result<(), Refusal> {
         self.write_with(path, text, Importance::Essential)
     }
 
     /// Writes a file, following a symlink inside `/etc`, and says what happens if that fails.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
+    /// Refuses if something is there that cannot be edited.
     pub(super) fn write_with(
         &mut self,
         path: &GuestPath,
         text: &str,
         importance: Importance,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         self.files.write(path, text, importance)
     }
 
     /// Writes a file before all others of the same importance are changed.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
+    /// Refuses if something is there that cannot be edited.
     pub(super) fn write_first(
         &mut self,
         path: &GuestPath,
         text: &str,
         importance: Importance,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         self.files.write_first(path, text, importance)
     }
 
     /// Writes a file that only root may read, and makes an existing one private.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
-    pub(super) fn write_private(&mut self, path: &GuestPath, text: &str) -> Result<(), String> {
+    /// Refuses if something is there that cannot be edited.
+    pub(super) fn write_private(&mut self, path: &GuestPath, text: &str) -> Result<(), Refusal> {
         self.files.write_private(path, text)
     }
 
@@ -92,15 +93,16 @@ impl<'a> Context<'a> {
     }
 
     /// Turns a refusal into a warning, where the rest of the work goes on without it.
-    pub(super) fn tolerate(&mut self, result: Result<(), String>) {
-        self.warnings.extend(result.err());
+    pub(super) fn tolerate(&mut self, result: Result<(), Refusal>) {
+        self.warnings
+            .extend(result.err().map(|refusal| refusal.to_string()));
     }
 
     /// Returns the text of a file with the changes so far; `None` if there is no such file.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
-    pub(super) fn text(&self, path: &GuestPath) -> Result<Option<String>, String> {
+    /// Refuses if something is there that cannot be edited.
+    pub(super) fn text(&self, path: &GuestPath) -> Result<Option<String>, Refusal> {
         self.files.text(path)
     }
 

@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::error::Refusal;
 use super::guest::Guest;
 use super::text::{decode, encode};
 use crate::effect::{Change, ExistingMode, FileMode, FileState, GuestPath, WriteFile};
@@ -68,8 +69,8 @@ impl<'a> Files<'a> {
     /// The text of a file with the changes so far; `None` if there is no such file.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
-    pub(super) fn text(&self, path: &GuestPath) -> Result<Option<String>, String> {
+    /// Refuses if something is there that cannot be edited.
+    pub(super) fn text(&self, path: &GuestPath) -> Result<Option<String>, Refusal> {
         let (path, text) = self.guest.editable(path)?;
         Ok(match self.wanted.get(&path).map(|wanted| &wanted.content) {
             Some(Content::File { bytes, .. }) => Some(decode(bytes)),
@@ -81,13 +82,13 @@ impl<'a> Files<'a> {
     /// Sets the text of a file, following a symlink inside `/etc`.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
+    /// Refuses if something is there that cannot be edited.
     pub(super) fn write(
         &mut self,
         path: &GuestPath,
         text: &str,
         importance: Importance,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         let (path, _) = self.guest.editable(path)?;
         self.set(
             path,
@@ -103,13 +104,13 @@ impl<'a> Files<'a> {
     /// As [`write`](Self::write), and changes the file before all others of the same importance.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
+    /// Refuses if something is there that cannot be edited.
     pub(super) fn write_first(
         &mut self,
         path: &GuestPath,
         text: &str,
         importance: Importance,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         let (path, _) = self.guest.editable(path)?;
         let content = Content::File {
             bytes: encode(text),
@@ -125,8 +126,8 @@ impl<'a> Files<'a> {
     /// Sets the text of a file that only root may read, and makes it so if it was not.
     ///
     /// # Errors
-    /// The text for the host, if something is there that cannot be edited.
-    pub(super) fn write_private(&mut self, path: &GuestPath, text: &str) -> Result<(), String> {
+    /// Refuses if something is there that cannot be edited.
+    pub(super) fn write_private(&mut self, path: &GuestPath, text: &str) -> Result<(), Refusal> {
         let (path, _) = self.guest.editable(path)?;
         self.set(
             path,

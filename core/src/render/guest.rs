@@ -10,6 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use super::error::NotEditable;
 use super::text::decode;
 use crate::effect::{
     DirectoryEntry, EntryKind, Expectation, FileState, GuestPath, InterfaceState, Kernel, Probe,
@@ -101,31 +102,36 @@ impl<'a> Guest<'a> {
     /// The file to edit for a path: the path itself, or below `/etc` what a symlink leads to.
     ///
     /// # Errors
-    /// The text for the host, if there is something that cannot be edited.
-    pub(super) fn editable(&self, path: &GuestPath) -> Result<(GuestPath, Option<String>), String> {
+    /// Refuses if there is something that cannot be edited.
+    pub(super) fn editable(
+        &self,
+        path: &GuestPath,
+    ) -> Result<(GuestPath, Option<String>), NotEditable> {
         let mut at = path.clone();
         for _ in 0..=SYMLINKS_MAX {
             match self.file(&at) {
                 FileState::Missing if at == *path => return Ok((at, None)),
-                FileState::Missing => return Err(format!("{path} is a dangling symlink")),
+                FileState::Missing => return Err(NotEditable::DanglingSymlink(path.clone())),
                 FileState::Regular { content, .. } => return Ok((at, Some(decode(content)))),
                 FileState::Symlink { target } => {
                     at = resolve(&at, target)
                         .filter(|target| target.as_str().starts_with(ETC))
-                        .ok_or_else(|| format!("{path} is a symlink out of {ETC}"))?;
+                        .ok_or_else(|| NotEditable::SymlinkOutOfEtc(path.clone()))?;
                 }
                 FileState::Directory | FileState::Other => {
-                    return Err(format!("{at} is not a regular file"));
+                    return Err(NotEditable::NotRegular(at));
                 }
                 FileState::TooLarge { size } => {
-                    return Err(format!("{at} is too large: {size} bytes"));
+                    let size = *size;
+                    return Err(NotEditable::TooLarge { path: at, size });
                 }
                 FileState::Unreadable { reason } => {
-                    return Err(format!("cannot read {at}: {reason}"));
+                    let reason = reason.clone();
+                    return Err(NotEditable::Unreadable { path: at, reason });
                 }
             }
         }
-        Err(format!("{path}: too many symlinks"))
+        Err(NotEditable::TooManySymlinks(path.clone()))
     }
 
     /// What a directory holds; nothing if it does not exist.
@@ -327,8 +333,13 @@ mod tests {
             editable("/etc/nothing"),
             Ok((GuestPath::constant("/etc/nothing"), None))
         );
-        for refused in ["/etc/out", "/etc/gone", "/etc/loop"] {
-            assert!(editable(refused).is_err(), "{refused}");
+        let at = GuestPath::constant;
+        for (path, refusal) in [
+            ("/etc/out", NotEditable::SymlinkOutOfEtc(at("/etc/out"))),
+            ("/etc/gone", NotEditable::DanglingSymlink(at("/etc/gone"))),
+            ("/etc/loop", NotEditable::TooManySymlinks(at("/etc/loop"))),
+        ] {
+            assert_eq!(editable(path), Err(refusal));
         }
         assert!(guest.unanswered().is_empty());
     }

@@ -1,12 +1,13 @@
 //! Where the hostname is kept over a reboot.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::assignments::Assignments;
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use super::guest::Guest;
 use super::os::OsFamily;
@@ -70,12 +71,12 @@ const HOSTNAMECTL_MAX: Duration = Duration::from_secs(10);
 /// does not have early at boot. The same two steps are right on every system, and [`announce`] makes the change known.
 ///
 /// # Errors
-/// The text for the host, if the place cannot be edited.
+/// Refuses if the place cannot be edited.
 pub(super) fn store(
     hostname: &Hostname,
     importance: Importance,
     cx: &mut Context<'_>,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let line = format!("{}\n", hostname.as_str());
     let os = cx.os;
     match os.family {
@@ -125,7 +126,7 @@ fn write_if_present(
     line: &str,
     importance: Importance,
     cx: &mut Context<'_>,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     match cx.text(&ETC_HOSTNAME)? {
         Some(_) => cx.write_with(&ETC_HOSTNAME, line, importance),
         None => Ok(()),
@@ -137,7 +138,7 @@ fn assign(
     variable: &Variable,
     importance: Importance,
     cx: &mut Context<'_>,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let Variable { path, names, quote } = variable;
     let text = cx.text(path)?.unwrap_or_default();
     let mut file = Assignments::for_editing(path, &text)?;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use super::text::end_line;
 use crate::effect::GuestPath;
@@ -26,13 +27,13 @@ pub(super) fn update(
     own: &[IpAddr],
     importance: Importance,
     cx: &mut Context<'_>,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let kernel = cx.guest.kernel();
     let previous = kernel
         .map(|kernel| kernel.hostname.as_str())
         .unwrap_or_default();
     if cx.guest.link_target(&PATH).is_some() {
-        return Err(format!("{PATH} is a symlink: not changed"));
+        return Err(Refusal::SymlinkKept { path: PATH });
     }
     let text = cx.text(&PATH)?;
     let patched = patch(text.as_deref(), hostname, previous, own);

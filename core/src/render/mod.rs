@@ -13,6 +13,7 @@ mod assignments;
 mod cloud_init;
 mod context;
 mod detect;
+mod error;
 mod files;
 mod freebsd;
 mod guest;
@@ -44,6 +45,7 @@ mod verify;
 
 use alloc::collections::BTreeSet;
 
+pub use self::error::{NotEditable, Refusal, Unclear};
 pub use self::host_data::{HostData, Unread};
 pub use self::prepare::{Configuration, Prepared, reset_network, set_hostname};
 

@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use super::assignments::Assignments;
 use super::context::Context;
+use super::error::{Refusal, join};
 use super::files::Importance;
 use super::renderer::{Renderer, Stack};
 use super::resolv;
@@ -54,7 +55,7 @@ pub(super) static STACK: Stack = Stack::new("netifrc", &Netifrc);
 struct Netifrc;
 
 impl Renderer for Netifrc {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         render(Form::Lines, cx)
     }
 }
@@ -66,7 +67,7 @@ pub(super) static STACK_WITH_ARRAYS: Stack = Stack::new("netifrc of baselayout 1
 struct NetifrcArrays;
 
 impl Renderer for NetifrcArrays {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         render(Form::Lists, cx)
     }
 }
@@ -78,7 +79,7 @@ enum Form {
     Lists,
 }
 
-fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, String> {
+fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
     // Each start of an interface writes the file too, but only with what that interface brings along.
     resolv::update(&cx.config.nameservers(), cx)?;
 
@@ -93,13 +94,13 @@ fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, String> {
     let is_managed =
         |key: &str| variables.iter().any(|variable| is_of(key, variable)) || is_global(key);
 
-    let main = path(&CONF_D, "net")?;
+    let main = join(&CONF_D, "net")?;
     let text = cx.text(&main)?.unwrap_or_default();
     let mut file = Assignments::for_editing(&main, &text)?;
     // OpenRC reads the file of a service after that of all of them.
     let mut own = Vec::new();
     for Interface { name, .. } in &cx.config.interfaces {
-        let path = path(&CONF_D, &format!("net.{name}"))?;
+        let path = join(&CONF_D, &format!("net.{name}"))?;
         if let Some(text) = cx.text(&path)? {
             own.push((path.clone(), Assignments::for_editing(&path, &text)?));
         }
@@ -155,7 +156,7 @@ fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, String> {
     let affected = affected(cx.config, &changed, cx.guest);
     let mut script = Script::default();
     for Interface { name, .. } in &affected {
-        let path = path(&INIT_D, &format!("net.{name}"))?;
+        let path = join(&INIT_D, &format!("net.{name}"))?;
         let restart = || Program::new([path.as_str(), "restart"], RESTART_MAX);
         // What was configured without the service is not known to it.
         script.after.push((flush(name), Importance::Minor));
@@ -177,25 +178,19 @@ fn is_of(key: &str, variable: &str) -> bool {
 }
 
 /// Makes an interface a service that starts at boot; tells whether it was none.
-fn service(name: &InterfaceName, cx: &mut Context<'_>) -> Result<bool, String> {
+fn service(name: &InterfaceName, cx: &mut Context<'_>) -> Result<bool, Refusal> {
     let service = format!("net.{name}");
-    let script = path(&INIT_D, &service)?;
+    let script = join(&INIT_D, &service)?;
     let missing = !cx.guest.exists(&script);
     if missing {
         cx.link(&script, "net.lo");
     }
     // What `rc-update add` does; but this way it is undone with the rest.
-    let (boot, default) = (path(&BOOT, &service)?, path(&DEFAULT, &service)?);
+    let (boot, default) = (join(&BOOT, &service)?, join(&DEFAULT, &service)?);
     if !cx.guest.exists_any(&[boot, default.clone()]) {
         cx.link(&default, script.as_str());
     }
     Ok(missing)
-}
-
-fn path(directory: &GuestPath, name: &str) -> Result<GuestPath, String> {
-    directory
-        .join(name)
-        .map_err(|error| format!("{directory}/{name}: {error}"))
 }
 
 fn variables_of(

@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use super::cloud_init::Scope;
 use super::context::Context;
 use super::detect::{Detected, detect};
+use super::error::Refusal;
 use super::files::Importance;
 use super::guest::Guest;
 use super::os::Os;
@@ -24,8 +25,8 @@ pub enum Prepared {
     Missing(Vec<Probe>),
     /// The changes to make.
     Ready(Configuration),
-    /// Nothing can be done at all, and this is why: a text for the reply.
-    Refused(String),
+    /// Nothing can be done at all, and this is why.
+    Refused(Refusal),
 }
 
 /// Changes of the guest, ready to be carried out.
@@ -63,15 +64,15 @@ pub fn set_hostname(name: &str, snapshot: &Snapshot) -> Prepared {
 }
 
 /// Discards the result if anything was asked in vain on the way to it.
-fn finish(guest: &Guest<'_>, result: Result<Configuration, String>) -> Prepared {
+fn finish(guest: &Guest<'_>, result: Result<Configuration, Refusal>) -> Prepared {
     match (guest.unanswered(), result) {
         (probes, _) if !probes.is_empty() => Prepared::Missing(probes),
         (_, Ok(configuration)) => Prepared::Ready(configuration),
-        (_, Err(text)) => Prepared::Refused(text),
+        (_, Err(refusal)) => Prepared::Refused(refusal),
     }
 }
 
-fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, String> {
+fn prepare_network(data: &HostData, guest: &Guest<'_>) -> Result<Configuration, Refusal> {
     let os = Os::of(guest);
     let validated = validate(&data.networking, &data.vifs, guest.interfaces());
     let config = validated.config;
@@ -130,17 +131,14 @@ struct Network {
     shown: Option<NetworkConfig>,
 }
 
-fn render_network(cx: &mut Context<'_>) -> Result<Network, String> {
+fn render_network(cx: &mut Context<'_>) -> Result<Network, Refusal> {
     let detected = detect(cx.config, cx.os, cx.guest);
     let renderer = detected.and_then(|Detected { stack, .. }| stack.renderer);
     let (Some(Detected { stack, because }), Some(renderer)) = (detected, renderer) else {
-        let with = detected
-            .map(|detected| format!(" with {}", detected.stack.name))
-            .unwrap_or_default();
-        return Err(format!(
-            "no supported network configuration found: {}{with}",
-            cx.os.name
-        ));
+        return Err(Refusal::UnsupportedNetwork {
+            os: cx.os.name.clone(),
+            stack: detected.map(|detected| detected.stack.name),
+        });
     };
     Ok(Network {
         target: stack.name,
@@ -180,8 +178,8 @@ fn network_plan(network: Network, last: Vec<Step>, cx: &Context<'_>) -> Plan {
     }
 }
 
-fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, String> {
-    let hostname = Hostname::try_from(name).map_err(|error| error.to_string())?;
+fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Refusal> {
+    let hostname = Hostname::try_from(name)?;
     let os = Os::of(guest);
     let config = NetworkConfig::default();
     let mut cx = Context::new(&config, &os, guest);

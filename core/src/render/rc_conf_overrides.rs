@@ -1,10 +1,10 @@
 //! Files that are read after `/etc/rc.conf`, so that what they say counts.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::assignments::Assignments;
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use crate::effect::{FileState, GuestPath};
 
@@ -21,8 +21,8 @@ pub(super) struct Overrides {
 
 impl Overrides {
     /// # Errors
-    /// The text for the host, if a file must be edited and cannot be.
-    pub(super) fn load(managed: &dyn Fn(&str) -> bool, cx: &Context<'_>) -> Result<Self, String> {
+    /// Refuses if a file must be edited and cannot be.
+    pub(super) fn load(managed: &dyn Fn(&str) -> bool, cx: &Context<'_>) -> Result<Self, Refusal> {
         let guest = cx.guest;
         let names = guest.list(&DIRECTORY, |_| true);
         let paths = names
@@ -58,7 +58,7 @@ impl Overrides {
         unwanted: &dyn Fn(&str) -> bool,
         importance: Importance,
         cx: &mut Context<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         for (path, file) in &mut self.files {
             if file.remove_all(unwanted).is_some() {
                 cx.write_with(path, &file.text(), importance)?;

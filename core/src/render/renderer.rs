@@ -1,9 +1,9 @@
 //! What a network stack has to do.
 
-use alloc::string::String;
 use core::fmt::Debug;
 
 use super::context::Context;
+use super::error::Refusal;
 use super::restart::Activation;
 use crate::network::NetworkConfig;
 
@@ -36,8 +36,8 @@ pub(super) trait Renderer: Debug + Sync {
     /// Writes the files for `cx.config` and returns how they are brought into effect.
     ///
     /// # Errors
-    /// The text for the host, if nothing can be done.
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String>;
+    /// Refuses if nothing can be done.
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal>;
 
     /// The configuration as the kernel will show it, where that is something else than what the host said.
     fn shown(&self, _: &NetworkConfig) -> Option<NetworkConfig> {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use super::guest::Guest;
 use super::text::{end_line, stable_order};
@@ -33,7 +34,7 @@ pub(super) fn asks_this_host(guest: &Guest<'_>) -> bool {
 
 /// Replaces the name servers and nothing else. A symlink belongs to the stack behind it and is left; so is everything if
 /// there are no name servers to write.
-pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<(), String> {
+pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<(), Refusal> {
     if nameservers.is_empty() || cx.guest.link_target(&PATH).is_some() {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! What there is of systemd, for the stacks that are built on it.
 
 use alloc::format;
-use alloc::string::String;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use super::context::Context;
+use super::error::Refusal;
 use super::guest::Guest;
 use super::{resolv, running};
 use crate::effect::{GuestPath, Program};
@@ -124,7 +124,7 @@ pub(super) fn update_resolv_conf(
     nameservers: &[IpAddr],
     resolved: bool,
     cx: &mut Context<'_>,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     if resolved && resolv::asks_this_host(cx.guest) {
         Ok(())
     } else {

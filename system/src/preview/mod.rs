@@ -96,7 +96,7 @@ fn prepare(system: &System, data: &HostData) -> Result<(Configuration, Snapshot)
         let probes = match reset_network(data, &snapshot) {
             Prepared::Missing(probes) => probes,
             Prepared::Ready(configuration) => return Ok((configuration, snapshot)),
-            Prepared::Refused(text) => return Err(PreviewError::Refused(text)),
+            Prepared::Refused(text) => return Err(PreviewError::Refused(text.to_string())),
         };
         let Outcome::Probed(answers) = system.perform(Effect::Probe(probes)) else {
             break;

@@ -95,7 +95,7 @@ fn a_text_of_the_host_is_a_word_or_nothing() {
                 let (hostile, text) = place.replaced(&data, payload);
                 let judged = match guest.prepare(&hostile) {
                     Prepared::Ready(configuration) => judge.check(&configuration, &place),
-                    Prepared::Refused(reason) => is_printable(&reason),
+                    Prepared::Refused(reason) => is_printable(&reason.to_string()),
                     Prepared::Missing(_) => unreachable!("answered"),
                 };
                 judged.map_err(|error| format!("{place:?} = {text:?}: {error}"))?;
@@ -105,7 +105,7 @@ fn a_text_of_the_host_is_a_word_or_nothing() {
             let name = filled(payload, "web-1");
             let judged = match guest.answered(|snapshot| set_hostname(&name, snapshot)) {
                 Prepared::Ready(configuration) => judge.check(&configuration, &Place::Hostname),
-                Prepared::Refused(reason) => is_printable(&reason),
+                Prepared::Refused(reason) => is_printable(&reason.to_string()),
                 Prepared::Missing(_) => unreachable!("answered"),
             };
             judged.map_err(|error| format!("sethostname {name:?}: {error}"))?;

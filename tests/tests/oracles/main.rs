@@ -373,7 +373,7 @@ impl Rendered {
         let validated = validate(&data.networking, &data.vifs, &interfaces);
         let Configuration { plan, .. } = match guest.prepare(data) {
             Prepared::Ready(configuration) => configuration,
-            Prepared::Refused(text) => return Err(text),
+            Prepared::Refused(why) => return Err(why.to_string()),
             Prepared::Missing(probes) => return Err(format!("still asks: {probes:?}")),
         };
         let changes = oracle::describe(&plan);

@@ -15,6 +15,7 @@ use crate::network::{Cidr, Family, Gateway, Interface, InterfaceName, NetworkCon
 use crate::plan::{OnFailure, Step, Undo};
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
+use crate::render::error::{Refusal, Unclear, join};
 use crate::render::renderer::{Renderer, Stack};
 use crate::render::resolv;
 use crate::render::restart::{Activation, Commands, one_by_one};
@@ -47,7 +48,7 @@ pub(in crate::render) static STACK: Stack = Stack::new("netcfg", &Netcfg);
 struct Netcfg;
 
 impl Renderer for Netcfg {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let config = cx.config;
         // Each profile writes the file when it comes up, but only with its own servers.
         resolv::update(&config.nameservers(), cx)?;
@@ -55,9 +56,7 @@ impl Renderer for Netcfg {
         let mut changed = BTreeSet::new();
         let mut new = BTreeSet::new();
         for interface in &config.interfaces {
-            let path = PROFILES
-                .join(interface.name.as_str())
-                .map_err(|error| error.to_string())?;
+            let path = join(&PROFILES, interface.name.as_str())?;
             let old = cx.text(&path)?;
             let mut file = Assignments::for_editing(&path, old.as_deref().unwrap_or_default())?;
             let before = file.meaning(is_ours);
@@ -126,7 +125,7 @@ fn down(stop: Program, start: Program) -> Step {
 }
 
 /// Puts the profiles of the interfaces into use instead of others for the same interfaces; returns those others.
-fn put_into_use(cx: &mut Context<'_>) -> Result<Vec<(String, InterfaceName)>, String> {
+fn put_into_use(cx: &mut Context<'_>) -> Result<Vec<(String, InterfaceName)>, Refusal> {
     let mut path = SETTINGS;
     let mut file = Assignments::for_editing(&path, &cx.text(&path)?.unwrap_or_default())?;
     if !file.keys().any(|key| key == NETWORKS) {
@@ -135,9 +134,7 @@ fn put_into_use(cx: &mut Context<'_>) -> Result<Vec<(String, InterfaceName)>, St
     }
     let present = file.words(NETWORKS);
     if !file.is_literal(NETWORKS) || !present.iter().all(|name| is_plain_word(name)) {
-        return Err(format!(
-            "cannot edit {path}: {NETWORKS} is no list of plain names"
-        ));
+        return Err(Unclear::NoPlainNames { list: NETWORKS }.at(&path));
     }
 
     let mut replaced = Vec::new();

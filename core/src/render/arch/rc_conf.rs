@@ -14,6 +14,7 @@ use crate::effect::Program;
 use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
+use crate::render::error::{Refusal, Unclear};
 use crate::render::files::Importance;
 use crate::render::guest::Guest;
 use crate::render::renderer::{Renderer, Stack};
@@ -42,7 +43,7 @@ pub(in crate::render) static STACK: Stack = Stack::new("rc.conf of Arch Linux", 
 struct RcConf;
 
 impl Renderer for RcConf {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         resolv::update(&config.nameservers(), cx)?;
 
@@ -106,18 +107,16 @@ impl Lists {
         file: &Assignments,
         config: &NetworkConfig,
         guest: &Guest<'_>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Refusal> {
         let managed = |name: &str| config.interface(name).is_some();
         // An interface that stays as it is may need the routes that are there.
         let others = guest.has_others(config);
 
         let mut unwanted: BTreeSet<String> = [INTERFACES, ROUTES].map(ToString::to_string).into();
-        let mut split = |list: &str, goes: &dyn Fn(&str, &str) -> bool| {
+        let mut split = |list: &'static str, goes: &dyn Fn(&str, &str) -> bool| {
             let entries = file.words(list);
             if !file.is_literal(list) || !entries.iter().all(|name| is_plain_word(name)) {
-                return Err(format!(
-                    "cannot edit {RC_CONF}: {list} is no list of plain names"
-                ));
+                return Err(Unclear::NoPlainNames { list }.at(&RC_CONF));
             }
             let (gone, kept): (Vec<String>, Vec<String>) = entries.into_iter().partition(|entry| {
                 let name = entry_name(entry);

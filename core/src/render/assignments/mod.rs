@@ -6,8 +6,8 @@ mod cursor;
 mod edit;
 mod parse;
 
+use crate::render::error::{Refusal, Unclear};
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -74,10 +74,10 @@ impl Assignments {
     /// Reads a file to edit it.
     ///
     /// # Errors
-    /// The text for the host, if an edit might do something else than it seems to do.
-    pub(super) fn for_editing(path: &GuestPath, text: &str) -> Result<Self, String> {
-        let lines =
-            parse::strictly(text).map_err(|unclear| format!("cannot edit {path}: {unclear}"))?;
+    /// Refuses if an edit might do something else than it seems to do.
+    pub(super) fn for_editing(path: &GuestPath, text: &str) -> Result<Self, Refusal> {
+        let lines = parse::strictly(text)
+            .map_err(|parse::Unclear { line, what }| Unclear::Shell { line, what }.at(path))?;
         Ok(Self { lines })
     }
 
@@ -203,6 +203,8 @@ impl Value {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::render::text::HEADER;
 

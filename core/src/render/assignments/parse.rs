@@ -13,8 +13,8 @@ const UNCLEAR_MAX: usize = 64;
 /// Where a text leaves what can be edited, and why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::render) struct Unclear {
-    line: usize,
-    what: &'static str,
+    pub(super) line: usize,
+    pub(super) what: &'static str,
 }
 
 impl fmt::Display for Unclear {

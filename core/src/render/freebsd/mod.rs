@@ -13,6 +13,7 @@ use core::time::Duration;
 use self::variables::{Managed, STATIC_ROUTES, StaticRoutes, generated};
 use super::assignments::Assignments;
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use super::rc_conf_overrides::Overrides;
 use super::renderer::{Renderer, Stack};
@@ -38,7 +39,7 @@ pub(super) static STACK: Stack = Stack::new("rc.conf of FreeBSD", &FreeBsd);
 struct FreeBsd;
 
 impl Renderer for FreeBsd {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         resolv::update(&config.nameservers(), cx)?;
         let config = &with_host_aliases(config);

@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use super::RC_CONF;
 use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::assignments::Assignments;
+use crate::render::error::{Refusal, Unclear};
 use crate::render::guest::Guest;
 use crate::render::routes::{Hop, in_order};
 use crate::render::shell_line::variable;
@@ -139,12 +140,12 @@ pub(super) const STATIC_ROUTES: [&str; 2] = ["static_routes", "ipv6_static_route
 
 impl StaticRoutes {
     /// # Errors
-    /// The text for the host, if nobody knows what a list holds.
+    /// Refuses if nobody knows what a list holds.
     pub(super) fn all<'a>(
         main: &'a Assignments,
         overrides: &[&'a Assignments],
         managed: &Managed<'_>,
-    ) -> Result<Vec<Self>, String> {
+    ) -> Result<Vec<Self>, Refusal> {
         let mut all = Vec::new();
         for (key, prefix) in STATIC_ROUTES.into_iter().zip(["route_", "ipv6_route_"]) {
             let last = overrides
@@ -153,9 +154,7 @@ impl StaticRoutes {
                 .find(|file| file.keys().any(|other| other == key))
                 .unwrap_or(&main);
             if !last.is_literal(key) {
-                return Err(format!(
-                    "cannot edit {RC_CONF}: {key} refers to other variables"
-                ));
+                return Err(Unclear::RefersToVariables { list: key }.at(&RC_CONF));
             }
             let (stale, kept) = last
                 .words(key)

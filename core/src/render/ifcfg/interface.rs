@@ -11,6 +11,7 @@ use super::{Reader, Wanted, path};
 use crate::network::Interface;
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
+use crate::render::error::Refusal;
 use crate::render::shell_line::{is_plain, kept_lines};
 use crate::render::text::{HEADER, label_comment, stable_order};
 
@@ -19,7 +20,7 @@ pub(super) fn ifcfg(
     reader: Reader,
     wanted: &Wanted<'_>,
     cx: &mut Context<'_>,
-) -> Result<String, String> {
+) -> Result<String, Refusal> {
     let interface = wanted.interface;
     let old = match path("ifcfg", &interface.name) {
         Some(path) => cx.text(&path)?,

@@ -19,6 +19,7 @@ use self::routes::{route, route6};
 pub(super) use self::stale::{find, find_beside_own, routes_beside};
 use super::assignments::Assignments;
 use super::context::Context;
+use super::error::Refusal;
 use super::renderer::{Renderer, Stack};
 use super::restart::{Activation, Commands, one_by_one};
 use super::text::effective_lines;
@@ -58,7 +59,7 @@ pub(super) static STACK: Stack = Stack::new("network-scripts", &NetworkScripts);
 struct NetworkScripts;
 
 impl Renderer for NetworkScripts {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
         let all = config.nameservers();
@@ -98,7 +99,7 @@ pub(super) fn write(
     reader: Reader,
     all: &[Wanted<'_>],
     cx: &mut Context<'_>,
-) -> Result<BTreeSet<InterfaceName>, String> {
+) -> Result<BTreeSet<InterfaceName>, Refusal> {
     let mut changed = BTreeSet::new();
     for wanted in all {
         let interface = wanted.interface;
@@ -131,7 +132,7 @@ pub(super) fn write(
 }
 
 /// Writes `/etc/sysconfig/network` and returns whether something changed that concerns the interfaces.
-pub(super) fn write_global(reader: Reader, cx: &mut Context<'_>) -> Result<bool, String> {
+pub(super) fn write_global(reader: Reader, cx: &mut Context<'_>) -> Result<bool, Refusal> {
     let old = match (cx.text(&GLOBAL)?, reader) {
         (Some(old), _) => old,
         (None, Reader::NetworkScripts) => String::new(),

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use self::edit::{Edited, Kept, Loopback, meaning, take_out};
 use self::sources::{MAIN, Source, SourceDirectory, Sources, load};
 use super::context::Context;
+use super::error::Refusal;
 use super::guest::Guest;
 use super::renderer::{Renderer, Stack};
 use super::resolv;
@@ -71,7 +72,7 @@ static ALPINE: Ifupdown = Ifupdown {
 };
 
 impl Renderer for Ifupdown {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         // With resolvconf, the file is made of what the interfaces bring along.
         let by_resolvconf = self.tells_resolvconf && guest.program("resolvconf").is_some();

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::stanzas::{Kind, Stanzas};
 use crate::effect::GuestPath;
+use crate::render::error::Refusal;
 use crate::render::guest::{FILES_MAX, Guest, resolve};
 use crate::render::text::matches;
 
@@ -49,11 +50,11 @@ pub(super) struct Sources {
 /// Reads the main file, which comes first, and what it includes.
 ///
 /// # Errors
-/// The text for the host, if the main file cannot be edited. An included file that cannot be read is a warning.
+/// Refuses if the main file cannot be edited. An included file that cannot be read is a warning.
 pub(super) fn load(
     guest: &Guest<'_>,
     source_directory: SourceDirectory,
-) -> Result<Sources, String> {
+) -> Result<Sources, Refusal> {
     let (path, text) = guest.editable(&MAIN)?;
     let mut seen = BTreeSet::from([path.clone()]);
     let main = Source {

@@ -16,6 +16,7 @@ use core::time::Duration;
 
 use self::old::Old;
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use super::renderer::{Renderer, Stack};
 use super::resolv;
@@ -44,7 +45,7 @@ pub(super) static STACK: Stack = Stack::new("netctl", &Netctl);
 struct Netctl;
 
 impl Renderer for Netctl {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         // A profile's unit is ordered behind the agent's: whoever starts it at boot and waits for it, waits for himself.
         let starts_later = systemd::is_before_network(guest) && !units::any_is_active(guest);

@@ -9,6 +9,7 @@ use super::profile;
 use crate::effect::GuestPath;
 use crate::network::InterfaceName;
 use crate::render::context::Context;
+use crate::render::error::Refusal;
 use crate::render::guest::Guest;
 use crate::render::running;
 use crate::render::text::HEADER;
@@ -29,8 +30,8 @@ pub(super) struct Automatic {
 /// Starts the profile of an interface at boot, as soon as there is the interface.
 ///
 /// # Errors
-/// The text for the host, if a file cannot be edited.
-pub(super) fn enable(name: &InterfaceName, cx: &mut Context<'_>) -> Result<(), String> {
+/// Refuses if a file cannot be edited.
+pub(super) fn enable(name: &InterfaceName, cx: &mut Context<'_>) -> Result<(), Refusal> {
     let unit = unit(&profile(name));
     if let Ok(link) = WANTED.join(&unit) {
         cx.link(&link, TEMPLATE);

@@ -1,14 +1,14 @@
 //! What the files say about the interfaces, and which of it is about those of the host.
 
 use alloc::collections::BTreeSet;
-use alloc::format;
-use alloc::string::String;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::sources::{OWN, Sources, network};
-use super::yaml::{Content, Node, Unclear};
-use crate::effect::InterfaceState;
+use super::sources::{OWN_PATH, Sources, network};
+use super::yaml::{self, Content, Node};
+use crate::effect::{GuestPath, InterfaceState};
 use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
+use crate::render::error::{Refusal, Unclear};
 use crate::render::guest::Guest;
 use crate::render::text::matches;
 
@@ -38,8 +38,8 @@ pub(super) struct Pattern<'a> {
     pub(super) id: &'a str,
     /// The managed interfaces among them.
     pub(super) owners: Vec<&'a InterfaceName>,
-    /// Why it cannot be taken out: a text for the host.
-    pub(super) reason: String,
+    /// Why it cannot be taken out.
+    pub(super) reason: Refusal,
 }
 
 /// All that is said about devices.
@@ -61,21 +61,20 @@ pub(super) struct Definitions<'a> {
 
 impl<'a> Definitions<'a> {
     /// # Errors
-    /// The text for the host, if it is not clear which interface something is about.
+    /// Refuses if it is not clear which interface something is about.
     pub(super) fn gather(
         sources: &'a Sources,
         config: &'a NetworkConfig,
         guest: &Guest<'_>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Refusal> {
         let mut all = Self::default();
-        let mut found: Vec<(&'a str, &'a str, Vec<Part<'a>>)> = Vec::new();
+        let mut found: Vec<(&'a str, &'a GuestPath, Vec<Part<'a>>)> = Vec::new();
         let foreign = sources
             .foreign
             .iter()
-            .map(|source| (source.path.as_str(), source.root.as_ref()));
-        for (path, root) in foreign.chain([(OWN, sources.own.root.as_ref())]) {
-            let Some(network) =
-                network(root).map_err(|reason| format!("cannot edit {path}: {reason}"))?
+            .map(|source| (&source.path, source.root.as_ref()));
+        for (path, root) in foreign.chain([(&OWN_PATH, sources.own.root.as_ref())]) {
+            let Some(network) = network(root).map_err(|reason| Unclear::Yaml(reason).at(path))?
             else {
                 continue;
             };
@@ -112,8 +111,8 @@ impl<'a> Definitions<'a> {
             }
         }
         for (id, path, parts) in found {
-            let cannot = |reason: &str| format!("cannot edit {path}: {reason}");
-            let selector = Selector::of(id, &parts).map_err(cannot)?;
+            let selector =
+                Selector::of(id, &parts).map_err(|reason| Unclear::Yaml(reason).at(path))?;
             let owners = selector.managed(config, guest);
             match (owners.is_empty(), selector.another(config, guest)) {
                 (true, None) => {
@@ -125,7 +124,12 @@ impl<'a> Definitions<'a> {
                     all.unmanaged.insert(id);
                 }
                 (_, Some(another)) => {
-                    let reason = cannot(&format!("\"{id}\" is for {}, too", another.name));
+                    let (id_of_others, other) = (id.to_string(), another.name.clone());
+                    let reason = Unclear::CoversOthers {
+                        id: id_of_others,
+                        other,
+                    }
+                    .at(path);
                     if selector.new_name.is_some() {
                         return Err(reason);
                     }
@@ -157,7 +161,7 @@ struct Conditions<'a> {
 }
 
 impl<'a> Selector<'a> {
-    fn of(id: &'a str, parts: &[Part<'a>]) -> Result<Self, Unclear> {
+    fn of(id: &'a str, parts: &[Part<'a>]) -> Result<Self, yaml::Unclear> {
         let mut selector = Self {
             id,
             ..Self::default()

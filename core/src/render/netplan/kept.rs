@@ -1,5 +1,6 @@
 //! What stays of the settings of an interface.
 
+use crate::render::error::Refusal;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -54,8 +55,8 @@ const SETTINGS: [(&str, Kind); 12] = [
 
 impl<'a> Kept<'a> {
     /// # Errors
-    /// The text for the host, if other devices are built on the interface in a way that cannot be kept.
-    pub(super) fn of(name: &InterfaceName, definitions: &Definitions<'a>) -> Result<Self, String> {
+    /// Refuses if other devices are built on the interface in a way that cannot be kept.
+    pub(super) fn of(name: &InterfaceName, definitions: &Definitions<'a>) -> Result<Self, Refusal> {
         let mut kept = Self::default();
         for definition in definitions
             .managed
@@ -64,10 +65,9 @@ impl<'a> Kept<'a> {
         {
             if definitions.references.contains(definition.id) {
                 if definition.owners.len() > 1 || kept.id.is_some() {
-                    let id = definition.id;
-                    return Err(format!(
-                        "cannot edit the files of netplan: a device is built on \"{id}\""
-                    ));
+                    return Err(Refusal::DeviceBuiltOn {
+                        id: definition.id.to_string(),
+                    });
                 }
                 kept.id = Some(definition.id);
             }

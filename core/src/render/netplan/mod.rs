@@ -23,6 +23,7 @@ use self::kept::{Kept, NETWORK_MANAGER, NETWORKD};
 use self::sources::{OWN_PATH, Source, Sources, load, network};
 use self::yaml::{Entry, Node, parse};
 use super::context::Context;
+use super::error::{Refusal, Unclear};
 use super::files::Importance;
 use super::guest::Guest;
 use super::network_manager;
@@ -51,7 +52,7 @@ pub(super) static STACK: Stack = Stack::new("netplan", &Netplan);
 struct Netplan;
 
 impl Renderer for Netplan {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         let version = systemd::version(guest);
         let resolved = systemd::resolved_is_enabled(guest);
@@ -123,7 +124,7 @@ fn clear(
     sources: &Sources,
     definitions: &Definitions<'_>,
     cx: &mut Context<'_>,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let fate = |entry: &Entry| {
         let id = entry.key.as_str();
         let is_managed = definitions
@@ -149,7 +150,7 @@ fn clear(
             text,
             ..
         } = source;
-        let cannot = |reason: &str| format!("cannot edit {path}: {reason}");
+        let cannot = |reason| Unclear::Yaml(reason).at(path);
         let Some(network) = network(source.root.as_ref()).map_err(cannot)? else {
             continue;
         };
@@ -200,7 +201,7 @@ fn id(
     kept: &Kept<'_>,
     definitions: &Definitions<'_>,
     backend: &str,
-) -> Result<String, String> {
+) -> Result<String, Refusal> {
     // networkd takes the first file that is for an interface, and the files are named after the ids.
     let place = |id: &str| format!("{id}.network");
     let patterns = || {
@@ -225,7 +226,9 @@ fn id(
     if let Some(pattern) = behind(&id) {
         return Err(pattern.reason.clone());
     }
-    spelled(&id).ok_or_else(|| format!("cannot edit the files of netplan: {name} has a strange id"))
+    spelled(&id).ok_or_else(|| Refusal::StrangeId {
+        interface: name.clone(),
+    })
 }
 
 fn section(
@@ -314,7 +317,7 @@ fn routes(interface: &Interface) -> Vec<String> {
 }
 
 /// What the agent wrote for interfaces that are there but are left alone this time.
-fn unmanaged(sources: &Sources, definitions: &Definitions<'_>) -> Result<String, String> {
+fn unmanaged(sources: &Sources, definitions: &Definitions<'_>) -> Result<String, Refusal> {
     let lines: Vec<&str> = sources.own.text.split_inclusive('\n').collect();
     let network = sources
         .own
@@ -342,11 +345,7 @@ fn unmanaged(sources: &Sources, definitions: &Definitions<'_>) -> Result<String,
             has_our_form.then(|| label.into_iter().chain(own).copied().collect::<String>())
         });
         let id = &entry.key;
-        text.push_str(
-            &own.ok_or_else(|| {
-                format!("cannot edit {OWN_PATH}: \"{id}\" is not as it was written")
-            })?,
-        );
+        text.push_str(&own.ok_or_else(|| Unclear::WasEdited { id: id.clone() }.at(&OWN_PATH))?);
         super::text::end_line(&mut text);
     }
     Ok(text)
@@ -357,8 +356,11 @@ fn changed(
     text: &str,
     config: &NetworkConfig,
     definitions: &Definitions<'_>,
-) -> Result<BTreeSet<InterfaceName>, String> {
-    let root = parse(text).map_err(|reason| format!("cannot write {OWN_PATH}: {reason}"))?;
+) -> Result<BTreeSet<InterfaceName>, Refusal> {
+    let root = parse(text).map_err(|reason| Refusal::CannotWrite {
+        path: OWN_PATH.clone(),
+        reason,
+    })?;
     let ethernets = root
         .as_ref()
         .and_then(|root| root.get("network"))

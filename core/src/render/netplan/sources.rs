@@ -1,12 +1,12 @@
 //! The files that netplan reads.
 
 use alloc::collections::BTreeMap;
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::yaml::{Node, Unclear, parse};
+use super::yaml::{self, Node, parse};
 use crate::effect::GuestPath;
+use crate::render::error::{Refusal, Unclear, join};
 use crate::render::guest::Guest;
 use crate::render::text::encode;
 
@@ -21,8 +21,7 @@ static DIRECTORIES: [GuestPath; 4] = [
 const ETC: GuestPath = GuestPath::constant("/etc/netplan");
 
 /// The agent's own file. Most others that there are by default come before it, which matters to people alone.
-pub(super) const OWN_PATH: GuestPath = GuestPath::constant(OWN);
-pub(super) const OWN: &str = "/etc/netplan/90-nova-agent.yaml";
+pub(super) static OWN_PATH: GuestPath = GuestPath::constant("/etc/netplan/90-nova-agent.yaml");
 
 /// A file that is in effect.
 #[derive(Debug)]
@@ -53,8 +52,8 @@ pub(super) struct Own {
 /// Reads the files.
 ///
 /// # Errors
-/// The text for the host, if one of them is not understood.
-pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, String> {
+/// Refuses if one of them is not understood.
+pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, Refusal> {
     let mut found: BTreeMap<&str, Vec<&'static GuestPath>> = BTreeMap::new();
     for directory in &DIRECTORIES {
         for name in guest.list(directory, |name| {
@@ -73,16 +72,14 @@ pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, String> {
         };
         let (real, Some(text)) = guest
             .editable(&path)
-            .map_err(|reason| format!("cannot edit {path}: {reason}"))?
+            .map_err(|reason| Unclear::NotEditable(reason).at(&path))?
         else {
             continue;
         };
         let root = read(&text);
         if name == OWN_PATH.name() {
             if **directory != ETC {
-                return Err(format!(
-                    "cannot edit {path}: it hides the file of that name in {ETC}"
-                ));
+                return Err(Unclear::HidesOwnFile { directory: ETC }.at(&path));
             }
             let root = root
                 .ok()
@@ -91,13 +88,9 @@ pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, String> {
             sources.own = Own { text, root };
             continue;
         }
-        let root = root.map_err(|reason| format!("cannot edit {path}: {reason}"))?;
+        let root = root.map_err(|reason| Unclear::Yaml(reason).at(&path))?;
         let packaged = !path.as_str().starts_with("/etc/") && !path.as_str().starts_with("/run/");
-        let replacement = if packaged {
-            ETC.join(name).map_err(|error| error.to_string())?
-        } else {
-            real
-        };
+        let replacement = if packaged { join(&ETC, name)? } else { real };
         // On most systems the last two directories are one.
         sources.foreign.push(Source {
             path,
@@ -110,7 +103,7 @@ pub(super) fn load(guest: &Guest<'_>) -> Result<Sources, String> {
     Ok(sources)
 }
 
-fn read(text: &str) -> Result<Option<Node>, Unclear> {
+fn read(text: &str) -> Result<Option<Node>, yaml::Unclear> {
     let bytes = encode(text);
     parse(core::str::from_utf8(&bytes).map_err(|_| "not in UTF-8")?)
 }
@@ -119,7 +112,7 @@ fn read(text: &str) -> Result<Option<Node>, Unclear> {
 ///
 /// # Errors
 /// Why the file is none of netplan's.
-pub(super) fn network(root: Option<&Node>) -> Result<Option<&Node>, Unclear> {
+pub(super) fn network(root: Option<&Node>) -> Result<Option<&Node>, yaml::Unclear> {
     let Some(root) = root else { return Ok(None) };
     match root.entries() {
         [entry] if entry.key == "network" => Ok(Some(&entry.value)),

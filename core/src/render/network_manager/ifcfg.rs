@@ -1,7 +1,6 @@
 //! NetworkManager where it keeps its profiles in ifcfg files.
 
 use alloc::collections::BTreeSet;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::nmcli::{self, Connection, Old};
@@ -10,6 +9,7 @@ use crate::effect::{EntryKind, GuestPath};
 use crate::network::{Interface, InterfaceName};
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
+use crate::render::error::Refusal;
 use crate::render::guest::Guest;
 use crate::render::ifcfg::{self, Reader, Wanted};
 use crate::render::renderer::{Renderer, Stack};
@@ -23,7 +23,7 @@ pub(in crate::render) static STACK: Stack =
 struct NetworkManagerIfcfg;
 
 impl Renderer for NetworkManagerIfcfg {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         let keyfiles = profiles::find(config, guest);
         let stale = ifcfg::find_beside_own(config, guest);

@@ -18,6 +18,7 @@ use core::net::IpAddr;
 pub(super) use self::ifcfg::{STACK as STACK_WITH_IFCFG, plugin_exists};
 use self::nmcli::{Connection, Old};
 use super::context::Context;
+use super::error::Refusal;
 use super::ini::Ini;
 use super::renderer::{Renderer, Stack};
 use super::restart::Activation;
@@ -34,7 +35,7 @@ pub(super) static STACK: Stack = Stack::new("NetworkManager", &NetworkManager);
 struct NetworkManager;
 
 impl Renderer for NetworkManager {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         let profiles = profiles::find(config, guest);
         // All questions are asked at once. A file that NetworkManager cannot read is nobody's business.

@@ -7,13 +7,14 @@ mod networks;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use self::networks::{ETC, Fit, Network, load, words};
 use super::context::Context;
+use super::error::{Refusal, Unclear, join};
 use super::files::Importance;
 use super::guest::Guest;
 use super::ini::Ini;
@@ -56,7 +57,7 @@ pub(super) static STACK: Stack = Stack::new("systemd-networkd", &Networkd);
 struct Networkd;
 
 impl Renderer for Networkd {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         let version = systemd::version(guest);
         let resolved = systemd::resolved_is_enabled(guest);
@@ -65,9 +66,7 @@ impl Renderer for Networkd {
         let networks = load(guest);
         let mut changed = BTreeSet::new();
         for interface in &config.interfaces {
-            let path = ETC
-                .join(&file_name(&interface.name))
-                .map_err(|error| error.to_string())?;
+            let path = join(&ETC, &file_name(&interface.name))?;
             let before = networks
                 .iter()
                 .find(|network| network.fit(interface, config, guest) != Fit::No);
@@ -121,7 +120,7 @@ fn file_name(name: &InterfaceName) -> String {
 }
 
 /// Moves a file away that is for nothing but interfaces of the host.
-fn retire(network: &Network, cx: &mut Context<'_>) -> Result<(), String> {
+fn retire(network: &Network, cx: &mut Context<'_>) -> Result<(), Refusal> {
     let path = &network.path;
     let own_names: Vec<String> = cx.config.names().map(file_name).collect();
     if own_names.iter().any(|own| own == network.name()) {
@@ -132,10 +131,8 @@ fn retire(network: &Network, cx: &mut Context<'_>) -> Result<(), String> {
         let comes_before = network.name() < own.as_str();
         match network.fit(interface, cx.config, cx.guest) {
             Fit::Pattern if comes_before => {
-                return Err(format!(
-                    "cannot edit {path}: it comes before {own} and is for {} and others",
-                    interface.name
-                ));
+                let (own, interface) = (own.clone(), interface.name.clone());
+                return Err(Unclear::ComesBefore { own, interface }.at(path));
             }
             Fit::No | Fit::Pattern => {}
             Fit::Exact => {
@@ -150,9 +147,7 @@ fn retire(network: &Network, cx: &mut Context<'_>) -> Result<(), String> {
     match (network.comes_back, comes_first) {
         (false, _) => cx.remove(path),
         (true, true) => {
-            let mask = ETC
-                .join(network.name())
-                .map_err(|error| error.to_string())?;
+            let mask = join(&ETC, network.name())?;
             cx.link(&mask, "/dev/null");
         }
         // A file that comes after the agent's own is never looked at.

@@ -15,6 +15,7 @@ use core::time::Duration;
 
 use super::assignments::Assignments;
 use super::context::Context;
+use super::error::Refusal;
 use super::files::Importance;
 use super::guest::Guest;
 use super::renderer::{Renderer, Stack};
@@ -53,7 +54,7 @@ enum Suse {
 }
 
 impl Renderer for Suse {
-    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, String> {
+    fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         // `wicked` reaches its service over the bus, which is not there yet at boot either.
         let starts_later = matches!(self, Self::Wicked) && systemd::starts_later("wickedd", guest);

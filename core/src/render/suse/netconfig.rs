@@ -10,6 +10,7 @@ use crate::effect::{Change, GuestPath, Program};
 use crate::plan::{OnFailure, Step, Undo};
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
+use crate::render::error::Refusal;
 use crate::render::resolv;
 use crate::render::restart::Activation;
 use crate::render::text::stable_order;
@@ -24,8 +25,8 @@ const RUN_MAX: Duration = Duration::from_secs(5);
 /// Sets the name servers and nothing else; tells whether netconfig has something to do.
 ///
 /// # Errors
-/// The text for the host, if a file cannot be edited.
-pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<bool, String> {
+/// Refuses if a file cannot be edited.
+pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<bool, Refusal> {
     let installed = cx.guest.program("netconfig").is_some();
     if nameservers.is_empty() {
         return Ok(false);

@@ -6,14 +6,15 @@ use alloc::vec::Vec;
 use crate::effect::GuestPath;
 use crate::network::NetworkConfig;
 use crate::render::context::Context;
+use crate::render::error::Refusal;
 
 const PATH: GuestPath = GuestPath::constant("/etc/sysconfig/network/routes");
 
 /// Takes out the routes that are the business of the managed interfaces; tells whether there were any.
 ///
 /// # Errors
-/// The text for the host, if the file cannot be edited.
-pub(super) fn take_out(cx: &mut Context<'_>) -> Result<bool, String> {
+/// Refuses if the file cannot be edited.
+pub(super) fn take_out(cx: &mut Context<'_>) -> Result<bool, Refusal> {
     let Some(text) = cx.text(&PATH)? else {
         return Ok(false);
     };

@@ -13,8 +13,8 @@ pub(crate) struct Worker {
     pub(crate) system: Arc<System>,
     tasks: Sender<(EffectId, Task)>,
     outcomes: Receiver<(EffectId, Outcome)>,
-    /// Holds a byte for every outcome.
-    bell: PipeReader,
+    /// Holds one byte per outcome.
+    wake_reader: PipeReader,
 }
 
 /// What the thread is to do.
@@ -28,7 +28,7 @@ impl Worker {
     pub(crate) fn start(system: Arc<System>) -> io::Result<Self> {
         let (tasks, queue) = mpsc::channel::<(EffectId, Task)>();
         let (finished, outcomes) = mpsc::channel();
-        let (bell, mut rope) = io::pipe()?;
+        let (wake_reader, mut wake_writer) = io::pipe()?;
         let own = Arc::clone(&system);
         thread::Builder::new()
             .name("effects".into())
@@ -39,7 +39,8 @@ impl Worker {
                         Task::Perform(effect) => own.perform(effect),
                     };
                     // The machine's thread may have left: then nobody needs to know.
-                    if finished.send((id, outcome)).is_err() || rope.write_all(&[0]).is_err() {
+                    if finished.send((id, outcome)).is_err() || wake_writer.write_all(&[0]).is_err()
+                    {
                         return;
                     }
                 }
@@ -48,7 +49,7 @@ impl Worker {
             system,
             tasks,
             outcomes,
-            bell,
+            wake_reader,
         })
     }
 
@@ -58,7 +59,7 @@ impl Worker {
 
     /// The next outcome. Waits for it if the worker is not readable.
     pub(crate) fn take(&mut self) -> io::Result<(EffectId, Outcome)> {
-        self.bell.read_exact(&mut [0]).map_err(|_| ended())?;
+        self.wake_reader.read_exact(&mut [0]).map_err(|_| ended())?;
         self.outcomes.recv().map_err(|_| ended())
     }
 }
@@ -66,7 +67,7 @@ impl Worker {
 /// Readable when an effect is finished.
 impl AsFd for Worker {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.wake_reader.as_fd()
     }
 }
 

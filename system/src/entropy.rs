@@ -90,8 +90,8 @@ mod tests {
 
     #[test]
     fn random_bytes_are_waited_for_less_long_than_the_core_waits() {
-        let given_up = nova_agent_core::effect::Effect::Entropy { len: 1 }.timeout();
-        assert!(PATIENCE < given_up && PAUSE < PATIENCE);
+        let ignored = nova_agent_core::effect::Effect::Entropy { len: 1 }.timeout();
+        assert!(PATIENCE < ignored && PAUSE < PATIENCE);
     }
 
     #[test]

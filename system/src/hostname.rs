@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use nova_agent_core::effect::{Change, Done, Failure, GuestPath};
 
+use crate::file_error::FileError;
 use crate::probe;
 use crate::root::Root;
 use crate::sandbox::Record;
-use crate::trouble::Trouble;
 
 /// The longest name that a kernel takes (FreeBSD `MAXHOSTNAMELEN` without its NUL). Linux refuses more than 64 itself.
 const LEN_MAX: usize = 255;
@@ -32,7 +32,7 @@ impl Hostname {
             *self.sandbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.clone());
         } else if old != name {
             rustix::system::sethostname(name.as_bytes())
-                .map_err(Trouble::io("set the hostname to", &name))?;
+                .map_err(FileError::io("set the hostname to", &name))?;
         }
         // An empty name cannot be set again.
         let undo = (old != name && !old.is_empty()).then_some(Change::SetHostname(old));

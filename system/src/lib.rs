@@ -9,6 +9,7 @@ mod clock;
 mod connection;
 mod driver;
 mod entropy;
+mod file_error;
 mod files;
 mod hostname;
 mod launch;
@@ -25,7 +26,6 @@ mod settings;
 mod signals;
 mod system;
 mod transport;
-mod trouble;
 mod utc;
 mod work;
 

@@ -7,7 +7,7 @@ use nova_agent_core::effect::{Change, Done, Effect, Failure, Outcome};
 use crate::entropy::PendingEntropy;
 use crate::files::{self, Backups};
 use crate::hostname::Hostname;
-use crate::probe::{self, GivenUp, Settled, Settling};
+use crate::probe::{self, IgnoredVifs, Settled, Settling};
 use crate::root::Root;
 use crate::service::InstanceLock;
 use crate::work::{Kind, Started, Work};
@@ -21,7 +21,7 @@ pub struct System {
     root: Root,
     backups: Backups,
     hostname: Hostname,
-    given_up: GivenUp,
+    ignored: IgnoredVifs,
     /// Keeps a second agent from starting, as long as somebody may carry out an effect.
     _instance: Option<InstanceLock>,
 }
@@ -34,7 +34,7 @@ impl System {
             root,
             backups: Backups::default(),
             hostname: Hostname::default(),
-            given_up: GivenUp::default(),
+            ignored: IgnoredVifs::default(),
             _instance: None,
         }
     }
@@ -97,7 +97,7 @@ impl System {
     }
 
     fn probe(&self, settling: Settling, now: Instant) -> Started {
-        match settling.look(&self.root, &self.given_up, now) {
+        match settling.look(&self.root, &self.ignored, now) {
             Settled::Yes(probes) => Started::Finished(Outcome::Probed(probe::answer(
                 &self.root,
                 &self.hostname,

@@ -8,8 +8,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::replace::{self, Attributes, Present};
-use crate::root::{Directory, Located, Root, Trust, file_type};
-use crate::trouble::Trouble;
+use crate::file_error::FileError;
+use crate::root::{Access, Directory, Located, Root, file_type};
 use crate::utc::Utc;
 
 /// Where the backups are: a directory a second, in it the files by their full paths.
@@ -41,7 +41,7 @@ impl Backups {
         path: &GuestPath,
         place: &Located,
         present: &mut Present,
-    ) -> Result<GuestPath, Trouble> {
+    ) -> Result<GuestPath, FileError> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let (copy, directory) = reserve(root, path)?;
         match present {
@@ -54,9 +54,12 @@ impl Backups {
             Present::Symlink(target) => {
                 replace::replace_with_symlink(&directory, path.name(), target)?
             }
-            Present::Missing => return Err(Trouble::Missing { path: place.path() }),
+            Present::Missing => return Err(FileError::Missing { path: place.path() }),
             Present::Other(_) => {
-                return Err(Trouble::refused(format!("{} is not a file", place.path())));
+                return Err(FileError::refused(format!(
+                    "{} is not a file",
+                    place.path()
+                )));
             }
         }
         Ok(copy)
@@ -80,17 +83,17 @@ pub(crate) fn make_all(
     root: &Root,
     path: &GuestPath,
     is_private: impl Fn(&GuestPath) -> bool,
-) -> Result<Directory, Trouble> {
+) -> Result<Directory, FileError> {
     let mut missing = Vec::new();
     let mut at = path.clone();
     let mut directory = loop {
-        match root.directory(&at, Trust::Required) {
+        match root.directory(&at, Access::Write) {
             Ok(directory) => break directory,
-            Err(Trouble::Missing { path }) => match at.parent() {
+            Err(FileError::Missing { path }) => match at.parent() {
                 Some(parent) => missing.push(core::mem::replace(&mut at, parent)),
-                None => return Err(Trouble::Missing { path }),
+                None => return Err(FileError::Missing { path }),
             },
-            Err(trouble) => return Err(trouble),
+            Err(error) => return Err(error),
         }
     };
     while let Some(at) = missing.pop() {
@@ -101,15 +104,15 @@ pub(crate) fn make_all(
         };
         match rustix::fs::mkdirat(&directory, at.name(), replace::raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(directory.trouble("create", at.name(), errno)),
+            Err(errno) => return Err(directory.entry_error("create", at.name(), errno)),
         }
-        directory = root.directory(&at, Trust::Required)?;
+        directory = root.directory(&at, Access::Write)?;
     }
     Ok(directory)
 }
 
 /// Finds a place for a copy of `path` where no other copy is.
-fn reserve(root: &Root, path: &GuestPath) -> Result<(GuestPath, Directory), Trouble> {
+fn reserve(root: &Root, path: &GuestPath) -> Result<(GuestPath, Directory), FileError> {
     /// Copies of one path within a second.
     const COPIES_MAX: usize = 100;
 
@@ -124,24 +127,24 @@ fn reserve(root: &Root, path: &GuestPath) -> Result<(GuestPath, Directory), Trou
         let copy = BACKUPS
             .join(&name)
             .and_then(|directory| directory.join(path.as_str().trim_start_matches('/')))
-            .map_err(|error| Trouble::refused(format!("backup of {path}: {error}")))?;
+            .map_err(|error| FileError::refused(format!("backup of {path}: {error}")))?;
         let Some(parent) = copy.parent() else {
             continue;
         };
         let is_new = nth == 0
             && root
-                .directory(&BACKUPS, Trust::Required)
+                .directory(&BACKUPS, Access::Write)
                 .and_then(|all| all.stat(&name))
                 .is_err();
         let directory = make_all(root, &parent, is_in_backups)?;
         if is_new {
             remove_old(root, now, &name);
         }
-        if let Err(Trouble::Missing { .. }) = directory.stat(path.name()) {
+        if let Err(FileError::Missing { .. }) = directory.stat(path.name()) {
             return Ok((copy, directory));
         }
     }
-    Err(Trouble::refused(format!(
+    Err(FileError::refused(format!(
         "more than {COPIES_MAX} changes of {path} in a second"
     )))
 }
@@ -155,7 +158,7 @@ fn remove_old(root: &Root, now: Utc, own: &str) {
     /// More than a second a plan makes, should removing ever have failed for a while.
     const LISTED_MAX: usize = 4096;
 
-    let Ok(all) = root.directory(&BACKUPS, Trust::Required) else {
+    let Ok(all) = root.directory(&BACKUPS, Access::Write) else {
         return;
     };
     let Ok(entries) = Dir::read_from(&all) else {
@@ -175,8 +178,8 @@ fn remove_old(root: &Root, now: Utc, own: &str) {
         if nth >= too_many && name >= recent {
             continue;
         }
-        if let Err(trouble) = remove_tree(&all, &name) {
-            tracing::warn!(error = %trouble, "an old backup stays");
+        if let Err(error) = remove_tree(&all, &name) {
+            tracing::warn!(error = %error, "an old backup stays");
         }
     }
 }
@@ -196,29 +199,31 @@ fn is_time(name: &str) -> bool {
 }
 
 /// Removes a directory with all that is in it. Its depth is bounded by the length of a path.
-fn remove_tree(parent: &Directory, name: &str) -> Result<(), Trouble> {
+fn remove_tree(parent: &Directory, name: &str) -> Result<(), FileError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = rustix::fs::openat(parent, name, flags, Mode::empty())
-        .map_err(Trouble::io("open", parent.path_of(name)))?;
+        .map_err(FileError::io("open", parent.path_of(name)))?;
     let mut stack = vec![(String::from(name), top)];
     while let Some((_, directory)) = stack.last() {
         let mut below = None;
-        for entry in Dir::read_from(directory).map_err(Trouble::io("list", parent.path_of(name)))? {
-            let entry = entry.map_err(Trouble::io("list", parent.path_of(name)))?;
+        for entry in
+            Dir::read_from(directory).map_err(FileError::io("list", parent.path_of(name)))?
+        {
+            let entry = entry.map_err(FileError::io("list", parent.path_of(name)))?;
             let entry_name = entry.file_name();
             if matches!(entry_name.to_bytes(), b"." | b"..") {
                 continue;
             }
             let stat = rustix::fs::statat(directory, entry_name, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(Trouble::io("look into", parent.path_of(name)))?;
+                .map_err(FileError::io("look into", parent.path_of(name)))?;
             if file_type(&stat) == FileType::Directory {
                 let fd = rustix::fs::openat(directory, entry_name, flags, Mode::empty())
-                    .map_err(Trouble::io("look into", parent.path_of(name)))?;
+                    .map_err(FileError::io("look into", parent.path_of(name)))?;
                 below = Some((entry_name.to_string_lossy().into_owned(), fd));
                 break;
             }
             rustix::fs::unlinkat(directory, entry_name, AtFlags::empty())
-                .map_err(Trouble::io("remove a file in", parent.path_of(name)))?;
+                .map_err(FileError::io("remove a file in", parent.path_of(name)))?;
         }
         if let Some(below) = below {
             stack.push(below);
@@ -231,7 +236,7 @@ fn remove_tree(parent: &Directory, name: &str) -> Result<(), Trouble> {
             Some((_, above)) => rustix::fs::unlinkat(above, emptied, AtFlags::REMOVEDIR),
             None => rustix::fs::unlinkat(parent, emptied, AtFlags::REMOVEDIR),
         };
-        removed.map_err(Trouble::io("remove a directory in", parent.path_of(name)))?;
+        removed.map_err(FileError::io("remove a directory in", parent.path_of(name)))?;
     }
     Ok(())
 }

@@ -12,28 +12,28 @@ use rustix::io::Errno;
 
 pub(crate) use self::backup::{Backups, copy_bounded, make_all};
 pub(crate) use self::replace::{Attributes, Present, Temporary, look, mode_of, replace, sync};
-use crate::root::{Directory, Follow, Located, Root, Trust, file_type};
-use crate::trouble::Trouble;
+use crate::file_error::FileError;
+use crate::root::{Access, Directory, LastSymlink, Located, Root, file_type};
 
 pub(crate) fn write_file(
     root: &Root,
     backups: &Backups,
     file: &WriteFile,
-) -> Result<Done, Trouble> {
+) -> Result<Done, FileError> {
     let WriteFile {
         path,
         content,
         mode,
         existing,
     } = file;
-    let place = root.place(path, Follow::No, Trust::Required)?;
+    let place = root.place(path, LastSymlink::Keep, Access::Write)?;
     let mut present = look(&place.directory, &place.name)?;
     let attributes = match &mut present {
         Present::Missing => Attributes::new(*mode),
         Present::Regular(old, stat) => {
             // Whoever created a file in a shared directory would be handed the new content.
             if place.directory.is_shared() && !root.trusts_owner(stat) {
-                return Err(Trouble::refused(format!(
+                return Err(FileError::refused(format!(
                     "{} belongs to another user in a shared directory",
                     place.path()
                 )));
@@ -41,7 +41,7 @@ pub(crate) fn write_file(
             // What another user could link there may be any file of root's, and its mode, set-id bits included, would be that
             // of the new content.
             if place.directory.is_shared() && stat.st_nlink > 1 {
-                return Err(Trouble::refused(format!(
+                return Err(FileError::refused(format!(
                     "{} has several names and is in a shared directory",
                     place.path()
                 )));
@@ -51,20 +51,23 @@ pub(crate) fn write_file(
                 ExistingMode::Replace => *mode,
             };
             if wanted == mode_of(stat)
-                && holds(old, content.expose()).map_err(Trouble::io("read", place.path()))?
+                && holds(old, content.expose()).map_err(FileError::io("read", place.path()))?
             {
                 return Ok(Done::default());
             }
             Attributes::of(old, stat).with_mode(wanted)
         }
         Present::Symlink(_) => {
-            return Err(Trouble::refused(format!("{} is a symlink", place.path())));
+            return Err(FileError::refused(format!("{} is a symlink", place.path())));
         }
         Present::Other(FileType::Directory) => {
-            return Err(Trouble::refused(format!("{} is a directory", place.path())));
+            return Err(FileError::refused(format!(
+                "{} is a directory",
+                place.path()
+            )));
         }
         Present::Other(_) => {
-            return Err(Trouble::refused(format!(
+            return Err(FileError::refused(format!(
                 "{} is not a regular file",
                 place.path()
             )));
@@ -83,17 +86,17 @@ pub(crate) fn remove_file(
     root: &Root,
     backups: &Backups,
     path: &GuestPath,
-) -> Result<Done, Trouble> {
-    let place = match root.place(path, Follow::No, Trust::Required) {
+) -> Result<Done, FileError> {
+    let place = match root.place(path, LastSymlink::Keep, Access::Write) {
         Ok(place) => place,
-        Err(Trouble::Missing { .. }) => return Ok(Done::default()),
-        Err(trouble) => return Err(trouble),
+        Err(FileError::Missing { .. }) => return Ok(Done::default()),
+        Err(error) => return Err(error),
     };
     let mut present = look(&place.directory, &place.name)?;
     let undo = back_up(root, backups, path, &place, &mut present)?;
     if undo.is_some() {
         rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::empty())
-            .map_err(Trouble::io("remove", place.path()))?;
+            .map_err(FileError::io("remove", place.path()))?;
         sync(&place.directory);
     }
     Ok(Done { undo })
@@ -103,11 +106,14 @@ pub(crate) fn restore_file(
     root: &Root,
     path: &GuestPath,
     backup: &GuestPath,
-) -> Result<Done, Trouble> {
-    let copy = root.place(backup, Follow::No, Trust::Required)?;
-    let place = root.place(path, Follow::No, Trust::Required)?;
+) -> Result<Done, FileError> {
+    let copy = root.place(backup, LastSymlink::Keep, Access::Write)?;
+    let place = root.place(path, LastSymlink::Keep, Access::Write)?;
     if let Present::Other(_) = look(&place.directory, &place.name)? {
-        return Err(Trouble::refused(format!("{} is not a file", place.path())));
+        return Err(FileError::refused(format!(
+            "{} is not a file",
+            place.path()
+        )));
     }
     match look(&copy.directory, &copy.name)? {
         Present::Regular(mut file, stat) => {
@@ -119,9 +125,9 @@ pub(crate) fn restore_file(
         Present::Symlink(target) => {
             replace::replace_with_symlink(&place.directory, &place.name, &target)?
         }
-        Present::Missing => return Err(Trouble::Missing { path: copy.path() }),
+        Present::Missing => return Err(FileError::Missing { path: copy.path() }),
         Present::Other(_) => {
-            return Err(Trouble::refused(format!("{} is not a file", copy.path())));
+            return Err(FileError::refused(format!("{} is not a file", copy.path())));
         }
     }
     Ok(Done::default())
@@ -132,8 +138,8 @@ pub(crate) fn symlink(
     backups: &Backups,
     path: &GuestPath,
     target: &str,
-) -> Result<Done, Trouble> {
-    let place = root.place(path, Follow::No, Trust::Required)?;
+) -> Result<Done, FileError> {
+    let place = root.place(path, LastSymlink::Keep, Access::Write)?;
     let mut present = look(&place.directory, &place.name)?;
     if let Present::Symlink(old) = &present
         && old == target
@@ -151,11 +157,11 @@ pub(crate) fn make_directory(
     root: &Root,
     path: &GuestPath,
     mode: FileMode,
-) -> Result<Done, Trouble> {
+) -> Result<Done, FileError> {
     let Some(parent) = path.parent() else {
         return Ok(Done::default());
     };
-    let directory = root.directory(&parent, Trust::Required)?;
+    let directory = root.directory(&parent, Access::Write)?;
     // As it is to be from the start, as far as nobody else could write there: should this run end before the mode is set,
     // the next one finds a directory that exists, and leaves it as it is.
     let closed = FileMode::new(mode.bits() & !0o022);
@@ -163,24 +169,24 @@ pub(crate) fn make_directory(
         Ok(()) => {}
         // It may be a symlink to a directory.
         Err(Errno::EXIST) => {
-            return match root.directory(path, Trust::Required) {
+            return match root.directory(path, Access::Write) {
                 Ok(_) => Ok(Done::default()),
-                Err(Trouble::Missing { .. }) => {
-                    Err(Trouble::refused(format!("{path} is not a directory")))
+                Err(FileError::Missing { .. }) => {
+                    Err(FileError::refused(format!("{path} is not a directory")))
                 }
-                Err(trouble) => Err(trouble),
+                Err(error) => Err(error),
             };
         }
-        Err(errno) => return Err(directory.trouble("create", path.name(), errno)),
+        Err(errno) => return Err(directory.entry_error("create", path.name(), errno)),
     }
     let set_mode = |made: Directory| {
         rustix::fs::fchmod(&made, replace::raw_mode(mode))
-            .map_err(Trouble::io("set the mode of", path))
+            .map_err(FileError::io("set the mode of", path))
     };
-    if let Err(trouble) = root.directory(path, Trust::Required).and_then(set_mode) {
+    if let Err(error) = root.directory(path, Access::Write).and_then(set_mode) {
         // A step that failed has no undo.
         let _ = rustix::fs::unlinkat(&directory, path.name(), AtFlags::REMOVEDIR);
-        return Err(trouble);
+        return Err(error);
     }
     sync(&directory);
     Ok(Done {
@@ -188,27 +194,27 @@ pub(crate) fn make_directory(
     })
 }
 
-pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, Trouble> {
-    let place = match root.place(path, Follow::No, Trust::Required) {
+pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, FileError> {
+    let place = match root.place(path, LastSymlink::Keep, Access::Write) {
         Ok(place) => place,
-        Err(Trouble::Missing { .. }) => return Ok(Done::default()),
-        Err(trouble) => return Err(trouble),
+        Err(FileError::Missing { .. }) => return Ok(Done::default()),
+        Err(error) => return Err(error),
     };
     let stat = match place.stat() {
         Ok(stat) if file_type(&stat) == FileType::Directory => stat,
         Ok(_) => {
-            return Err(Trouble::refused(format!(
+            return Err(FileError::refused(format!(
                 "{} is not a directory",
                 place.path()
             )));
         }
-        Err(Trouble::Missing { .. }) => return Ok(Done::default()),
-        Err(trouble) => return Err(trouble),
+        Err(FileError::Missing { .. }) => return Ok(Done::default()),
+        Err(error) => return Err(error),
     };
     match rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::REMOVEDIR) {
         Ok(()) => {}
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => return Ok(Done::default()),
-        Err(errno) => return Err(Trouble::io("remove", place.path())(errno)),
+        Err(errno) => return Err(FileError::io("remove", place.path())(errno)),
     }
     sync(&place.directory);
     Ok(Done {
@@ -226,7 +232,7 @@ fn back_up(
     path: &GuestPath,
     place: &Located,
     present: &mut Present,
-) -> Result<Option<Change>, Trouble> {
+) -> Result<Option<Change>, FileError> {
     if let Present::Missing = present {
         return Ok(None);
     }

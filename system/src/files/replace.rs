@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::label::Label;
+use crate::file_error::FileError;
 use crate::root::{Directory, file_type};
-use crate::trouble::Trouble;
 
 /// What a file has beside its content.
 #[derive(Clone, Debug)]
@@ -63,11 +63,11 @@ pub(crate) enum Present {
 }
 
 /// Looks at a name without following a symlink, and opens a regular file.
-pub(crate) fn look(directory: &Directory, name: &str) -> Result<Present, Trouble> {
+pub(crate) fn look(directory: &Directory, name: &str) -> Result<Present, FileError> {
     let stat = match directory.stat(name) {
         Ok(stat) => stat,
-        Err(Trouble::Missing { .. }) => return Ok(Present::Missing),
-        Err(trouble) => return Err(trouble),
+        Err(FileError::Missing { .. }) => return Ok(Present::Missing),
+        Err(error) => return Err(error),
     };
     if file_type(&stat).is_symlink() {
         return Ok(Present::Symlink(directory.read_link(name)?));
@@ -79,9 +79,9 @@ pub(crate) fn look(directory: &Directory, name: &str) -> Result<Present, Trouble
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(directory, name, flags, Mode::empty())
-        .map_err(|errno| directory.trouble("open", name, errno))?;
+        .map_err(|errno| directory.entry_error("open", name, errno))?;
     let stat =
-        rustix::fs::fstat(&file).map_err(|errno| directory.trouble("look at", name, errno))?;
+        rustix::fs::fstat(&file).map_err(|errno| directory.entry_error("look at", name, errno))?;
     if !file_type(&stat).is_file() {
         return Ok(Present::Other(file_type(&stat)));
     }
@@ -94,9 +94,9 @@ pub(crate) fn replace(
     name: &str,
     attributes: &Attributes,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
-) -> Result<(), Trouble> {
+) -> Result<(), FileError> {
     let (temporary, mut file) = Temporary::file(directory, name)?;
-    let at = |action| move |errno: Errno| directory.trouble(action, name, errno);
+    let at = |action| move |errno: Errno| directory.entry_error(action, name, errno);
 
     // Owner, then mode: changing the owner clears set-id bits. Both before there is content to be protected.
     if let Some((user, group)) = attributes.owner {
@@ -110,9 +110,9 @@ pub(crate) fn replace(
     if let Some(label) = &attributes.label {
         label.apply(&file);
     }
-    fill(&mut file).map_err(Trouble::io("write", directory.path_of(name)))?;
+    fill(&mut file).map_err(FileError::io("write", directory.path_of(name)))?;
     file.sync_all()
-        .map_err(Trouble::io("write", directory.path_of(name)))?;
+        .map_err(FileError::io("write", directory.path_of(name)))?;
     temporary.persist()
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn replace_with_symlink(
     directory: &Directory,
     name: &str,
     target: &str,
-) -> Result<(), Trouble> {
+) -> Result<(), FileError> {
     Temporary::symlink(directory, name, target)?.persist()
 }
 
@@ -145,7 +145,7 @@ pub(crate) struct Temporary<'a> {
 
 impl<'a> Temporary<'a> {
     /// A file that only root may read, under a name that is made of `name`.
-    pub(crate) fn file(directory: &'a Directory, name: &'a str) -> Result<(Self, File), Trouble> {
+    pub(crate) fn file(directory: &'a Directory, name: &'a str) -> Result<(Self, File), FileError> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Self::create(directory, name, |temporary| {
@@ -153,7 +153,7 @@ impl<'a> Temporary<'a> {
         })
     }
 
-    fn symlink(directory: &'a Directory, name: &'a str, target: &str) -> Result<Self, Trouble> {
+    fn symlink(directory: &'a Directory, name: &'a str, target: &str) -> Result<Self, FileError> {
         let (temporary, ()) = Self::create(directory, name, |temporary| {
             rustix::fs::symlinkat(target, directory, temporary)
         })?;
@@ -164,7 +164,7 @@ impl<'a> Temporary<'a> {
         directory: &'a Directory,
         name: &'a str,
         create: impl Fn(&str) -> Result<T, Errno>,
-    ) -> Result<(Self, T), Trouble> {
+    ) -> Result<(Self, T), FileError> {
         /// Names are random, so even one collision is somebody's doing.
         const ATTEMPTS: usize = 8;
 
@@ -185,9 +185,10 @@ impl<'a> Temporary<'a> {
                 }
                 Err(Errno::EXIST) if attempt < ATTEMPTS => attempt += 1,
                 Err(errno) => {
-                    return Err(
-                        Trouble::io("create a file beside", directory.path_of(name))(errno),
-                    );
+                    return Err(FileError::io(
+                        "create a file beside",
+                        directory.path_of(name),
+                    )(errno));
                 }
             }
         }
@@ -198,10 +199,10 @@ impl<'a> Temporary<'a> {
         self.temporary.as_deref().unwrap_or(self.name)
     }
 
-    fn persist(mut self) -> Result<(), Trouble> {
+    fn persist(mut self) -> Result<(), FileError> {
         if let Some(temporary) = &self.temporary {
             rustix::fs::renameat(self.directory, temporary, self.directory, self.name)
-                .map_err(Trouble::io("replace", self.directory.path_of(self.name)))?;
+                .map_err(FileError::io("replace", self.directory.path_of(self.name)))?;
         }
         self.temporary = None;
         sync(self.directory);

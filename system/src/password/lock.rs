@@ -13,9 +13,9 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use crate::file_error::FileError;
 use crate::files::Temporary;
 use crate::root::Directory;
-use crate::trouble::Trouble;
 
 const RECORD_LOCK: &str = ".pwd.lock";
 const LINK_LOCK: &str = "shadow.lock";
@@ -36,7 +36,7 @@ pub(super) struct Holder(String);
 
 impl<'a> ShadowLock<'a> {
     /// Tries once: neither lock can be waited for with a timeout.
-    pub(super) fn acquire(etc: &'a Directory) -> Result<Result<Self, Holder>, Trouble> {
+    pub(super) fn acquire(etc: &'a Directory) -> Result<Result<Self, Holder>, FileError> {
         static THREADS: Mutex<()> = Mutex::new(());
 
         let thread = match THREADS.try_lock() {
@@ -64,7 +64,7 @@ impl<'a> ShadowLock<'a> {
     }
 }
 
-impl From<Holder> for Trouble {
+impl From<Holder> for FileError {
     fn from(Holder(holder): Holder) -> Self {
         Self::refused(format!("the password file is locked by {holder}"))
     }
@@ -79,30 +79,30 @@ impl Drop for ShadowLock<'_> {
 }
 
 /// `None` if another process has it.
-fn record_lock(etc: &Directory) -> Result<Option<OwnedFd>, Trouble> {
+fn record_lock(etc: &Directory) -> Result<Option<OwnedFd>, FileError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(etc, RECORD_LOCK, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(Trouble::io("open", etc.path_of(RECORD_LOCK)))?;
+        .map_err(FileError::io("open", etc.path_of(RECORD_LOCK)))?;
     match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(Errno::AGAIN | Errno::ACCESS | Errno::INTR) => Ok(None),
-        Err(errno) => Err(Trouble::io("lock", etc.path_of(RECORD_LOCK))(errno)),
+        Err(errno) => Err(FileError::io("lock", etc.path_of(RECORD_LOCK))(errno)),
     }
 }
 
 /// Tries once. Returns who holds the lock; a lock whose holder is gone is removed.
-fn link_lock(etc: &Directory) -> Result<Option<String>, Trouble> {
+fn link_lock(etc: &Directory) -> Result<Option<String>, FileError> {
     // Of the name of this file nothing depends; one of ours is removed by the next run if this one is killed.
     let (own, mut file) = Temporary::file(etc, LINK_LOCK)?;
     let own = own.name();
     // The NUL belongs to the format.
     file.write_all(format!("{}\0", std::process::id()).as_bytes())
-        .map_err(Trouble::io("write", etc.path_of(own)))?;
+        .map_err(FileError::io("write", etc.path_of(own)))?;
     let link = || rustix::fs::linkat(etc, own, etc, LINK_LOCK, AtFlags::empty());
     match link() {
         Ok(()) => return Ok(None),
         Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Trouble::io("create", etc.path_of(LINK_LOCK))(errno)),
+        Err(errno) => return Err(FileError::io("create", etc.path_of(LINK_LOCK))(errno)),
     }
     let Some((holder, text)) = holder(etc)? else {
         return Ok(Some(String::from("unknown")));
@@ -114,28 +114,28 @@ fn link_lock(etc: &Directory) -> Result<Option<String>, Trouble> {
     }
     // Nobody else replaces it meanwhile: whoever does this holds the record lock.
     rustix::fs::unlinkat(etc, LINK_LOCK, AtFlags::empty())
-        .map_err(Trouble::io("remove", etc.path_of(LINK_LOCK)))?;
+        .map_err(FileError::io("remove", etc.path_of(LINK_LOCK)))?;
     match link() {
         Ok(()) => Ok(None),
         Err(Errno::EXIST) => Ok(Some(String::from("unknown"))),
-        Err(errno) => Err(Trouble::io("create", etc.path_of(LINK_LOCK))(errno)),
+        Err(errno) => Err(FileError::io("create", etc.path_of(LINK_LOCK))(errno)),
     }
 }
 
 /// The process in the lock file; `None` if it vanished or holds no process id.
-fn holder(etc: &Directory) -> Result<Option<(Pid, String)>, Trouble> {
+fn holder(etc: &Directory) -> Result<Option<(Pid, String)>, FileError> {
     const LEN_MAX: u64 = 32;
 
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(etc, LINK_LOCK, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(Trouble::io("open", etc.path_of(LINK_LOCK))(errno)),
+        Err(errno) => return Err(FileError::io("open", etc.path_of(LINK_LOCK))(errno)),
     };
     let mut text = Vec::new();
     file.take(LEN_MAX)
         .read_to_end(&mut text)
-        .map_err(Trouble::io("read", etc.path_of(LINK_LOCK)))?;
+        .map_err(FileError::io("read", etc.path_of(LINK_LOCK)))?;
     let text = String::from_utf8_lossy(&text);
     let text = text.trim_end_matches(['\0', '\n']);
     let pid = text
@@ -162,12 +162,12 @@ mod tests {
     use nova_agent_core::effect::GuestPath;
 
     use super::*;
-    use crate::root::{Root, Trust};
+    use crate::root::{Access, Root};
 
     fn etc(sandbox: &tempfile::TempDir) -> Directory {
         std::fs::create_dir(sandbox.path().join("etc")).unwrap();
         let root = Root::sandbox(sandbox.path()).unwrap();
-        root.directory(&GuestPath::constant("/etc"), Trust::Any)
+        root.directory(&GuestPath::constant("/etc"), Access::Read)
             .unwrap()
     }
 
@@ -182,7 +182,7 @@ mod tests {
             format!("{}\0", holder.id()),
         )
         .unwrap();
-        let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
+        let refused = FileError::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
         assert!(
             refused.to_string().contains(&holder.id().to_string()),
             "{refused}"
@@ -206,7 +206,7 @@ mod tests {
         // A number of 32 digits is no process; of a longer one no more is read.
         for len in [31, 32, 33, 1 << 20] {
             std::fs::write(sandbox.path().join("etc/shadow.lock"), "1".repeat(len)).unwrap();
-            let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
+            let refused = FileError::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
             assert!(
                 refused.to_string().contains("process unknown"),
                 "{len}: {refused}"
@@ -237,7 +237,7 @@ mod tests {
             .unwrap()
             .read_exact(&mut line)
             .unwrap();
-        let refused = Trouble::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
+        let refused = FileError::from(ShadowLock::acquire(&etc).unwrap().unwrap_err());
         assert!(refused.to_string().contains(".pwd.lock"), "{refused}");
         drop(holder.stdin.take());
         holder.wait().unwrap();

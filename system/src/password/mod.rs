@@ -12,10 +12,10 @@ use nova_agent_core::secret::Secret;
 use zeroize::Zeroizing;
 
 use self::shadow::Edit;
+use crate::file_error::FileError;
 use crate::programs;
 use crate::root::Root;
 use crate::sandbox::Record;
-use crate::trouble::Trouble;
 use crate::work::{Kind, Patience, Started, Work};
 
 /// The longest login name (Linux `useradd` takes 32; directories like LDAP have longer ones).
@@ -60,8 +60,8 @@ impl PendingPassword {
                     patience: patience.next(now),
                 })));
             }
-            Ok(Err(holder)) => Outcome::Failed(Trouble::from(holder).into()),
-            Err(trouble) => Outcome::Failed(trouble.into()),
+            Ok(Err(holder)) => Outcome::Failed(FileError::from(holder).into()),
+            Err(error) => Outcome::Failed(error.into()),
         })
     }
 }
@@ -156,10 +156,10 @@ mod tests {
             user: "root".into(),
             password: Secret::new(Vec::new()),
         };
-        let given_up = Effect::Change(step).timeout();
+        let ignored = Effect::Change(step).timeout();
         // A tool that hangs takes three seconds to be killed.
-        assert!(TOOL_TIMEOUT + Duration::from_secs(3) < given_up);
-        assert!(PATIENCE < given_up && PAUSE < PATIENCE);
+        assert!(TOOL_TIMEOUT + Duration::from_secs(3) < ignored);
+        assert!(PATIENCE < ignored && PAUSE < PATIENCE);
         let start = Instant::now();
         let patience = Patience::new(PATIENCE, PAUSE);
         assert!(!patience.is_at_end(start + PATIENCE / 2));

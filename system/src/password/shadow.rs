@@ -8,9 +8,9 @@ use sha_crypt::{PasswordHasher, ShaCrypt};
 use zeroize::Zeroizing;
 
 use super::lock::{Holder, ShadowLock};
+use crate::file_error::FileError;
 use crate::files::{self, Attributes, Present};
-use crate::root::{Follow, Located, Root, Trust};
-use crate::trouble::Trouble;
+use crate::root::{Access, LastSymlink, Located, Root};
 use crate::utc::Utc;
 
 const PATH: GuestPath = GuestPath::constant("/etc/shadow");
@@ -29,7 +29,7 @@ pub(super) struct Edit {
 
 impl Edit {
     /// Computes the hash, before any lock is held, as it takes a moment.
-    pub(super) fn new(user: String, password: &Secret) -> Result<Self, Trouble> {
+    pub(super) fn new(user: String, password: &Secret) -> Result<Self, FileError> {
         Ok(Self {
             user,
             hash: hash(password)?,
@@ -38,24 +38,24 @@ impl Edit {
 
     /// Puts the hash into the user's line, if nobody else holds the lock. Every other byte of the file stays, and no copy
     /// of the old file is made.
-    pub(super) fn attempt(&self, root: &Root) -> Result<Result<(), Holder>, Trouble> {
-        let place = root.place(&PATH, Follow::No, Trust::Required)?;
+    pub(super) fn attempt(&self, root: &Root) -> Result<Result<(), Holder>, FileError> {
+        let place = root.place(&PATH, LastSymlink::Keep, Access::Write)?;
         match ShadowLock::acquire(&place.directory)? {
             Ok(_lock) => self.write(&place).map(Ok),
             Err(holder) => Ok(Err(holder)),
         }
     }
 
-    fn write(&self, place: &Located) -> Result<(), Trouble> {
+    fn write(&self, place: &Located) -> Result<(), FileError> {
         let (mut file, stat) = match files::look(&place.directory, &place.name)? {
             Present::Regular(file, stat) => (file, stat),
             Present::Missing => {
-                return Err(Trouble::refused(
+                return Err(FileError::refused(
                     "this system has neither chpasswd nor /etc/shadow",
                 ));
             }
             Present::Other(_) | Present::Symlink(_) => {
-                return Err(Trouble::refused(format!("{PATH} is not a regular file")));
+                return Err(FileError::refused(format!("{PATH} is not a regular file")));
             }
         };
         let attributes = Attributes::of(&file, &stat);
@@ -67,7 +67,7 @@ impl Edit {
     }
 }
 
-fn read(file: &mut std::fs::File) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+fn read(file: &mut std::fs::File) -> Result<Zeroizing<Vec<u8>>, FileError> {
     // Reserved at once: growing would leave copies behind.
     let size = file.metadata().map_or(0, |metadata| {
         usize::try_from(metadata.len()).unwrap_or(usize::MAX)
@@ -76,9 +76,9 @@ fn read(file: &mut std::fs::File) -> Result<Zeroizing<Vec<u8>>, Trouble> {
     let limit = u64::try_from(LEN_MAX).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit)
         .read_to_end(&mut content)
-        .map_err(Trouble::io("read", PATH))?;
+        .map_err(FileError::io("read", PATH))?;
     if content.len() > LEN_MAX {
-        return Err(Trouble::refused(format!(
+        return Err(FileError::refused(format!(
             "{PATH} is larger than {LEN_MAX} bytes"
         )));
     }
@@ -86,18 +86,18 @@ fn read(file: &mut std::fs::File) -> Result<Zeroizing<Vec<u8>>, Trouble> {
 }
 
 /// SHA-512 crypt, which every libcrypt of the last fifteen years verifies.
-fn hash(password: &Secret) -> Result<Zeroizing<String>, Trouble> {
+fn hash(password: &Secret) -> Result<Zeroizing<String>, FileError> {
     let mut salt = [0; SALT_LEN];
     getrandom::fill(&mut salt)
-        .map_err(|error| Trouble::refused(format!("no random salt: {error}")))?;
+        .map_err(|error| FileError::refused(format!("no random salt: {error}")))?;
     let hash = ShaCrypt::SHA512
         .hash_password_with_salt(password.expose(), &salt)
-        .map_err(|error| Trouble::refused(format!("hash the password: {error}")))?;
+        .map_err(|error| FileError::refused(format!("hash the password: {error}")))?;
     Ok(Zeroizing::new(hash.to_string()))
 }
 
 /// Replaces the second and third field of the user's line.
-fn edit(old: &[u8], user: &str, hash: &str, today: u64) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+fn edit(old: &[u8], user: &str, hash: &str, today: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut new = Zeroizing::new(Vec::with_capacity(
         old.len().saturating_add(hash.len()).saturating_add(32),
     ));
@@ -129,7 +129,7 @@ fn edit(old: &[u8], user: &str, hash: &str, today: u64) -> Result<Zeroizing<Vec<
         new.extend_from_slice(rest);
     }
     if !is_found {
-        return Err(Trouble::refused(format!(
+        return Err(FileError::refused(format!(
             "user {user} has no entry in {PATH}"
         )));
     }

@@ -9,7 +9,7 @@ use nix::sys::socket::SockaddrStorage;
 use nova_agent_core::effect::{GuestPath, InterfaceState};
 
 use super::text;
-use crate::root::{Follow, Root, Trust};
+use crate::root::{Access, LastSymlink, Root};
 
 const IF_INET6: GuestPath = GuestPath::constant("/proc/net/if_inet6");
 
@@ -30,7 +30,9 @@ pub(super) fn add(root: &Root, interfaces: &mut [InterfaceState]) {
             return;
         }
     };
-    let place = root.place(&IF_INET6, Follow::Yes, Trust::Any).ok();
+    let place = root
+        .place(&IF_INET6, LastSymlink::Follow, Access::Read)
+        .ok();
     let flags = place
         .and_then(|place| text(&place.directory, &place.name))
         .unwrap_or_default();

@@ -16,12 +16,12 @@ use nova_agent_core::effect::{
 };
 use rustix::fs::{Dir, FileType};
 
-pub(crate) use self::settle::{GivenUp, Settled, Settling};
+pub(crate) use self::settle::{IgnoredVifs, Settled, Settling};
+use crate::file_error::FileError;
 use crate::files::{self, Present};
 use crate::hostname::Hostname;
 use crate::programs;
-use crate::root::{Directory, Follow, Root, Trust, file_type};
-use crate::trouble::Trouble;
+use crate::root::{Access, Directory, LastSymlink, Root, file_type};
 
 /// The most entries of a directory that are listed.
 const ENTRIES_MAX: usize = 4096;
@@ -53,7 +53,7 @@ pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Sn
 
 /// The first line of a small text file that is neither empty nor a comment.
 pub(crate) fn first_line(root: &Root, path: &GuestPath) -> Option<String> {
-    let place = root.place(path, Follow::Yes, Trust::Any).ok()?;
+    let place = root.place(path, LastSymlink::Follow, Access::Read).ok()?;
     let text = text(&place.directory, &place.name)?;
     let mut lines = text
         .lines()
@@ -87,12 +87,12 @@ fn file(root: &Root, path: &GuestPath) -> FileState {
         return FileState::Directory;
     }
     let unreadable = |reason: String| FileState::Unreadable { reason };
-    let present = match root.place(path, Follow::No, Trust::Any) {
+    let present = match root.place(path, LastSymlink::Keep, Access::Read) {
         Ok(place) => files::look(&place.directory, &place.name),
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
     };
     match present {
-        Ok(Present::Missing) | Err(Trouble::Missing { .. }) => FileState::Missing,
+        Ok(Present::Missing) | Err(FileError::Missing { .. }) => FileState::Missing,
         Ok(Present::Other(FileType::Directory)) => FileState::Directory,
         Ok(Present::Other(_)) => FileState::Other,
         Ok(Present::Regular(file, stat)) => match read(file) {
@@ -106,14 +106,14 @@ fn file(root: &Root, path: &GuestPath) -> FileState {
             Err(error) => unreadable(error.to_string()),
         },
         Ok(Present::Symlink(target)) => FileState::Symlink { target },
-        Err(trouble @ (Trouble::Io { .. } | Trouble::Refused(_))) => {
-            unreadable(trouble.to_string())
+        Err(error @ (FileError::Io { .. } | FileError::Refused(_))) => {
+            unreadable(error.to_string())
         }
     }
 }
 
 fn entries(root: &Root, path: &GuestPath) -> Vec<DirectoryEntry> {
-    let Ok(directory) = root.directory(path, Trust::Any) else {
+    let Ok(directory) = root.directory(path, Access::Read) else {
         return Vec::new();
     };
     let kind = |name: &str| {

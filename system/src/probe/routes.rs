@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nova_agent_core::effect::{GuestPath, RouteState};
 
 use super::text;
-use crate::root::{Follow, Root, Trust};
+use crate::root::{Access, LastSymlink, Root};
 
 const V4: GuestPath = GuestPath::constant("/proc/net/route");
 const V6: GuestPath = GuestPath::constant("/proc/net/ipv6_route");
@@ -20,7 +20,7 @@ const RTF_REJECT: u32 = 0x200;
 /// The unicast routes of both families; none on a system that does not list them.
 pub(super) fn routes(root: &Root) -> Vec<RouteState> {
     let lines = |path: &GuestPath| {
-        let place = root.place(path, Follow::Yes, Trust::Any).ok()?;
+        let place = root.place(path, LastSymlink::Follow, Access::Read).ok()?;
         text(&place.directory, &place.name)
     };
     let v4 = lines(&V4).unwrap_or_default();

@@ -11,7 +11,7 @@ use std::time::Instant;
 use nova_agent_core::effect::{GuestPath, Probe};
 
 use super::{names, text};
-use crate::root::{Follow, Root, Trust};
+use crate::root::{Access, LastSymlink, Root};
 use crate::work::Patience;
 
 /// Xen's devices, with or without a driver (Linux `drivers/xen/xenbus/xenbus_probe.c`).
@@ -33,7 +33,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// The VIFs for which nobody waits any more: once is enough for one that has no driver, and the interfaces are asked for
 /// again and again while a change comes into effect.
 #[derive(Debug, Default)]
-pub(crate) struct GivenUp(Mutex<BTreeSet<String>>);
+pub(crate) struct IgnoredVifs(Mutex<BTreeSet<String>>);
 
 /// Probes that wait until every VIF has an interface with its final name, or for a while.
 #[derive(Debug)]
@@ -58,12 +58,12 @@ impl Settling {
         }
     }
 
-    pub(crate) fn look(self, root: &Root, given_up: &GivenUp, now: Instant) -> Settled {
+    pub(crate) fn look(self, root: &Root, ignored: &IgnoredVifs, now: Instant) -> Settled {
         if !self.probes.contains(&Probe::Interfaces) {
             return Settled::Yes(self.probes);
         }
-        let mut given_up = given_up.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(device) = unsettled(root, &given_up) {
+        let mut ignored = ignored.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(device) = unsettled(root, &ignored) {
             if !self.patience.is_at_end(now) {
                 return Settled::NotYet(Self {
                     patience: self.patience.next(now),
@@ -71,21 +71,21 @@ impl Settling {
                 });
             }
             tracing::warn!(device, "no network interface is ready for it");
-            given_up.insert(device);
+            ignored.insert(device);
         }
         Settled::Yes(self.probes)
     }
 }
 
-fn unsettled(root: &Root, given_up: &BTreeSet<String>) -> Option<String> {
-    let devices = root.directory(&DEVICES, Trust::Any).ok()?;
+fn unsettled(root: &Root, ignored: &BTreeSet<String>) -> Option<String> {
+    let devices = root.directory(&DEVICES, Access::Read).ok()?;
     let udev_runs = root
-        .place(&UDEV, Follow::No, Trust::Any)
+        .place(&UDEV, LastSymlink::Keep, Access::Read)
         .is_ok_and(|place| place.stat().is_ok());
     let is_settled = |vif: &str| {
         let path = DEVICES.join(vif).and_then(|device| device.join("net"));
         let Ok(net) = path else { return true };
-        let Ok(directory) = root.directory(&net, Trust::Any) else {
+        let Ok(directory) = root.directory(&net, Access::Read) else {
             return false;
         };
         let mut interfaces = names(&directory).into_iter().peekable();
@@ -94,7 +94,7 @@ fn unsettled(root: &Root, given_up: &BTreeSet<String>) -> Option<String> {
     };
     let vifs = names(&devices)
         .into_iter()
-        .filter(|name| name.starts_with("vif-") && !given_up.contains(name));
+        .filter(|name| name.starts_with("vif-") && !ignored.contains(name));
     vifs.into_iter().find(|vif| !is_settled(vif))
 }
 
@@ -102,12 +102,12 @@ fn is_known(root: &Root, net: &GuestPath, name: &str) -> bool {
     let index = net
         .join(name)
         .ok()
-        .and_then(|path| text(&root.directory(&path, Trust::Any).ok()?, "ifindex"));
+        .and_then(|path| text(&root.directory(&path, Access::Read).ok()?, "ifindex"));
     // It has just got its name, or is gone: the next look tells.
     let Some(index) = index else { return false };
     let Ok(entry) = UDEV_DATA.join(&format!("n{index}")) else {
         return true;
     };
-    root.place(&entry, Follow::No, Trust::Any)
+    root.place(&entry, LastSymlink::Keep, Access::Read)
         .is_ok_and(|place| place.stat().is_ok())
 }

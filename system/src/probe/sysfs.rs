@@ -7,7 +7,7 @@ use nova_agent_core::effect::{GuestPath, InterfaceState};
 use nova_agent_core::network::MacAddr;
 
 use super::{names, text};
-use crate::root::{Directory, Root, Trust, file_type};
+use crate::root::{Access, Directory, Root, file_type};
 
 const NET: GuestPath = GuestPath::constant("/sys/class/net");
 
@@ -21,7 +21,7 @@ const STOLEN: &str = "2";
 const UP: u32 = 1;
 
 pub(super) fn interfaces(root: &Root) -> Vec<InterfaceState> {
-    let Ok(net) = root.directory(&NET, Trust::Any) else {
+    let Ok(net) = root.directory(&NET, Access::Read) else {
         return Vec::new();
     };
     let mut names = names(&net);
@@ -57,16 +57,16 @@ impl Candidate {
     /// `None` for what is no interface: a control file such as `bonding_masters`, or an interface that just vanished.
     fn read(root: &Root, name: &str) -> Option<Self> {
         let path = NET.join(name).ok()?;
-        let interface = root.directory(&path, Trust::Any).ok()?;
+        let interface = root.directory(&path, Access::Read).ok()?;
         let has = |entry: &str| interface.stat(entry).is_ok();
         let device = path
             .join("device")
             .ok()
-            .and_then(|device| root.directory(&device, Trust::Any).ok());
+            .and_then(|device| root.directory(&device, Access::Read).ok());
         let slave = path
             .join("bonding_slave")
             .ok()
-            .and_then(|slave| root.directory(&slave, Trust::Any).ok());
+            .and_then(|slave| root.directory(&slave, Access::Read).ok());
 
         let is_ethernet = text(&interface, "type").as_deref() == Some(ETHERNET);
         let borrows = has("bridge")

@@ -18,11 +18,11 @@ use super::exit::{self, ExitWatch};
 use super::tail::Tail;
 use crate::work::{Interest, Source};
 
-/// Between asking a program to end and killing it. With [`BURY`], below what the core grants for killing.
+/// Between asking a program to end and killing it. With [`REAP_TIMEOUT`], below what the core grants for killing.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a killed program may take to be gone: one that waits for a dead disk never is.
-const BURY: Duration = Duration::from_secs(1);
+const REAP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// No program of the agent runs longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
@@ -73,7 +73,7 @@ impl Child {
         timeout: Duration,
         accept: Vec<i32>,
     ) -> io::Result<Self> {
-        exit::heed_children();
+        exit::unignore_sigchld();
         reap();
         let (output, printed) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         set_nonblocking(&output)?;
@@ -108,7 +108,7 @@ impl Child {
             }),
             Err(error) => {
                 if let Some(group) = group_of(&process) {
-                    bury(group);
+                    kill_and_reap_later(group);
                 }
                 Err(error)
             }
@@ -157,7 +157,7 @@ impl Child {
             Phase::Terminating => {
                 self.signal(Signal::KILL);
                 self.phase = Phase::Killed;
-                self.deadline = after(now, BURY);
+                self.deadline = after(now, REAP_TIMEOUT);
                 None
             }
             Phase::Killed => Some(Outcome::Failed(Failure::TimedOut {
@@ -291,7 +291,7 @@ impl Drop for Child {
         if matches!(self.process.try_wait(), Ok(Some(_)) | Err(_)) {
             return;
         }
-        bury(self.group);
+        kill_and_reap_later(self.group);
     }
 }
 
@@ -301,7 +301,7 @@ fn group_of(process: &process::Child) -> Option<Pid> {
 }
 
 /// Kills a group whose leader is a child that was not waited for.
-fn bury(group: Pid) {
+fn kill_and_reap_later(group: Pid) {
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
     // It cannot be waited for here: a process that hangs in the kernel does not even die of this.
     KILLED

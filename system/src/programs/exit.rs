@@ -49,7 +49,7 @@ impl ExitWatch {
 
 /// Sees to it that children can be waited for. A process may have been started with SIGCHLD ignored, and then the kernel
 /// forgets how they ended.
-pub(super) fn heed_children() {
+pub(super) fn unignore_sigchld() {
     static ONCE: Once = Once::new();
 
     ONCE.call_once(|| {

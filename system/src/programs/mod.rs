@@ -13,7 +13,7 @@ use nova_agent_core::secret::Secret;
 use rustix::fs::FileType;
 
 pub(crate) use self::child::Child;
-use crate::root::{Follow, Root, Trust, file_type};
+use crate::root::{Access, LastSymlink, Root, file_type};
 use crate::sandbox::{CarriedOut, Record};
 use crate::work::{Kind, Started, Work};
 
@@ -45,11 +45,11 @@ pub(crate) fn find(root: &Root, name: &str) -> Option<GuestPath> {
 /// rarely have whole programs in them.
 fn is_program(root: &Root, path: &GuestPath) -> bool {
     let follow = if root.is_sandbox() {
-        Follow::No
+        LastSymlink::Keep
     } else {
-        Follow::Yes
+        LastSymlink::Follow
     };
-    let Ok(place) = root.place(path, follow, Trust::Any) else {
+    let Ok(place) = root.place(path, follow, Access::Read) else {
         return false;
     };
     let Ok(stat) = place.stat() else { return false };

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use nova_agent_core::effect::GuestPath;
 use rustix::fs::{Mode, OFlags, Stat};
 
-pub(crate) use self::walk::{Directory, Follow, Located, Trust, file_type};
+pub(crate) use self::walk::{Access, Directory, LastSymlink, Located, file_type};
+use crate::file_error::FileError;
 use crate::sandbox::Record;
-use crate::trouble::Trouble;
 
 /// In a sandbox: the file that tells what was not done, one JSON object a line.
 pub const EFFECTS_FILE: &str = "effects.jsonl";
@@ -68,14 +68,14 @@ impl Root {
     /// # Errors
     /// If a directory on the way does not exist or cannot be opened.
     pub fn resolve(&self, path: &GuestPath) -> io::Result<PathBuf> {
-        let place = self.place(path, Follow::Yes, Trust::Any)?;
+        let place = self.place(path, LastSymlink::Follow, Access::Read)?;
         Ok(self.base.join(place.path().trim_start_matches('/')))
     }
 
     /// Appends one line to the list of what a sandbox did not do.
-    pub(crate) fn record(&self, effect: &Record<'_>) -> Result<(), Trouble> {
+    pub(crate) fn record(&self, effect: &Record<'_>) -> Result<(), FileError> {
         let mut line = serde_json::to_vec(effect).map_err(|error| {
-            Trouble::io("describe an effect for", EFFECTS_FILE)(io::Error::from(error))
+            FileError::io("describe an effect for", EFFECTS_FILE)(io::Error::from(error))
         })?;
         line.push(b'\n');
         let flags =
@@ -86,17 +86,17 @@ impl Root {
             flags,
             Mode::RUSR | Mode::WUSR,
         )
-        .map_err(Trouble::io("open", EFFECTS_FILE))?;
-        let stat = rustix::fs::fstat(&file).map_err(Trouble::io("look at", EFFECTS_FILE))?;
+        .map_err(FileError::io("open", EFFECTS_FILE))?;
+        let stat = rustix::fs::fstat(&file).map_err(FileError::io("look at", EFFECTS_FILE))?;
         if u64::try_from(stat.st_size).is_ok_and(|len| len >= EFFECTS_LEN_MAX) {
-            return Err(Trouble::refused(format!(
+            return Err(FileError::refused(format!(
                 "{EFFECTS_FILE} is larger than {EFFECTS_LEN_MAX} bytes"
             )));
         }
         // A single write, so that lines of several threads do not mix.
         File::from(file)
             .write_all(&line)
-            .map_err(Trouble::io("write", EFFECTS_FILE))
+            .map_err(FileError::io("write", EFFECTS_FILE))
     }
 
     /// The executable that a sandbox has in place of the program `name`.

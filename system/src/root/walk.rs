@@ -7,25 +7,27 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Root;
-use crate::trouble::Trouble;
+use crate::file_error::FileError;
 
 /// How many symlinks a path may lead through (Linux `include/linux/namei.h`, `MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
 
-/// Whether the directories on the way are checked.
+/// What a path is looked up for, which decides whether the directories on the way are checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Trust {
-    /// Any directory will do: for reading.
-    Any,
-    /// Each directory and symlink belongs to root, and nobody else may put something in its place: for writing.
-    Required,
+pub(crate) enum Access {
+    /// Accepts any directory.
+    Read,
+    /// Requires that each directory and symlink belongs to root, and that no other user can replace what is in it.
+    Write,
 }
 
-/// Whether a symlink in the last component is followed.
+/// What to do with a symlink in the last component.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Follow {
-    No,
-    Yes,
+pub(crate) enum LastSymlink {
+    /// Returns the place that it leads to.
+    Follow,
+    /// Returns the place of the symlink itself.
+    Keep,
 }
 
 /// An open directory of the guest.
@@ -56,26 +58,26 @@ impl Directory {
         self.shared
     }
 
-    pub(crate) fn stat(&self, name: &str) -> Result<Stat, Trouble> {
+    pub(crate) fn stat(&self, name: &str) -> Result<Stat, FileError> {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| self.trouble("look at", name, errno))
+            .map_err(|errno| self.entry_error("look at", name, errno))
     }
 
-    pub(crate) fn read_link(&self, name: &str) -> Result<String, Trouble> {
+    pub(crate) fn read_link(&self, name: &str) -> Result<String, FileError> {
         let target = rustix::fs::readlinkat(&self.fd, name, Vec::new())
-            .map_err(|errno| self.trouble("read the symlink", name, errno))?;
+            .map_err(|errno| self.entry_error("read the symlink", name, errno))?;
         target
             .into_string()
-            .map_err(|_| Trouble::refused(format!("symlink {} is not UTF-8", self.path_of(name))))
+            .map_err(|_| FileError::refused(format!("symlink {} is not UTF-8", self.path_of(name))))
     }
 
-    /// What a failed system call on an entry means.
-    pub(crate) fn trouble(&self, action: &'static str, name: &str, errno: Errno) -> Trouble {
+    /// Returns the error for a failed system call on an entry.
+    pub(crate) fn entry_error(&self, action: &'static str, name: &str, errno: Errno) -> FileError {
         match errno {
-            Errno::NOENT | Errno::NOTDIR => Trouble::Missing {
+            Errno::NOENT | Errno::NOTDIR => FileError::Missing {
                 path: self.path_of(name),
             },
-            errno => Trouble::io(action, self.path_of(name))(errno),
+            errno => FileError::io(action, self.path_of(name))(errno),
         }
     }
 }
@@ -99,7 +101,7 @@ impl Located {
         self.directory.path_of(&self.name)
     }
 
-    pub(crate) fn stat(&self) -> Result<Stat, Trouble> {
+    pub(crate) fn stat(&self) -> Result<Stat, FileError> {
         self.directory.stat(&self.name)
     }
 }
@@ -109,13 +111,13 @@ impl Root {
     pub(crate) fn place(
         &self,
         path: &GuestPath,
-        follow: Follow,
-        trust: Trust,
-    ) -> Result<Located, Trouble> {
-        let mut walk = Walk::new(self, path, trust)?;
+        last: LastSymlink,
+        access: Access,
+    ) -> Result<Located, FileError> {
+        let mut walk = Walk::new(self, path, access)?;
         loop {
             let Some(name) = walk.pending.pop() else {
-                return Err(Trouble::refused(format!("{path} is a directory")));
+                return Err(FileError::refused(format!("{path} is a directory")));
             };
             if !walk.pending.is_empty() || name == ".." {
                 walk.enter(name)?;
@@ -123,15 +125,21 @@ impl Root {
             }
             let directory = walk.directory()?;
             match directory.read_link(&name) {
-                Ok(target) if follow == Follow::Yes => walk.follow(&directory, &name, &target)?,
+                Ok(target) if last == LastSymlink::Follow => {
+                    walk.follow(&directory, &name, &target)?
+                }
                 Ok(_) | Err(_) => return Ok(Located { directory, name }),
             }
         }
     }
 
     /// Opens a directory. A symlink in the last component is followed.
-    pub(crate) fn directory(&self, path: &GuestPath, trust: Trust) -> Result<Directory, Trouble> {
-        let mut walk = Walk::new(self, path, trust)?;
+    pub(crate) fn directory(
+        &self,
+        path: &GuestPath,
+        access: Access,
+    ) -> Result<Directory, FileError> {
+        let mut walk = Walk::new(self, path, access)?;
         while let Some(name) = walk.pending.pop() {
             walk.enter(name)?;
         }
@@ -142,7 +150,7 @@ impl Root {
 /// A walk that has come to the last of `entered`.
 struct Walk<'a> {
     root: &'a Root,
-    trust: Trust,
+    access: Access,
     root_shared: bool,
     /// Below the root, each of them checked.
     entered: Vec<Entered>,
@@ -158,10 +166,10 @@ struct Entered {
 }
 
 impl<'a> Walk<'a> {
-    fn new(root: &'a Root, path: &GuestPath, trust: Trust) -> Result<Self, Trouble> {
+    fn new(root: &'a Root, path: &GuestPath, access: Access) -> Result<Self, FileError> {
         let mut walk = Self {
             root,
-            trust,
+            access,
             root_shared: false,
             entered: Vec::new(),
             pending: Vec::new(),
@@ -172,7 +180,7 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    fn enter(&mut self, name: String) -> Result<(), Trouble> {
+    fn enter(&mut self, name: String) -> Result<(), FileError> {
         if name == ".." {
             // The parent of the root is the root.
             self.entered.pop();
@@ -189,31 +197,31 @@ impl<'a> Walk<'a> {
             Err(Errno::LOOP | Errno::NOTDIR | Errno::MLINK) => {
                 let directory = self.directory()?;
                 let Ok(target) = directory.read_link(&name) else {
-                    return Err(Trouble::Missing {
+                    return Err(FileError::Missing {
                         path: format!("directory {}", directory.path_of(&name)),
                     });
                 };
                 self.follow(&directory, &name, &target)
             }
-            Err(Errno::NOENT) => Err(Trouble::Missing {
+            Err(Errno::NOENT) => Err(FileError::Missing {
                 path: format!("directory {}/{name}", self.path()),
             }),
-            Err(errno) => Err(Trouble::io("open", format!("{}/{name}", self.path()))(
+            Err(errno) => Err(FileError::io("open", format!("{}/{name}", self.path()))(
                 errno,
             )),
         }
     }
 
-    fn follow(&mut self, directory: &Directory, name: &str, target: &str) -> Result<(), Trouble> {
+    fn follow(&mut self, directory: &Directory, name: &str, target: &str) -> Result<(), FileError> {
         self.links = self.links.saturating_add(1);
         if self.links > LINKS_MAX {
-            return Err(Trouble::refused(format!(
+            return Err(FileError::refused(format!(
                 "too many symlinks on the way to {}",
                 directory.path_of(name)
             )));
         }
-        if self.trust == Trust::Required && !self.root.trusts_owner(&directory.stat(name)?) {
-            return Err(Trouble::refused(format!(
+        if self.access == Access::Write && !self.root.trusts_owner(&directory.stat(name)?) {
+            return Err(FileError::refused(format!(
                 "symlink {} is not owned by root",
                 directory.path_of(name)
             )));
@@ -233,12 +241,12 @@ impl<'a> Walk<'a> {
         );
     }
 
-    fn directory(&self) -> Result<Directory, Trouble> {
+    fn directory(&self) -> Result<Directory, FileError> {
         let path = self.path();
         let fd = self
             .fd()
             .try_clone_to_owned()
-            .map_err(Trouble::io("open", &path))?;
+            .map_err(FileError::io("open", &path))?;
         let shared = self
             .entered
             .last()
@@ -246,22 +254,22 @@ impl<'a> Walk<'a> {
         Ok(Directory { fd, path, shared })
     }
 
-    /// Refuses a directory in which somebody else could put another file in the place of ours; tells whether others may
-    /// at least create files.
-    fn check(&self, fd: BorrowedFd<'_>, path: &str) -> Result<bool, Trouble> {
-        if self.trust == Trust::Any {
+    /// Refuses a directory in which another user could replace our file. Returns whether other users may at least create
+    /// files.
+    fn check(&self, fd: BorrowedFd<'_>, path: &str) -> Result<bool, FileError> {
+        if self.access == Access::Read {
             return Ok(false);
         }
-        let stat = rustix::fs::fstat(fd).map_err(Trouble::io("look at", path))?;
+        let stat = rustix::fs::fstat(fd).map_err(FileError::io("look at", path))?;
         let mode = Mode::from_raw_mode(stat.st_mode);
         if !self.root.trusts_owner(&stat) {
-            return Err(Trouble::refused(format!(
+            return Err(FileError::refused(format!(
                 "directory {path} is not owned by root"
             )));
         }
         let shared = mode.intersects(self.root.foreign_write_bits(&stat));
         if shared && !mode.contains(Mode::SVTX) {
-            return Err(Trouble::refused(format!(
+            return Err(FileError::refused(format!(
                 "directory {path} is writable for others than root"
             )));
         }

@@ -7,9 +7,9 @@ use nova_agent_core::effect::GuestPath;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::file_error::FileError;
 use crate::files;
-use crate::root::{Root, Trust};
-use crate::trouble::Trouble;
+use crate::root::{Access, Root};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/run");
 
@@ -46,22 +46,24 @@ impl InstanceLock {
     /// # Errors
     /// [`LockError::Held`] if another agent has it, [`LockError::Unavailable`] if the system refuses.
     pub fn acquire(root: &Root) -> Result<Self, LockError> {
-        Self::try_acquire(root).map_err(|trouble| LockError::Unavailable(trouble.to_string()))?
+        Self::try_acquire(root).map_err(|error| LockError::Unavailable(error.to_string()))?
     }
 
-    fn try_acquire(root: &Root) -> Result<Result<Self, LockError>, Trouble> {
-        let directory = match root.directory(&DIRECTORY, Trust::Required) {
-            Err(Trouble::Missing { .. }) if root.directory(&OLD_DIRECTORY, Trust::Any).is_ok() => {
-                root.directory(&OLD_DIRECTORY, Trust::Required)?
+    fn try_acquire(root: &Root) -> Result<Result<Self, LockError>, FileError> {
+        let directory = match root.directory(&DIRECTORY, Access::Write) {
+            Err(FileError::Missing { .. })
+                if root.directory(&OLD_DIRECTORY, Access::Read).is_ok() =>
+            {
+                root.directory(&OLD_DIRECTORY, Access::Write)?
             }
-            Err(Trouble::Missing { .. }) => files::make_all(root, &DIRECTORY, |_| false)?,
+            Err(FileError::Missing { .. }) => files::make_all(root, &DIRECTORY, |_| false)?,
             found => found?,
         };
         let path = directory.path_of(NAME);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
         let file = rustix::fs::openat(&directory, NAME, flags, mode)
-            .map_err(Trouble::io("open", &path))?;
+            .map_err(FileError::io("open", &path))?;
         let mut file = File::from(file);
         // Not removed at the end: whoever opened it meanwhile would lock a file that nobody else sees.
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -72,9 +74,9 @@ impl InstanceLock {
                     path,
                 }));
             }
-            Err(errno) => return Err(Trouble::io("lock", &path)(errno)),
+            Err(errno) => return Err(FileError::io("lock", &path)(errno)),
         }
-        write_pid(&mut file).map_err(Trouble::io("write", &path))?;
+        write_pid(&mut file).map_err(FileError::io("write", &path))?;
         Ok(Ok(Self { _file: file }))
     }
 }

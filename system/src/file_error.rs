@@ -1,4 +1,4 @@
-//! Why something could not be done, before it becomes a `Failure` of the core's vocabulary.
+//! Errors of files and directories, before they become a `Failure` of the core.
 
 use core::fmt;
 use std::io;
@@ -6,8 +6,8 @@ use std::io;
 use nova_agent_core::effect::Failure;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
-    /// The system refused.
+pub(crate) enum FileError {
+    /// A system call failed.
     #[error("{action} {path}: {source}")]
     Io {
         action: &'static str,
@@ -17,13 +17,13 @@ pub(crate) enum Trouble {
     /// Something on the way to a path, or at its end, does not exist.
     #[error("{path} does not exist")]
     Missing { path: String },
-    /// It would not have been safe.
+    /// Doing it would not have been safe.
     #[error("{0}")]
     Refused(String),
 }
 
-impl Trouble {
-    /// For `map_err`: what was tried with which path.
+impl FileError {
+    /// Returns a function for `map_err`, which adds the action and the path.
     pub(crate) fn io<E: Into<io::Error>>(
         action: &'static str,
         path: impl fmt::Display,
@@ -40,21 +40,21 @@ impl Trouble {
     }
 }
 
-impl From<Trouble> for io::Error {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Io { source, .. } => source,
-            Trouble::Missing { .. } => Self::new(io::ErrorKind::NotFound, trouble),
-            Trouble::Refused(_) => Self::new(io::ErrorKind::PermissionDenied, trouble),
+impl From<FileError> for io::Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { source, .. } => source,
+            FileError::Missing { .. } => Self::new(io::ErrorKind::NotFound, error),
+            FileError::Refused(_) => Self::new(io::ErrorKind::PermissionDenied, error),
         }
     }
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Io { .. } | Trouble::Missing { .. } => Self::Io(trouble.to_string()),
-            Trouble::Refused(text) => Self::Refused(text),
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { .. } | FileError::Missing { .. } => Self::Io(error.to_string()),
+            FileError::Refused(text) => Self::Refused(text),
         }
     }
 }

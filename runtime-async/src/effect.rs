@@ -11,7 +11,7 @@ use std::time::Instant;
 use async_io::{Async, Timer};
 use blocking::unblock;
 use nova_agent_core::effect::{Effect, Outcome};
-use nova_agent_system::{Interest, Started, System, Work};
+use nova_agent_system::{Interest, PendingEffect, Started, System};
 
 /// Carries an effect out. Dropped before, it ends the program that runs.
 ///
@@ -23,28 +23,28 @@ pub(crate) async fn perform(system: Arc<System>, effect: Effect) -> Outcome {
     loop {
         match started {
             Started::Finished(outcome) => return outcome,
-            Started::Running(work) => {
-                if let Err(error) = wait(&work).await {
-                    return work.abandon(&error);
+            Started::Running(pending) => {
+                if let Err(error) = wait(&pending).await {
+                    return pending.abandon(&error);
                 }
                 let own = Arc::clone(&system);
-                started = unblock(move || own.advance(work, Instant::now())).await;
+                started = unblock(move || own.advance(pending, Instant::now())).await;
             }
         }
     }
 }
 
-/// Waits until there is something to do for the work.
-async fn wait(work: &Work) -> io::Result<()> {
+/// Waits until a source of the effect is ready or its deadline has passed.
+async fn wait(pending: &PendingEffect) -> io::Result<()> {
     let mut sources = Vec::new();
-    for source in work.sources() {
-        // The work closes its own as it sees fit.
+    for source in pending.sources() {
+        // Duplicates, because the effect closes its own descriptors at any time.
         sources.push((
             Async::new_nonblocking(source.fd.try_clone_to_owned()?)?,
             source.interest,
         ));
     }
-    let mut timer = Timer::at(work.deadline());
+    let mut timer = Timer::at(pending.deadline());
     poll_fn(|context| {
         for (source, interest) in &sources {
             if let Poll::Ready(ready) = poll_source(source, *interest, context) {

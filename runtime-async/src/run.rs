@@ -70,7 +70,7 @@ struct Agent {
 
 struct Performing {
     id: EffectId,
-    /// What the core has given up may still be at work: the next one must not overtake it.
+    /// An effect that the core has given up may still be running: the next one must not overtake it.
     waits_its_turn: bool,
     outcome: Pin<Box<dyn Future<Output = Outcome> + Send>>,
 }
@@ -135,7 +135,7 @@ impl Agent {
         }
     }
 
-    /// Of either kind one is at work, however many there are: each takes a thread.
+    /// Polls at most one effect of each kind at a time, because each occupies a thread.
     fn poll_effects(&mut self, context: &mut Context<'_>) -> Vec<Happened> {
         let mut happened = Vec::new();
         let (mut is_busy, mut is_gathering) = (false, false);

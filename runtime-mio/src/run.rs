@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Registry, Token};
 use nova_agent_core::effect::{Effect, EffectId};
-use nova_agent_system::{Demand, Driver, Interest, Launch, Signals, Source, Started, System, Work};
+use nova_agent_system::{
+    Demand, Driver, Interest, Launch, PendingEffect, Signals, Source, Started, System,
+};
 
 use crate::registration::Registration;
 
@@ -71,8 +73,8 @@ struct Agent {
     driver: Driver<Registration>,
     system: System,
     registry: Rc<Registry>,
-    /// The effects that go on, by the tokens of their sources.
-    works: BTreeMap<Token, (EffectId, Work)>,
+    /// The effects that are not finished, by the tokens of their sources.
+    pending: BTreeMap<Token, (EffectId, PendingEffect)>,
     next: Token,
     /// There may be something to read from the store. The poller tells only when more comes.
     is_readable: bool,
@@ -85,7 +87,7 @@ impl Agent {
             driver,
             system,
             registry,
-            works: BTreeMap::new(),
+            pending: BTreeMap::new(),
             next: EFFECTS,
             is_readable: false,
         }
@@ -118,8 +120,9 @@ impl Agent {
         if self.is_readable {
             return Some(Duration::ZERO);
         }
-        let works = self.works.values().map(|(_, work)| work.deadline());
-        works
+        self.pending
+            .values()
+            .map(|(_, pending)| pending.deadline())
             .chain(deadline)
             .min()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
@@ -146,12 +149,12 @@ impl Agent {
     fn begin(&mut self, id: EffectId, effect: Effect) {
         match self.system.start(effect) {
             Started::Finished(outcome) => self.driver.complete(id, outcome),
-            Started::Running(work) => {
+            Started::Running(pending) => {
                 let token = self.next;
                 self.next = Token(token.0.wrapping_add(1).max(EFFECTS.0));
-                match register(&self.registry, &work, token) {
-                    Ok(()) => _ = self.works.insert(token, (id, work)),
-                    Err(error) => self.driver.complete(id, work.abandon(&error)),
+                match register(&self.registry, &pending, token) {
+                    Ok(()) => _ = self.pending.insert(token, (id, pending)),
+                    Err(error) => self.driver.complete(id, pending.abandon(&error)),
                 }
             }
         }
@@ -159,21 +162,23 @@ impl Agent {
 
     fn advance(&mut self, token: Token) {
         // An event may be older than the end of its effect.
-        let Some((id, work)) = self.works.remove(&token) else {
+        let Some((id, pending)) = self.pending.remove(&token) else {
             return;
         };
-        match self.system.advance(work, Instant::now()) {
+        match self.system.advance(pending, Instant::now()) {
             Started::Finished(outcome) => self.driver.complete(id, outcome),
-            Started::Running(work) => _ = self.works.insert(token, (id, work)),
+            Started::Running(pending) => _ = self.pending.insert(token, (id, pending)),
         }
     }
 
     fn advance_overdue(&mut self) {
         let now = Instant::now();
-        let is_overdue = |(token, (_, work)): (&Token, &(EffectId, Work))| {
-            (work.deadline() <= now).then_some(*token)
-        };
-        let overdue: Vec<Token> = self.works.iter().filter_map(is_overdue).collect();
+        let overdue: Vec<Token> = self
+            .pending
+            .iter()
+            .filter(|(_, (_, pending))| pending.deadline() <= now)
+            .map(|(token, _)| *token)
+            .collect();
         for token in overdue {
             self.advance(token);
             let _ = self.drain();
@@ -181,9 +186,9 @@ impl Agent {
     }
 }
 
-/// The registrations end when the work closes its descriptors, one after the other.
-fn register(registry: &Registry, work: &Work, token: Token) -> io::Result<()> {
-    for Source { fd, interest } in work.sources() {
+/// Registers the sources of an effect. Each registration ends when the effect closes the descriptor.
+fn register(registry: &Registry, pending: &PendingEffect, token: Token) -> io::Result<()> {
+    for Source { fd, interest } in pending.sources() {
         let interest = match interest {
             Interest::Read => mio::Interest::READABLE,
             Interest::Write => mio::Interest::WRITABLE,

@@ -9,8 +9,7 @@ use nova_agent_core::{Instant, Machine, Output};
 
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::launch::report;
-use crate::service::ServiceManager;
+use crate::service::{ServiceManager, report};
 use crate::transport::StoreAddress;
 
 /// The most effects that a runtime has in hand: one for each request. More can only be when the core has given some up,
@@ -23,7 +22,7 @@ const EFFECTS_MAX: usize = REQUESTS_MAX;
 ///
 /// - the deadline,
 /// - [`Driver::store`] to become readable, or writable if that [is wanted](Driver::is_sending),
-/// - an effect to be finished, by a thread or by driving its [`Work`](crate::Work),
+/// - an effect to be finished, by a thread or by driving its [`PendingEffect`](crate::PendingEffect),
 /// - a signal to leave.
 ///
 /// What has happened it tells the driver: [`Driver::receive`], [`Driver::flush`], [`Driver::complete`],

@@ -7,43 +7,45 @@ use nova_agent_core::effect::{Failure, Outcome};
 use nova_agent_core::secret::Secret;
 use zeroize::Zeroizing;
 
-use crate::work::{Kind, Patience, Started, Work};
+use crate::pending::{Pending, PendingEffect, Started};
+use crate::retry::RetrySchedule;
+use crate::root::Root;
 
 /// The most bytes that are asked for at once; key exchanges take some dozens.
 pub(crate) const LEN_MAX: usize = 4096;
 
 /// How long a kernel that has just started may take; the core waits 30 s.
-const PATIENCE: Duration = Duration::from_secs(25);
+const RETRY_LIMIT: Duration = Duration::from_secs(25);
 
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Starts to get random bytes.
+pub(crate) fn start(root: &Root, len: usize) -> Started {
+    if len > LEN_MAX {
+        let refusal = format!("more than {LEN_MAX} random bytes at once");
+        return Started::Finished(Outcome::Failed(Failure::Refused(refusal)));
+    }
+    let retry = RetrySchedule::new(RETRY_LIMIT, RETRY_PAUSE);
+    Box::new(PendingEntropy { len, retry }).advance(root, Instant::now())
+}
 
 /// Random bytes that the kernel does not have yet: right after its start, kernels before 5.6 gather them for a while.
 #[derive(Debug)]
-pub(crate) struct PendingEntropy {
+struct PendingEntropy {
     len: usize,
-    pub(crate) patience: Patience,
+    retry: RetrySchedule,
 }
 
-impl PendingEntropy {
-    pub(crate) fn start(len: usize) -> Started {
-        if len > LEN_MAX {
-            let refusal = format!("more than {LEN_MAX} random bytes at once");
-            return Started::Finished(Outcome::Failed(Failure::Refused(refusal)));
-        }
-        Self {
-            len,
-            patience: Patience::new(PATIENCE, PAUSE),
-        }
-        .get(Instant::now())
+impl Pending for PendingEntropy {
+    fn deadline(&self) -> Instant {
+        self.retry.next()
     }
 
-    pub(crate) fn get(self, now: Instant) -> Started {
-        if !is_gathered() && !self.patience.is_at_end(now) {
-            return Started::Running(Work(Kind::Entropy(Self {
-                patience: self.patience.next(now),
-                ..self
-            })));
+    fn advance(mut self: Box<Self>, _: &Root, now: Instant) -> Started {
+        if !is_gathered() && !self.retry.is_expired(now) {
+            self.retry.postpone(now);
+            return Started::Running(PendingEffect::new(self));
         }
         let mut bytes = Zeroizing::new(vec![0; self.len]);
         Started::Finished(match getrandom::fill(&mut bytes) {
@@ -72,9 +74,11 @@ mod tests {
     use super::*;
 
     fn get(len: usize) -> Outcome {
-        match PendingEntropy::start(len) {
+        let sandbox = tempfile::tempdir().unwrap();
+        let root = Root::sandbox(sandbox.path()).unwrap();
+        match start(&root, len) {
             Started::Finished(outcome) => outcome,
-            Started::Running(work) => panic!("{work:?} on a machine that runs tests"),
+            Started::Running(pending) => panic!("{pending:?} on a machine that runs tests"),
         }
     }
 
@@ -90,8 +94,8 @@ mod tests {
 
     #[test]
     fn random_bytes_are_waited_for_less_long_than_the_core_waits() {
-        let ignored = nova_agent_core::effect::Effect::Entropy { len: 1 }.timeout();
-        assert!(PATIENCE < ignored && PAUSE < PATIENCE);
+        let core_timeout = nova_agent_core::effect::Effect::Entropy { len: 1 }.timeout();
+        assert!(RETRY_LIMIT < core_timeout && RETRY_PAUSE < RETRY_LIMIT);
     }
 
     #[test]

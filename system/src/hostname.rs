@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use nova_agent_core::effect::{Change, Done, Failure, GuestPath};
 
 use crate::file_error::FileError;
-use crate::probe;
+use crate::files::first_line;
 use crate::root::Root;
 use crate::sandbox::Record;
 
@@ -49,8 +49,7 @@ impl Hostname {
         const FILE: GuestPath = GuestPath::constant("/etc/hostname");
         let mut name = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
         // Kept, because a kernel does not notice that the file changes.
-        let at_boot =
-            || probe::first_line(root, &FILE).unwrap_or_else(|| String::from("localhost"));
+        let at_boot = || first_line(root, &FILE).unwrap_or_else(|| String::from("localhost"));
         name.get_or_insert_with(at_boot).clone()
     }
 }

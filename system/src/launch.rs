@@ -4,8 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use nova_agent_core::agent::Report;
-use nova_agent_core::{CommandPolicy, Config, Machine, Severity};
+use nova_agent_core::{CommandPolicy, Config, Machine};
 
 use crate::driver::Driver;
 use crate::logging::{self, LogTarget};
@@ -95,29 +94,6 @@ pub fn launch(run: impl FnOnce(Launch, Signals) -> io::Result<()>) -> ExitCode {
     match &command_line.command {
         Some(Command::Plan { network }) => plan(network.as_deref(), &command_line, &settings),
         Some(Command::Run) | None => serve(&settings, run),
-    }
-}
-
-/// Writes what the machine reports to the log, and tells the service manager what concerns it.
-pub(crate) fn report(report: &Report, service: &ServiceManager) {
-    match report.severity() {
-        Severity::Debug => tracing::debug!("{report}"),
-        Severity::Info => tracing::info!("{report}"),
-        Severity::Warning => tracing::warn!("{report}"),
-    }
-    match report {
-        Report::Alive => service.watchdog(),
-        Report::Connected | Report::Disconnected { .. } => service.status(&report.to_string()),
-        Report::Ready => {
-            service.status("ready");
-            service.ready();
-        }
-        Report::Stopping => service.stopping(),
-        Report::Answered { .. }
-        | Report::Notice { .. }
-        | Report::Started { .. }
-        | Report::StoreRefused { .. }
-        | Report::Withdrawn { .. } => {}
     }
 }
 

@@ -16,9 +16,11 @@ mod launch;
 pub mod logging;
 mod memory;
 mod password;
+mod pending;
 mod preview;
 mod probe;
 mod programs;
+mod retry;
 mod root;
 mod sandbox;
 mod service;
@@ -27,10 +29,10 @@ mod signals;
 mod system;
 mod transport;
 mod utc;
-mod work;
 
 pub use self::driver::{Demand, Driver};
 pub use self::launch::{Launch, launch};
+pub use self::pending::{Interest, PendingEffect, Source, Started};
 pub use self::preview::{HostFileError, read_host_file};
 pub use self::programs::PATH;
 pub use self::root::{EFFECTS_FILE, Root, STAND_INS};
@@ -39,4 +41,3 @@ pub use self::settings::{CONFIG_FILE, Command, CommandLine, Instead, Settings, S
 pub use self::signals::Signals;
 pub use self::system::System;
 pub use self::transport::{OpenError, StoreAddress, Transport};
-pub use self::work::{Interest, Source, Started, Work};

@@ -1,17 +1,17 @@
-//! Carries effects out.
+//! Carrying effects out.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nova_agent_core::effect::{Change, Done, Effect, Failure, Outcome};
 
-use crate::entropy::PendingEntropy;
 use crate::files::{self, Backups};
 use crate::hostname::Hostname;
-use crate::probe::{self, IgnoredVifs, Settled, Settling};
+use crate::pending::{PendingEffect, Started};
+use crate::probe::{self, IgnoredVifs};
 use crate::root::Root;
 use crate::service::InstanceLock;
-use crate::work::{Kind, Started, Work};
-use crate::{password, programs};
+use crate::{entropy, password, programs};
 
 /// The guest, or the sandbox that stands for it, on which effects are carried out.
 ///
@@ -20,9 +20,9 @@ use crate::{password, programs};
 pub struct System {
     root: Root,
     backups: Backups,
-    hostname: Hostname,
-    ignored: IgnoredVifs,
-    /// Keeps a second agent from starting, as long as somebody may carry out an effect.
+    hostname: Arc<Hostname>,
+    ignored: Arc<IgnoredVifs>,
+    /// Keeps a second agent from starting as long as an effect may be carried out.
     _instance: Option<InstanceLock>,
 }
 
@@ -33,8 +33,8 @@ impl System {
         Self {
             root,
             backups: Backups::default(),
-            hostname: Hostname::default(),
-            ignored: IgnoredVifs::default(),
+            hostname: Arc::default(),
+            ignored: Arc::default(),
             _instance: None,
         }
     }
@@ -46,70 +46,53 @@ impl System {
         }
     }
 
-    /// Carries an effect out, however long that takes; a little longer at most than [`Effect::timeout`] says.
+    /// Carries an effect out and waits until it is finished, which takes at most a little longer than [`Effect::timeout`].
     #[must_use]
     pub fn perform(&self, effect: Effect) -> Outcome {
         self.finish(self.start(effect))
     }
 
-    /// Waits until an effect is over.
+    /// Waits until an effect is finished.
     #[must_use]
     pub fn finish(&self, mut started: Started) -> Outcome {
         loop {
             match started {
                 Started::Finished(outcome) => return outcome,
-                Started::Running(work) => {
-                    if let Err(error) = work.wait() {
-                        return work.abandon(&error);
+                Started::Running(pending) => {
+                    if let Err(error) = pending.wait() {
+                        return pending.abandon(&error);
                     }
-                    started = self.advance(work, Instant::now());
+                    started = self.advance(pending, Instant::now());
                 }
             }
         }
     }
 
-    /// Begins an effect. Nothing is waited for but the disk.
+    /// Starts an effect. Waits for nothing but the disk.
     pub fn start(&self, effect: Effect) -> Started {
         match effect {
-            Effect::Entropy { len } => PendingEntropy::start(len),
-            Effect::Probe(probes) => self.probe(Settling::new(probes), Instant::now()),
-            Effect::Change(step) => self.step(step),
+            Effect::Entropy { len } => entropy::start(&self.root, len),
+            Effect::Probe(probes) => {
+                probe::start(&self.root, &self.hostname, &self.ignored, probes)
+            }
+            Effect::Change(change) => self.change(change),
         }
     }
 
-    /// Goes on with an effect. Nothing is waited for but the disk.
-    pub fn advance(&self, work: Work, now: Instant) -> Started {
-        match work.0 {
-            Kind::Entropy(pending) => pending.get(now),
-            Kind::Password(pending) => pending.set(&self.root, now),
-            Kind::Program(mut child) => match child.advance(now) {
-                Some(outcome) => Started::Finished(outcome),
-                None => Started::Running(Work(Kind::Program(child))),
-            },
-            Kind::Settling(settling) => self.probe(settling, now),
-        }
+    /// Goes on with an effect. Waits for nothing but the disk.
+    pub fn advance(&self, pending: PendingEffect, now: Instant) -> Started {
+        pending.advance(&self.root, now)
     }
 
-    /// Where the guest's file system is.
+    /// Returns the guest's file system.
     #[must_use]
     pub fn root(&self) -> &Root {
         &self.root
     }
 
-    fn probe(&self, settling: Settling, now: Instant) -> Started {
-        match settling.look(&self.root, &self.ignored, now) {
-            Settled::Yes(probes) => Started::Finished(Outcome::Probed(probe::answer(
-                &self.root,
-                &self.hostname,
-                probes,
-            ))),
-            Settled::NotYet(settling) => Started::Running(Work(Kind::Settling(settling))),
-        }
-    }
-
-    fn step(&self, step: Change) -> Started {
+    fn change(&self, change: Change) -> Started {
         let (root, backups) = (&self.root, &self.backups);
-        match step {
+        match change {
             Change::MakeDirectory { path, mode } => {
                 finished(files::make_directory(root, &path, mode))
             }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod label;
+mod read;
 mod replace;
 
 use std::io::{Read, Write};
@@ -11,6 +12,7 @@ use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 pub(crate) use self::backup::{Backups, copy_bounded, make_all};
+pub(crate) use self::read::{first_line, read_bounded, read_text};
 pub(crate) use self::replace::{Attributes, Present, Temporary, look, mode_of, replace, sync};
 use crate::file_error::FileError;
 use crate::root::{Access, Directory, LastSymlink, Located, Root, file_type};

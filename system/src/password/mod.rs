@@ -13,10 +13,11 @@ use zeroize::Zeroizing;
 
 use self::shadow::Edit;
 use crate::file_error::FileError;
+use crate::pending::{Pending, PendingEffect, Started};
 use crate::programs;
+use crate::retry::RetrySchedule;
 use crate::root::Root;
 use crate::sandbox::Record;
-use crate::work::{Kind, Patience, Started, Work};
 
 /// The longest login name (Linux `useradd` takes 32; directories like LDAP have longer ones).
 const USER_MAX: usize = 256;
@@ -27,48 +28,18 @@ const PASSWORD_MAX: usize = 512;
 /// Below what the core waits for a password, killing included.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long to try while somebody else has the shadow file locked. glibc's `lckpwdf` gives up after 15 s; the core waits
+/// How long to try while another process has the shadow file locked. glibc's `lckpwdf` gives up after 15 s; the core waits
 /// 30 s for a password.
-const PATIENCE: Duration = Duration::from_secs(15);
+const RETRY_LIMIT: Duration = Duration::from_secs(15);
 
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// A password that waits until nobody else has the shadow file locked.
-pub(crate) struct PendingPassword {
-    edit: Edit,
-    pub(crate) patience: Patience,
-}
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts to set a password. In a sandbox it is always the shadow file that is edited.
 pub(crate) fn set(root: &Root, user: String, password: Secret) -> Started {
     match try_set(root, user, password) {
         Ok(started) => started,
         Err(failure) => Started::Finished(Outcome::Failed(failure)),
-    }
-}
-
-impl PendingPassword {
-    /// Sets it, if the file is not locked.
-    pub(crate) fn set(self, root: &Root, now: Instant) -> Started {
-        let Self { edit, patience } = self;
-        Started::Finished(match edit.attempt(root) {
-            Ok(Ok(())) => Outcome::Done(Done::default()),
-            Ok(Err(_)) if !patience.is_at_end(now) => {
-                return Started::Running(Work(Kind::Password(Self {
-                    edit,
-                    patience: patience.next(now),
-                })));
-            }
-            Ok(Err(holder)) => Outcome::Failed(FileError::from(holder).into()),
-            Err(error) => Outcome::Failed(error.into()),
-        })
-    }
-}
-
-impl fmt::Debug for PendingPassword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingPassword").finish_non_exhaustive()
     }
 }
 
@@ -80,11 +51,38 @@ fn try_set(root: &Root, user: String, password: Secret) -> Result<Started, Failu
         return Ok(programs::launch(root, program, Some(password)));
     }
     let edit = Edit::new(user, &password)?;
-    Ok(PendingPassword {
-        edit,
-        patience: Patience::new(PATIENCE, PAUSE),
+    let retry = RetrySchedule::new(RETRY_LIMIT, RETRY_PAUSE);
+    Ok(Box::new(PendingPassword { edit, retry }).advance(root, Instant::now()))
+}
+
+/// A password that is set as soon as no other process has the shadow file locked.
+struct PendingPassword {
+    edit: Edit,
+    retry: RetrySchedule,
+}
+
+impl Pending for PendingPassword {
+    fn deadline(&self) -> Instant {
+        self.retry.next()
     }
-    .set(root, Instant::now()))
+
+    fn advance(mut self: Box<Self>, root: &Root, now: Instant) -> Started {
+        Started::Finished(match self.edit.attempt(root) {
+            Ok(Ok(())) => Outcome::Done(Done::default()),
+            Ok(Err(_)) if !self.retry.is_expired(now) => {
+                self.retry.postpone(now);
+                return Started::Running(PendingEffect::new(self));
+            }
+            Ok(Err(holder)) => Outcome::Failed(FileError::from(holder).into()),
+            Err(error) => Outcome::Failed(error.into()),
+        })
+    }
+}
+
+impl fmt::Debug for PendingPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingPassword").finish_non_exhaustive()
+    }
 }
 
 /// Refuses what would be more than one user or line to a tool or the shadow file.
@@ -156,14 +154,14 @@ mod tests {
             user: "root".into(),
             password: Secret::new(Vec::new()),
         };
-        let ignored = Effect::Change(step).timeout();
+        let core_timeout = Effect::Change(step).timeout();
         // A tool that hangs takes three seconds to be killed.
-        assert!(TOOL_TIMEOUT + Duration::from_secs(3) < ignored);
-        assert!(PATIENCE < ignored && PAUSE < PATIENCE);
+        assert!(TOOL_TIMEOUT + Duration::from_secs(3) < core_timeout);
+        assert!(RETRY_LIMIT < core_timeout && RETRY_PAUSE < RETRY_LIMIT);
         let start = Instant::now();
-        let patience = Patience::new(PATIENCE, PAUSE);
-        assert!(!patience.is_at_end(start + PATIENCE / 2));
-        assert!(patience.is_at_end(start + PATIENCE * 2));
+        let retry = RetrySchedule::new(RETRY_LIMIT, RETRY_PAUSE);
+        assert!(!retry.is_expired(start + RETRY_LIMIT / 2));
+        assert!(retry.is_expired(start + RETRY_LIMIT * 2));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use nova_agent_core::effect::{GuestPath, InterfaceState};
 
-use super::text;
+use crate::files::read_text;
 use crate::root::{Access, LastSymlink, Root};
 
 const IF_INET6: GuestPath = GuestPath::constant("/proc/net/if_inet6");
@@ -34,7 +34,7 @@ pub(super) fn add(root: &Root, interfaces: &mut [InterfaceState]) {
         .place(&IF_INET6, LastSymlink::Follow, Access::Read)
         .ok();
     let flags = place
-        .and_then(|place| text(&place.directory, &place.name))
+        .and_then(|place| read_text(&place.directory, &place.name))
         .unwrap_or_default();
     let left_out: BTreeSet<(Ipv6Addr, &str)> = flags.lines().filter_map(left_out).collect();
     for item in listed {

@@ -1,32 +1,44 @@
 //! Answers to the core's questions about the guest. Asking changes nothing.
 
 mod addresses;
+mod await_interfaces;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 mod routes;
-mod settle;
 mod sysfs;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Instant;
 
 use nova_agent_core::effect::{
-    DirectoryEntry, EntryKind, FILE_MAX, FileState, GuestPath, InterfaceState, Kernel, Probe,
-    Snapshot,
+    DirectoryEntry, EntryKind, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot,
 };
 use rustix::fs::{Dir, FileType};
 
-pub(crate) use self::settle::{IgnoredVifs, Settled, Settling};
+use self::await_interfaces::AwaitInterfaces;
+pub(crate) use self::await_interfaces::IgnoredVifs;
 use crate::file_error::FileError;
-use crate::files::{self, Present};
+use crate::files::{self, Present, first_line};
 use crate::hostname::Hostname;
+use crate::pending::{Pending, Started};
 use crate::programs;
 use crate::root::{Access, Directory, LastSymlink, Root, file_type};
 
 /// The most entries of a directory that are listed.
 const ENTRIES_MAX: usize = 4096;
 
-/// Answers at once: interfaces are not waited for.
+/// Starts to answer probes, once the interfaces are ready if the probes ask for them.
+pub(crate) fn start(
+    root: &Root,
+    hostname: &Arc<Hostname>,
+    ignored: &Arc<IgnoredVifs>,
+    probes: Vec<Probe>,
+) -> Started {
+    let pending = AwaitInterfaces::new(probes, Arc::clone(hostname), Arc::clone(ignored));
+    Box::new(pending).advance(root, Instant::now())
+}
+
+/// Answers at once, without waiting for interfaces.
 pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for probe in probes {
@@ -51,42 +63,10 @@ pub(crate) fn answer(root: &Root, hostname: &Hostname, probes: Vec<Probe>) -> Sn
     snapshot
 }
 
-/// The first line of a small text file that is neither empty nor a comment.
-pub(crate) fn first_line(root: &Root, path: &GuestPath) -> Option<String> {
-    let place = root.place(path, LastSymlink::Follow, Access::Read).ok()?;
-    let text = text(&place.directory, &place.name)?;
-    let mut lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.next().map(String::from)
-}
-
-/// The content of a text file in a directory, without blanks around it. A symlink is not followed.
-fn text(directory: &Directory, name: &str) -> Option<String> {
-    let Present::Regular(file, _) = files::look(directory, name).ok()? else {
-        return None;
-    };
-    let content = read(file).ok()??;
-    Some(String::from_utf8_lossy(&content).trim().into())
-}
-
-/// All of a file; `None` if it is larger than [`FILE_MAX`].
-fn read(file: File) -> io::Result<Option<Vec<u8>>> {
-    let mut content = Vec::new();
-    // Counted, because the files of the kernel have sizes that mean nothing.
-    let limit = u64::try_from(FILE_MAX)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
-    file.take(limit).read_to_end(&mut content)?;
-    Ok((content.len() <= FILE_MAX).then_some(content))
-}
-
 fn file(root: &Root, path: &GuestPath) -> FileState {
     if *path == GuestPath::ROOT {
         return FileState::Directory;
     }
-    let unreadable = |reason: String| FileState::Unreadable { reason };
     let present = match root.place(path, LastSymlink::Keep, Access::Read) {
         Ok(place) => files::look(&place.directory, &place.name),
         Err(error) => Err(error),
@@ -95,7 +75,7 @@ fn file(root: &Root, path: &GuestPath) -> FileState {
         Ok(Present::Missing) | Err(FileError::Missing { .. }) => FileState::Missing,
         Ok(Present::Other(FileType::Directory)) => FileState::Directory,
         Ok(Present::Other(_)) => FileState::Other,
-        Ok(Present::Regular(file, stat)) => match read(file) {
+        Ok(Present::Regular(file, stat)) => match files::read_bounded(file) {
             Ok(Some(content)) => FileState::Regular {
                 content,
                 mode: files::mode_of(&stat),
@@ -103,12 +83,14 @@ fn file(root: &Root, path: &GuestPath) -> FileState {
             Ok(None) => FileState::TooLarge {
                 size: u64::try_from(stat.st_size).unwrap_or_default(),
             },
-            Err(error) => unreadable(error.to_string()),
+            Err(error) => FileState::Unreadable {
+                reason: error.to_string(),
+            },
         },
         Ok(Present::Symlink(target)) => FileState::Symlink { target },
-        Err(error @ (FileError::Io { .. } | FileError::Refused(_))) => {
-            unreadable(error.to_string())
-        }
+        Err(error @ (FileError::Io { .. } | FileError::Refused(_))) => FileState::Unreadable {
+            reason: error.to_string(),
+        },
     }
 }
 
@@ -116,20 +98,11 @@ fn entries(root: &Root, path: &GuestPath) -> Vec<DirectoryEntry> {
     let Ok(directory) = root.directory(path, Access::Read) else {
         return Vec::new();
     };
-    let kind = |name: &str| {
-        let kind = file_type(&directory.stat(name).ok()?);
-        Some(match () {
-            () if kind.is_dir() => EntryKind::Directory,
-            () if kind.is_file() => EntryKind::File,
-            () if kind.is_symlink() => EntryKind::Symlink,
-            () => EntryKind::Other,
-        })
-    };
     let mut entries: Vec<DirectoryEntry> = names(&directory)
         .into_iter()
         .filter_map(|name| {
             Some(DirectoryEntry {
-                kind: kind(&name)?,
+                kind: entry_kind(&directory, &name)?,
                 name,
             })
         })
@@ -138,7 +111,17 @@ fn entries(root: &Root, path: &GuestPath) -> Vec<DirectoryEntry> {
     entries
 }
 
-/// The names in a directory that are UTF-8, in no order; empty if it cannot be listed.
+fn entry_kind(directory: &Directory, name: &str) -> Option<EntryKind> {
+    let stat = directory.stat(name).ok()?;
+    Some(match file_type(&stat) {
+        FileType::Directory => EntryKind::Directory,
+        FileType::RegularFile => EntryKind::File,
+        FileType::Symlink => EntryKind::Symlink,
+        _ => EntryKind::Other,
+    })
+}
+
+/// Returns the names in a directory that are UTF-8, in no order; empty if it cannot be listed.
 fn names(directory: &Directory) -> Vec<String> {
     let Ok(entries) = Dir::read_from(directory) else {
         return Vec::new();

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nova_agent_core::effect::{GuestPath, RouteState};
 
-use super::text;
+use crate::files::read_text;
 use crate::root::{Access, LastSymlink, Root};
 
 const V4: GuestPath = GuestPath::constant("/proc/net/route");
@@ -21,7 +21,7 @@ const RTF_REJECT: u32 = 0x200;
 pub(super) fn routes(root: &Root) -> Vec<RouteState> {
     let lines = |path: &GuestPath| {
         let place = root.place(path, LastSymlink::Follow, Access::Read).ok()?;
-        text(&place.directory, &place.name)
+        read_text(&place.directory, &place.name)
     };
     let v4 = lines(&V4).unwrap_or_default();
     let v6 = lines(&V6).unwrap_or_default();

@@ -6,7 +6,8 @@
 use nova_agent_core::effect::{GuestPath, InterfaceState};
 use nova_agent_core::network::MacAddr;
 
-use super::{names, text};
+use super::names;
+use crate::files::read_text;
 use crate::root::{Access, Directory, Root, file_type};
 
 const NET: GuestPath = GuestPath::constant("/sys/class/net");
@@ -68,21 +69,23 @@ impl Candidate {
             .ok()
             .and_then(|slave| root.directory(&slave, Access::Read).ok());
 
-        let is_ethernet = text(&interface, "type").as_deref() == Some(ETHERNET);
+        let is_ethernet = read_text(&interface, "type").as_deref() == Some(ETHERNET);
         let borrows = has("bridge")
             || has("bonding")
             || has("tun_flags")
-            || text(&interface, "addr_assign_type").as_deref() == Some(STOLEN)
+            || read_text(&interface, "addr_assign_type").as_deref() == Some(STOLEN)
             // bridge, bond, vlan, macvlan, vxlan, wlan, ...: a plain network card has none.
             || variable(&interface, "DEVTYPE").is_some();
         let has_device = has("device");
         let is_unmarked = is_ethernet && !borrows;
 
         let address = slave
-            .and_then(|slave| text(&slave, "perm_hwaddr"))
-            .or_else(|| text(&interface, "address"))
+            .and_then(|slave| read_text(&slave, "perm_hwaddr"))
+            .or_else(|| read_text(&interface, "address"))
             .unwrap_or_default();
-        let nodename = device.as_ref().and_then(|device| text(device, "nodename"));
+        let nodename = device
+            .as_ref()
+            .and_then(|device| read_text(device, "nodename"));
         let driver = device
             .as_ref()
             .and_then(|device| link_name(device, "driver").or_else(|| variable(device, "DRIVER")));
@@ -112,7 +115,7 @@ fn link_name(directory: &Directory, name: &str) -> Option<String> {
     let target = if kind.is_symlink() {
         directory.read_link(name).ok()?
     } else {
-        text(directory, name)?
+        read_text(directory, name)?
     };
     target
         .rsplit('/')
@@ -122,13 +125,13 @@ fn link_name(directory: &Directory, name: &str) -> Option<String> {
 
 /// A variable of a `uevent` file.
 fn variable(directory: &Directory, name: &str) -> Option<String> {
-    let uevent = text(directory, "uevent")?;
+    let uevent = read_text(directory, "uevent")?;
     uevent
         .lines()
         .find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.into()))
 }
 
 fn flags(interface: &Directory) -> u32 {
-    let flags = text(interface, "flags").unwrap_or_default();
+    let flags = read_text(interface, "flags").unwrap_or_default();
     u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or_default()
 }

@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::exit::{self, ExitWatch};
 use super::tail::Tail;
-use crate::work::{Interest, Source};
+use crate::pending::{Interest, Pending, PendingEffect, Source, Started};
+use crate::root::Root;
 
 /// Between asking a program to end and killing it. With [`REAP_TIMEOUT`], below what the core grants for killing.
 const GRACE: Duration = Duration::from_secs(2);
@@ -29,10 +30,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// A program of the guest that runs in a process group of its own.
 ///
-/// Call [`Child::advance`] whenever one of [`Child::sources`] is ready or [`Child::deadline`] has passed, until it returns
-/// the outcome. Dropped before, it is killed with its group.
+/// Dropped before its end, it is killed with its group.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub(super) struct Child {
     process: process::Child,
     group: Pid,
     exit: ExitWatch,
@@ -66,7 +66,7 @@ struct Input {
 
 impl Child {
     /// Starts a program. What it prints is not shown if it contains `conceal`.
-    pub(crate) fn spawn(
+    pub(super) fn spawn(
         mut command: Command,
         stdin: Option<Secret>,
         conceal: Option<Secret>,
@@ -115,29 +115,9 @@ impl Child {
         }
     }
 
-    /// What to wait for. The set shrinks as the program closes its ends.
-    pub(crate) fn sources(&self) -> Vec<Source<'_>> {
-        let source = |fd, interest| Source { fd, interest };
-        let exit = source(self.exit.as_fd(), Interest::Read);
-        let output = self
-            .output
-            .as_ref()
-            .map(|output| source(output.as_fd(), Interest::Read));
-        let input = self
-            .input
-            .as_ref()
-            .map(|input| source(input.pipe.as_fd(), Interest::Write));
-        [Some(exit), output, input].into_iter().flatten().collect()
-    }
-
-    /// When to call [`Child::advance`] even if no source is ready.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.has_more.unwrap_or(self.deadline)
-    }
-
-    /// Does what can be done without waiting. Returns the outcome once the program is over, and is not to be
-    /// called again then.
-    pub(crate) fn advance(&mut self, now: Instant) -> Option<Outcome> {
+    /// Does what can be done without waiting. Returns the outcome once the program is over, and must not be called again
+    /// then.
+    fn proceed(&mut self, now: Instant) -> Option<Outcome> {
         self.exit.rearm();
         self.feed();
         self.listen(now);
@@ -282,6 +262,36 @@ impl Child {
     fn signal(&self, signal: Signal) {
         // It fails when all of the group are gone, which is what was wanted.
         let _ = rustix::process::kill_process_group(self.group, signal);
+    }
+}
+
+impl Pending for Child {
+    /// The set shrinks as the program closes its ends.
+    fn sources(&self) -> Vec<Source<'_>> {
+        let mut sources = vec![Source {
+            fd: self.exit.as_fd(),
+            interest: Interest::Read,
+        }];
+        sources.extend(self.output.as_ref().map(|output| Source {
+            fd: output.as_fd(),
+            interest: Interest::Read,
+        }));
+        sources.extend(self.input.as_ref().map(|input| Source {
+            fd: input.pipe.as_fd(),
+            interest: Interest::Write,
+        }));
+        sources
+    }
+
+    fn deadline(&self) -> Instant {
+        self.has_more.unwrap_or(self.deadline)
+    }
+
+    fn advance(mut self: Box<Self>, _: &Root, now: Instant) -> Started {
+        match self.proceed(now) {
+            Some(outcome) => Started::Finished(outcome),
+            None => Started::Running(PendingEffect::new(self)),
+        }
     }
 }
 

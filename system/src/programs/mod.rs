@@ -12,10 +12,10 @@ use nova_agent_core::effect::{Done, Failure, GuestPath, Outcome, Program};
 use nova_agent_core::secret::Secret;
 use rustix::fs::FileType;
 
-pub(crate) use self::child::Child;
+use self::child::Child;
+use crate::pending::{PendingEffect, Started};
 use crate::root::{Access, LastSymlink, Root, file_type};
 use crate::sandbox::{CarriedOut, Record};
-use crate::work::{Kind, Started, Work};
 
 /// Where programs are looked up, and what they get as their `PATH`.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,7 +25,7 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// If what it prints contains `conceal`, nothing of that is shown.
 pub(crate) fn launch(root: &Root, program: Program, conceal: Option<Secret>) -> Started {
     match try_launch(root, program, conceal) {
-        Ok(Some(child)) => Started::Running(Work(Kind::Program(Box::new(child)))),
+        Ok(Some(child)) => Started::Running(PendingEffect::new(Box::new(child))),
         Ok(None) => Started::Finished(Outcome::Done(Done::default())),
         Err(failure) => Started::Finished(Outcome::Failed(failure)),
     }

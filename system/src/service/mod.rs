@@ -1,6 +1,7 @@
 //! What the service manager is told: systemd's notifications, upstart's stop signal, or nothing.
 
 mod instance;
+mod report;
 
 use std::ffi::OsString;
 use std::io;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Signal, getpid, kill_process};
 
 pub use self::instance::{InstanceLock, LockError};
+pub(crate) use self::report::report;
 
 /// Set to `1` in an upstart job that has the stanza `expect stop`.
 ///

@@ -25,6 +25,6 @@ pub use self::device::Device;
 pub use self::process::AgentProcess;
 pub use self::rig::{Answer, DOMID, Rig, core_dumps_allowed, refusal};
 pub use self::runtime::Runtime;
-pub use self::saboteur::{Calls, Instead, Order, Saboteur};
+pub use self::saboteur::{Calls, Instead, Obeyed, Order, Saboteur};
 pub use self::sandbox::Sandbox;
 pub use self::witness::{Seen, Witness};

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::mem;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -175,16 +176,22 @@ impl Saboteur {
             .is_obeyed
     }
 
-    /// The calls since the last order, in words.
-    #[must_use]
-    pub fn calls(&self) -> Vec<String> {
-        self.shared.lock().calls.clone()
+    /// Ends the order, and returns what came of it: everything, however late this process heard of it.
+    ///
+    /// # Panics
+    /// If the agent has ended.
+    pub fn end_order(&mut self) -> Obeyed {
+        assert!(
+            self.order(Order::count(Calls::NONE), "-"),
+            "the agent has ended"
+        );
+        mem::take(&mut self.shared.lock().before)
     }
 
-    /// The call that was not carried out.
+    /// The call that was not carried out, if this process has heard of it yet.
     #[must_use]
     pub fn hit(&self) -> Option<String> {
-        self.shared.lock().hit.clone()
+        self.shared.lock().obeyed.hit.clone()
     }
 }
 
@@ -194,10 +201,20 @@ struct Shared {
     changed: Condvar,
 }
 
+/// What came of an order.
+#[derive(Debug, Default)]
+pub struct Obeyed {
+    /// The calls that were counted, in words.
+    pub calls: Vec<String>,
+    /// The one of them that was not carried out.
+    pub hit: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct Seen {
-    calls: Vec<String>,
-    hit: Option<String>,
+    obeyed: Obeyed,
+    /// What came of the order before.
+    before: Obeyed,
     is_obeyed: bool,
     is_over: bool,
 }
@@ -207,16 +224,14 @@ impl Shared {
         let (kind, call) = line.split_once(' ').unwrap_or((line, ""));
         self.change(|seen| match kind {
             "ok" => {
-                *seen = Seen {
-                    is_obeyed: true,
-                    ..Seen::default()
-                }
+                seen.before = mem::take(&mut seen.obeyed);
+                seen.is_obeyed = true;
             }
             "hit" => {
-                seen.calls.push(call.into());
-                seen.hit = Some(call.into());
+                seen.obeyed.calls.push(call.into());
+                seen.obeyed.hit = Some(call.into());
             }
-            _ => seen.calls.push(call.into()),
+            _ => seen.obeyed.calls.push(call.into()),
         });
     }
 

@@ -236,18 +236,17 @@ impl Bench {
         let round = format!("{command:?} {nth} {errno:?}");
         let mut ids = vec![self.post(command, &round, &request)];
         self.wait_for_end(&ids[0]);
-        let hit = saboteur.hit();
-        saboteur.order(Order::count(Calls::NONE), "-");
-        let round = format!("{command:?} with {errno:?} instead of {hit:?}");
         if !self.rig.agent().is_running() {
-            let log = self.rig.agent().log();
+            let (hit, log) = (saboteur.hit(), self.rig.agent().log());
             self.fail(
                 command,
                 Failure::Lost,
-                format!("{round}: the agent is dead; its log:\n{log}"),
+                format!("{round} at {hit:?}: the agent is dead; its log:\n{log}"),
             );
             return false;
         }
+        let hit = saboteur.end_order().hit;
+        let round = format!("{command:?} with {errno:?} instead of {hit:?}");
         if let Some(answer) = self.answer(command, &round, &ids[0]) {
             self.judge_refused(
                 command,
@@ -320,19 +319,19 @@ impl Bench {
         saboteur.order(Order::count(Calls::VISIBLE), &self.next_id());
         let id = self.post(command, "reference", &request);
         self.wait_for_end(&id);
-        let calls = saboteur.calls().len();
+        let calls = saboteur.end_order().calls.len();
         self.forget(&[id]);
 
         self.rig.replace_sandbox(guest());
         let request = command.late_request(self.rig.host());
         let id = self.post(command, "reference", &request);
         let start = Instant::now();
-        let saboteur = self
+        let mut saboteur = self
             .rig
             .launch_sabotaged(false, Order::count(Calls::VISIBLE));
         self.wait_for_end(&id);
         let start_took = start.elapsed();
-        let start_calls = saboteur.calls().len();
+        let start_calls = saboteur.end_order().calls.len();
         self.forget(&[id]);
         self.rig.replace_sandbox(guest());
         // The requests of these are no part of the table.

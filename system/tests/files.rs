@@ -353,6 +353,8 @@ fn swapping_a_directory_for_a_symlink_leads_nowhere_else() {
     guest.link("/srv/evil", "/forbidden");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // By a failure as well: the scope waits for the thread.
+        let _stops_at_end = SetWhenDropped(&stop);
         scope.spawn(|| {
             let [target, aside, evil] =
                 ["/srv/target", "/srv/aside", "/srv/evil"].map(|path| guest.host(path));
@@ -375,9 +377,16 @@ fn swapping_a_directory_for_a_symlink_leads_nowhere_else() {
                 break;
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(guest.names("/forbidden").is_empty());
+}
+
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -292,7 +292,7 @@ fn every_kernel_and_device_will_do() {
 fn begin_slow_reset(rig: &mut Rig, id: &str) {
     rig.sandbox()
         .install_debian(&["BC:76:4E:20:75:72", "BC:76:4E:20:5E:FB"]);
-    rig.sandbox().hold("ifup", 8);
+    rig.sandbox().hold("ifup", 20);
     rig.host().provision(&Server::two_networks()).unwrap();
     rig.post_as(id, RESET_NETWORK);
     rig.wait_until("the program starts", |rig| rig.sandbox().is_held());

@@ -23,7 +23,7 @@ const DURATION: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_secs(20);
 
 /// How long it may take until the user was faster for once.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_user_who_swaps_directories_and_files_gains_nothing() {

@@ -15,8 +15,8 @@ use nova_agent_core::effect::{Effect, Expectation, ExpectedInterface, Outcome};
 use nova_agent_system::{Root, System};
 use serde::Deserialize;
 
-/// Some stacks return before they are done.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Some stacks return before they are done, on a busy machine long before.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -39,10 +39,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// How often the node was written: it is removed once at most, and its id is not used again.
+    /// How often the node was written: it is removed once at most, and its id is not used again. What has an event was
+    /// written: the C daemon keeps no event twice for a client, so that a witness who is late may get one for the writing
+    /// and the removal.
     #[must_use]
     pub const fn writes(&self) -> usize {
-        if self.exists {
+        if self.exists || self.events == 1 {
             self.events
         } else {
             self.events.saturating_sub(1)

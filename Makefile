@@ -29,12 +29,9 @@ version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 tools = tools=$$(tests/tools/setup) && eval "$$tools" &&
 stores = tests/xenstored/setup &&
 # What `make test` does, in this order; tests/stages says how long each took.
-STAGES = fetch lint purity deny unit runtimes oracles replay search
-# The longest test, which is a stage of its own.
-oracles = every_stack_makes_of_the_files_what_the_host_said
-# The suite that is the same for every runtime. Its tests mostly wait, so that more of them than there are processors run
-# at the same time.
-conformance = --package nova-agent-tests $(patsubst %,--test agent_%,blocking mio async)
+STAGES = fetch lint purity deny tests replay search
+# Tests of the suite that is the same for every runtime mostly wait, so that more of them than there are processors run
+# at the same time; tests/together does the same.
 WAITING = 6
 # A workspace of its own, built beside this one.
 fuzz_crate = --manifest-path fuzz/Cargo.toml
@@ -57,7 +54,7 @@ static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outlin
 	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test fetch nightly lint freebsd purity deny advisories build-tests unit runtimes oracles replay search fuzz simulate conformance xen-lab crash bench footprint build static install package clean
+.PHONY: demo test fetch nightly lint freebsd purity deny advisories tests oracles replay search fuzz simulate conformance xen-lab crash bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
@@ -67,6 +64,7 @@ test:
 	MAKE='$(MAKE)' tests/stages $(STAGES)
 
 # All that is downloaded, and the tools that are built of it, so that no test waits for that.
+fetch: export CARGO_NET_RETRY = 5
 fetch:
 	$(CARGO) fetch --locked
 	$(CARGO) fetch --locked $(fuzz_crate)
@@ -79,8 +77,8 @@ fetch:
 
 # What `make test` does in a small number, in the full one: hours.
 nightly: fetch lint purity advisories
-	$(MAKE) unit runtimes replay
-	NOVA_ORACLE_CASES=200 $(MAKE) oracles
+	$(MAKE) tests NOVA_ORACLE_CASES=200
+	$(MAKE) replay
 	$(MAKE) simulate SEEDS=1000000
 	$(MAKE) crash ROUNDS=200
 	$(MAKE) fuzz TIME=3600
@@ -108,23 +106,18 @@ deny:
 advisories:
 	tests/deny/check --advisories
 
-build-tests:
+# All test binaries, several at the same time, and what is tested of the documentation; TESTS= for some, as in
+# TESTS="core tests/guests".
+tests:
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-run
-
-# Everything but the suites of the next two.
-unit: build-tests
 	rm -f $(tables)
-	$(stores) $(tools) $(CARGO) test --workspace --no-fail-fast -- --skip conformance:: --skip $(oracles)
+	$(stores) tests/oracles/setup && $(tools) CARGO='$(CARGO)' tests/together $(TESTS)
+	$(CARGO) test --workspace --doc
 
-# The suite for runtimes, for each of them.
-runtimes: build-tests
-	$(stores) $(tools) $(CARGO) test $(conformance) --no-fail-fast -- --test-threads $(WAITING)
-
-# The network stacks judge what is written for them.
-oracles: build-tests
-	tests/oracles/setup
-	$(tools) $(CARGO) test --package nova-agent-tests --test oracles -- $(oracles)
+# The network stacks judge what is written for them; CASES= for the number of random networks for each.
+oracles:
+	$(MAKE) tests TESTS=tests/oracles $(if $(CASES),NOVA_ORACLE_CASES=$(CASES))
 
 # The inputs of the repository through the fuzz targets, with the pinned toolchain; see fuzz/README.md.
 replay:

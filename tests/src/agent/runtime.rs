@@ -38,8 +38,8 @@ impl Runtime {
         self.0
     }
 
-    /// The binary: what `NOVA_AGENT` names, or its own one in `NOVA_AGENT_DIR`, else the package's, which is built once in a test process, with the profile of
-    /// the test and beside it.
+    /// The binary: what `NOVA_AGENT` names, or its own one in `NOVA_AGENT_DIR`, else the package's, which is built once in
+    /// a test process, with the profile of the test and beside it.
     #[must_use]
     pub fn binary(self) -> PathBuf {
         static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());

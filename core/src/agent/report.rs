@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-use super::request::RequestId;
+use super::id::RequestId;
 use crate::response::ReturnCode;
 use crate::severity::Severity;
 use crate::wire::ErrorName;

@@ -4,11 +4,14 @@ mod connections;
 mod refusals;
 mod storm;
 
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::job::report_notices;
+use super::mailbox::token;
 use super::*;
 use crate::effect::{Change, Done, Snapshot};
 use crate::response::MESSAGE_MAX;
@@ -414,12 +417,8 @@ fn of_many_warnings_the_first_are_logged() {
         let mut bench = Bench::started(&[], &[]);
         bench.post("1", r#"{"name": "sethostname", "value": "web"}"#);
         let id = RequestId::from_node("1").unwrap();
-        bench.agent.report_notices(
-            &id,
-            (0..count)
-                .map(|_| (Severity::Warning, "x".repeat(5000)))
-                .collect(),
-        );
+        let notices = (0..count).map(|_| (Severity::Warning, "x".repeat(5000)));
+        report_notices(&id, notices.collect(), &mut bench.agent.session);
         bench.collect();
         let notices: Vec<&Report> = bench
             .reports
@@ -451,13 +450,13 @@ fn a_request_has_one_timer_and_takes_it_along() {
             bench.post(id, "");
             bench.post(id, "");
         }
-        assert_eq!(bench.agent.timers.len(), 2);
+        assert_eq!(bench.agent.session.timers(), 2);
         bench.fire("data/host/1");
         bench.expect_read("1", Err(ErrorName::Enoent));
-        assert_eq!(bench.agent.timers.len(), 1);
+        assert_eq!(bench.agent.session.timers(), 1);
         bench.fire("data/host/2");
         bench.expect_read("2", Err(ErrorName::Enoent));
-        assert_eq!(bench.agent.timers.len(), 0);
+        assert_eq!(bench.agent.session.timers(), 0);
         bench.pass(Duration::from_millis(1));
     }
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::{Argument, Command, Kind, Progress, Work};
+use super::{Argument, Command, Execution, Kind, Progress};
 use crate::base64;
 use crate::config::CommandPolicy;
 use crate::effect::{Change, ExistingMode, FileMode, GuestPath, WriteFile};
@@ -52,7 +52,7 @@ fn inject(file: Result<(Vec<u8>, Secret), &'static str>) -> Progress {
         Err(_) => return Progress::Reply(Response::error("Invalid file path: path is not UTF-8")),
     };
     let success = Response::success(String::new());
-    Progress::Run(Work {
+    Progress::Run(Execution {
         plan: plan(path, content),
         notices: Vec::new(),
         success,

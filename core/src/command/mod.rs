@@ -64,7 +64,7 @@ pub(crate) enum Progress {
     /// It is done.
     Reply(Response),
     /// It needs this plan to be carried out.
-    Run(Work),
+    Run(Execution),
 }
 
 /// The facts that a command asks for.
@@ -77,8 +77,8 @@ pub(crate) struct Questions {
     pub(crate) entropy: Option<usize>,
 }
 
-/// A plan and the answers to it.
-pub(crate) struct Work {
+/// A plan to be carried out, and the answers to it.
+pub(crate) struct Execution {
     pub(crate) plan: Plan,
     /// What was found and left alone, for the log.
     pub(crate) notices: Vec<(Severity, String)>,

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Work, always};
+use super::{Argument, Command, Context, Execution, Facts, Kind, Progress, always};
 use crate::crypto::exchanges::PasswordError;
 use crate::effect::Change;
 use crate::plan::{Plan, PlanFailure};
@@ -35,7 +35,7 @@ fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Pro
         user: "root".into(),
         password,
     });
-    Progress::Run(Work {
+    Progress::Run(Execution {
         plan,
         notices: Vec::new(),
         success: Response::success(String::new()),

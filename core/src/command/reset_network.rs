@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
+use super::{Argument, Command, Context, Execution, Facts, Kind, Progress, Questions, always};
 use crate::plan::PlanFailure;
 use crate::render::{self, HostData, Prepared, Unread};
 use crate::response::Response;
@@ -52,7 +52,7 @@ fn advance(_: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
                 [] => Response::success(String::new()),
                 errors => Response::failed(errors.join("; ")),
             };
-            Progress::Run(Work {
+            Progress::Run(Execution {
                 plan: configuration.plan,
                 notices,
                 success,

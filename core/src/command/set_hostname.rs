@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use super::{Argument, Command, Context, Facts, Kind, Progress, Questions, Work, always};
+use super::{Argument, Command, Context, Execution, Facts, Kind, Progress, Questions, always};
 use crate::plan::PlanFailure;
 use crate::render::{self, Prepared};
 use crate::response::Response;
@@ -26,7 +26,7 @@ fn advance(argument: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progr
             ..Questions::default()
         }),
         Prepared::Refused(why) => Progress::Reply(Response::failed(why.to_string())),
-        Prepared::Ready(configuration) => Progress::Run(Work {
+        Prepared::Ready(configuration) => Progress::Run(Execution {
             plan: configuration.plan,
             notices: configuration
                 .warnings

@@ -123,7 +123,7 @@ fn nothing_follows_the_exit() {
     bench.reports.clear();
     bench.pass(Duration::from_secs(1000));
     bench.fire("data/host/2");
-    let last = EffectId(bench.agent.last_effect);
+    let last = bench.agent.session.last_effect();
     bench
         .agent
         .handle_completed(bench.now, last, done())

@@ -1,8 +1,8 @@
 //! Full stores, refused operations and lists that are too long.
 
 use super::*;
-use crate::agent::clean_up::RESPONSES_STUCK;
-use crate::agent::life_cycle::UNLISTED;
+use crate::agent::mailbox::UNLISTED;
+use crate::agent::retention::RESPONSES_STUCK;
 
 #[test]
 fn a_response_is_removed_after_two_minutes() {

@@ -342,13 +342,10 @@ impl World {
         }
         self.settle();
         let agent = &self.agent;
-        assert!(agent.requests.is_empty(), "{:?}", agent.requests.keys());
-        assert!(
-            agent.turn.in_hand.is_none() && agent.turn.waiting.is_empty(),
-            "{:?}",
-            agent.turn
-        );
-        assert!(agent.operations.is_empty() && agent.effects.is_empty());
+        let left: Vec<_> = agent.states().collect();
+        assert!(agent.requests.is_empty(), "{left:?}");
+        assert!(agent.requests.turn.is_idle(), "{:?}", agent.requests.turn);
+        assert!(agent.session.is_idle());
         assert!(self.nodes.is_empty(), "{:?}", self.nodes.keys());
         assert_eq!(self.ready, 1);
         for id in &self.posted {

@@ -1,6 +1,6 @@
 //! The files as they shall be, and the steps that make them so.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -8,7 +8,6 @@ use super::error::Refusal;
 use super::guest::Guest;
 use super::text::{decode, encode};
 use crate::effect::{Change, ExistingMode, FileMode, FileState, GuestPath, WriteFile};
-use crate::ordered::sort_by;
 use crate::plan::{OnFailure, Step};
 use crate::secret::Secret;
 
@@ -19,6 +18,15 @@ pub(super) enum Importance {
     Minor,
     /// The plan is rolled back.
     Essential,
+}
+
+impl From<Importance> for OnFailure {
+    fn from(importance: Importance) -> Self {
+        match importance {
+            Importance::Essential => Self::RollBack,
+            Importance::Minor => Self::GoOn,
+        }
+    }
 }
 
 /// A set of changes of files. Several editors may change one file, each sees what the ones before it did.
@@ -171,10 +179,6 @@ impl<'a> Files<'a> {
 
     /// The steps for what is different in the guest.
     pub(super) fn steps(&self, importance: Importance) -> Vec<Step> {
-        let on_failure = || match importance {
-            Importance::Essential => OnFailure::RollBack,
-            Importance::Minor => OnFailure::GoOn,
-        };
         let mut steps: Vec<(&GuestPath, Change)> = self
             .wanted
             .iter()
@@ -182,28 +186,23 @@ impl<'a> Files<'a> {
             .filter_map(|(path, wanted)| Some((path, self.step(path, wanted)?)))
             .collect();
         // The sort is stable: the others stay in the order of their paths.
-        sort_by(&mut steps, |(one, _), (other, _)| {
-            self.is_first(other).cmp(&self.is_first(one))
-        });
+        steps.sort_by_key(|(path, _)| !self.is_first(path));
         let written = steps
             .iter()
-            .filter(|(_, step)| !matches!(step, Change::RemoveFile { .. }));
-        let mut directories: Vec<GuestPath> = written
+            .filter(|(_, change)| !matches!(change, Change::RemoveFile { .. }));
+        let directories: BTreeSet<GuestPath> = written
             .flat_map(|(path, _)| self.missing_parents(path))
             .collect();
-        sort_by(&mut directories, Ord::cmp);
-        directories.dedup();
-        let make = |path| Change::MakeDirectory {
-            path,
-            mode: FileMode::PUBLIC_DIRECTORY,
-        };
         directories
             .into_iter()
-            .map(make)
-            .chain(steps.into_iter().map(|(_, step)| step))
-            .map(|step| Step {
-                on_failure: on_failure(),
-                ..Step::new(step)
+            .map(|path| Change::MakeDirectory {
+                path,
+                mode: FileMode::PUBLIC_DIRECTORY,
+            })
+            .chain(steps.into_iter().map(|(_, change)| change))
+            .map(|change| Step {
+                on_failure: importance.into(),
+                ..Step::new(change)
             })
             .collect()
     }

@@ -186,12 +186,8 @@ pub(super) fn kernel(
     if present == hostname.as_str() {
         return None;
     }
-    let on_failure = match importance {
-        Importance::Essential => OnFailure::RollBack,
-        Importance::Minor => OnFailure::GoOn,
-    };
     Some(Step {
-        on_failure,
+        on_failure: importance.into(),
         ..Step::new(Change::SetHostname(hostname.as_str().to_string()))
     })
 }

@@ -13,16 +13,16 @@ use core::time::Duration;
 use super::assignments::Assignments;
 use super::context::Context;
 use super::error::{Refusal, join};
-use super::files::Importance;
+use super::guest::Guest;
 use super::renderer::{Renderer, Stack};
 use super::resolv;
-use super::restart::{Activation, Script, affected, flush, together};
+use super::restart::{Activation, BatchPrograms, affected, batch, flush};
 use super::routes::{Hop, in_order};
 use super::shell_line::variable;
 use super::text::label_comment;
 use super::text::stable_order;
 use crate::effect::{GuestPath, Program};
-use crate::network::{Cidr, Interface, InterfaceName};
+use crate::network::{Cidr, Interface, InterfaceName, NetworkConfig};
 
 const CONF_D: GuestPath = GuestPath::constant("/etc/conf.d");
 const INIT_D: GuestPath = GuestPath::constant("/etc/init.d");
@@ -33,7 +33,7 @@ const DEFAULT: GuestPath = GuestPath::constant("/etc/runlevels/default");
 const RESTART_MAX: Duration = Duration::from_secs(25);
 
 /// What the agent decides about an interface: what stands in front of its name in the names of variables.
-const MANAGED: [&str; 12] = [
+const KINDS: [&str; 12] = [
     "alias",
     "broadcast",
     "config",
@@ -83,90 +83,108 @@ fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
     // Each start of an interface writes the file too, but only with what that interface brings along.
     resolv::update(&cx.config.nameservers(), cx)?;
 
-    let variables: Vec<String> = cx
-        .config
-        .interfaces
-        .iter()
-        .map(|interface| variable(&interface.name))
-        .collect();
-    // It stands for the servers of interfaces that have none of their own.
-    let is_global = |key: &str| key == "dns_servers" && !cx.config.nameservers().is_empty();
-    let is_managed =
-        |key: &str| variables.iter().any(|variable| is_of(key, variable)) || is_global(key);
-
+    let managed = Managed::new(cx.config);
     let main = join(&CONF_D, "net")?;
     let text = cx.text(&main)?.unwrap_or_default();
     let mut file = Assignments::for_editing(&main, &text)?;
+    let mut before = file.meaning(|key| managed.contains(key));
     // OpenRC reads the file of a service after that of all of them.
     let mut own = Vec::new();
-    for Interface { name, .. } in &cx.config.interfaces {
+    for name in cx.config.names() {
         let path = join(&CONF_D, &format!("net.{name}"))?;
         if let Some(text) = cx.text(&path)? {
-            own.push((path.clone(), Assignments::for_editing(&path, &text)?));
+            let file = Assignments::for_editing(&path, &text)?;
+            before.extend(file.meaning(|key| managed.contains(key)));
+            own.push((path, file));
         }
     }
 
-    let old = |file: &Assignments| file.meaning(is_managed);
-    let (mut before, own_before) = (old(&file), own.iter().flat_map(|(_, file)| old(file)));
-    before.extend(own_before);
-
-    let all_nameservers = cx.config.nameservers();
-    let block: String = cx
-        .config
-        .interfaces
-        .iter()
-        .zip(&variables)
-        .map(|(interface, variable)| {
-            // A start replaces the servers that another interface brought along.
-            let all: &[IpAddr] = if interface.nameservers.is_empty() {
-                &[]
-            } else {
-                &all_nameservers
-            };
-            let key = format!("dns_servers_{variable}");
-            let present: Vec<IpAddr> = file
-                .words(&key)
-                .iter()
-                .filter_map(|address| address.parse().ok())
-                .collect();
-            variables_of(form, interface, variable, &stable_order(all, &present))
-        })
-        .collect();
-    file.replace(is_managed, &block);
+    let block = block(form, &managed, &file, cx.config);
+    file.replace(|key| managed.contains(key), &block);
     cx.write(&main, &file.text())?;
-    let after = old(&file);
+    let after = file.meaning(|key| managed.contains(key));
     for (path, mut file) in own {
-        if file.remove_all(is_managed).is_some() {
+        if file.remove_all(|key| managed.contains(key)).is_some() {
             cx.write(&path, &file.text())?;
         }
     }
 
     let mut changed = BTreeSet::new();
-    for (interface, variable) in cx.config.interfaces.iter().zip(&variables) {
-        let same = |key: &str| before.get(key) == after.get(key);
-        let keys = before.keys().chain(after.keys());
-        let differs = keys
-            .filter(|key| is_of(key, variable) || is_global(key))
-            .any(|key| !same(key));
-        if service(&interface.name, cx)? | differs {
-            changed.insert(interface.name.clone());
+    for (name, variable) in cx.config.names().zip(&managed.variables) {
+        let differs = before
+            .keys()
+            .chain(after.keys())
+            .filter(|key| is_of(key, variable) || managed.is_global(key))
+            .any(|key| before.get(key) != after.get(key));
+        if add_service(name, cx)? | differs {
+            changed.insert(name.clone());
+        }
+    }
+    let affected = affected(cx.config, &changed, cx.guest);
+    let programs = restart(&affected, cx.guest)?;
+    Ok(batch(&affected, programs, cx.guest))
+}
+
+/// The variables that the agent decides about.
+struct Managed {
+    /// What the name of each interface is in the names of variables.
+    variables: Vec<String>,
+    has_nameservers: bool,
+}
+
+impl Managed {
+    fn new(config: &NetworkConfig) -> Self {
+        Self {
+            variables: config.names().map(variable).collect(),
+            has_nameservers: !config.nameservers().is_empty(),
         }
     }
 
-    let affected = affected(cx.config, &changed, cx.guest);
-    let mut script = Script::default();
-    for Interface { name, .. } in &affected {
+    fn contains(&self, key: &str) -> bool {
+        self.is_global(key) || self.variables.iter().any(|variable| is_of(key, variable))
+    }
+
+    /// Whether a variable stands for the servers of interfaces that have none of their own.
+    fn is_global(&self, key: &str) -> bool {
+        key == "dns_servers" && self.has_nameservers
+    }
+}
+
+/// The lines for all interfaces.
+fn block(form: Form, managed: &Managed, old: &Assignments, config: &NetworkConfig) -> String {
+    let all_nameservers = config.nameservers();
+    let mut block = String::new();
+    for (interface, variable) in config.interfaces.iter().zip(&managed.variables) {
+        // A start replaces the servers that another interface brought along.
+        let wanted: &[IpAddr] = if interface.nameservers.is_empty() {
+            &[]
+        } else {
+            &all_nameservers
+        };
+        let present: Vec<IpAddr> = old
+            .words(&format!("dns_servers_{variable}"))
+            .iter()
+            .filter_map(|address| address.parse().ok())
+            .collect();
+        let nameservers = stable_order(wanted, &present);
+        block.push_str(&variables_of(form, interface, variable, &nameservers));
+    }
+    block
+}
+
+fn restart(interfaces: &[&Interface], guest: &Guest<'_>) -> Result<BatchPrograms, Refusal> {
+    let mut programs = BatchPrograms::default();
+    for Interface { name, .. } in interfaces {
         let path = join(&INIT_D, &format!("net.{name}"))?;
-        let restart = || Program::new([path.as_str(), "restart"], RESTART_MAX);
         // What was configured without the service is not known to it.
-        script.after.push((flush(name), Importance::Minor));
-        script.after.push((restart(), Importance::Essential));
-        script.restore.push(flush(name));
-        if cx.guest.exists(&path) {
-            script.restore.push(restart());
+        programs.try_run(flush(name));
+        programs.run(Program::new([path.as_str(), "restart"], RESTART_MAX));
+        programs.restore(flush(name));
+        if guest.exists(&path) {
+            programs.restore(Program::new([path.as_str(), "restart"], RESTART_MAX));
         }
     }
-    Ok(together(&affected, script, cx.guest))
+    Ok(programs)
 }
 
 /// Whether the agent decides about a variable of an interface.
@@ -174,11 +192,11 @@ fn is_of(key: &str, variable: &str) -> bool {
     let kind = key
         .strip_suffix(variable)
         .and_then(|rest| rest.strip_suffix('_'));
-    kind.is_some_and(|kind| MANAGED.contains(&kind) || kind.starts_with("dhc"))
+    kind.is_some_and(|kind| KINDS.contains(&kind) || kind.starts_with("dhc"))
 }
 
-/// Makes an interface a service that starts at boot; tells whether it was none.
-fn service(name: &InterfaceName, cx: &mut Context<'_>) -> Result<bool, Refusal> {
+/// Makes an interface a service that starts at boot; returns whether the service was newly created.
+fn add_service(name: &InterfaceName, cx: &mut Context<'_>) -> Result<bool, Refusal> {
     let service = format!("net.{name}");
     let script = join(&INIT_D, &service)?;
     let missing = !cx.guest.exists(&script);

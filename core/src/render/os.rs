@@ -72,60 +72,67 @@ impl Os {
         let by_file = RELEASE_FILES.map(|(path, family)| (guest.text(&path), family));
 
         if let Some(kernel) = guest.kernel().filter(|kernel| kernel.system == "FreeBSD") {
-            let name = format!("FreeBSD {}", quoted(&kernel.release));
-            let (id, major) = ("freebsd".to_string(), first_number(&kernel.release));
             return Self {
                 family: OsFamily::FreeBsd,
-                id,
-                major,
-                name,
+                id: "freebsd".to_string(),
+                major: first_number(&kernel.release),
+                name: format!("FreeBSD {}", quoted(&kernel.release)),
                 systemd: false,
             };
         }
-        if let Some(release) = etc.or(usr).map(|text| Assignments::parse(&text)) {
-            let id = release.get("ID").unwrap_or_default().to_ascii_lowercase();
-            let like = release
-                .get("ID_LIKE")
-                .unwrap_or_default()
-                .to_ascii_lowercase();
-            let family = core::iter::once(&*id)
-                .chain(like.split_ascii_whitespace())
-                .map(family_of)
-                .find(|family| *family != OsFamily::Unknown)
-                .unwrap_or(OsFamily::Unknown);
-            let version = release.get("VERSION_ID").unwrap_or_default();
-            let name = release.get("NAME").unwrap_or_else(|| id.clone());
-            let name = quoted(format!("{name} {version}").trim_ascii());
-            return Self {
-                family,
-                id,
-                major: first_number(&version),
-                name,
-                systemd,
-            };
+        if let Some(release) = etc.or(usr) {
+            return Self::of_os_release(&Assignments::parse(&release), systemd);
         }
-        for (text, family) in by_file {
-            let Some(text) = text else { continue };
-            let line = text.lines().next().unwrap_or_default().trim_ascii();
-            let name = quoted(if family == OsFamily::Debian {
-                "Debian"
-            } else {
-                line
-            });
-            return Self {
-                family,
+        let first = by_file
+            .into_iter()
+            .find_map(|(text, family)| Some((text?, family)));
+        match first {
+            Some((text, family)) => Self::of_release_file(&text, family, systemd),
+            None => Self {
+                family: OsFamily::Unknown,
                 id: String::new(),
-                major: first_number(line),
-                name,
+                major: None,
+                name: "unknown system".to_string(),
                 systemd,
-            };
+            },
         }
-        let name = "unknown system".to_string();
+    }
+
+    fn of_os_release(release: &Assignments, systemd: bool) -> Self {
+        let id = release.get("ID").unwrap_or_default().to_ascii_lowercase();
+        let like = release
+            .get("ID_LIKE")
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let family = core::iter::once(&*id)
+            .chain(like.split_ascii_whitespace())
+            .map(family_of)
+            .find(|family| *family != OsFamily::Unknown)
+            .unwrap_or(OsFamily::Unknown);
+        let version = release.get("VERSION_ID").unwrap_or_default();
+        let name = release.get("NAME").unwrap_or_else(|| id.clone());
         Self {
-            family: OsFamily::Unknown,
+            family,
+            id,
+            major: first_number(&version),
+            name: quoted(format!("{name} {version}").trim_ascii()),
+            systemd,
+        }
+    }
+
+    /// By a file that only one family has: its first line names the system, except on Debian.
+    fn of_release_file(text: &str, family: OsFamily, systemd: bool) -> Self {
+        let line = text.lines().next().unwrap_or_default().trim_ascii();
+        let name = if family == OsFamily::Debian {
+            "Debian"
+        } else {
+            line
+        };
+        Self {
+            family,
             id: String::new(),
-            major: None,
-            name,
+            major: first_number(line),
+            name: quoted(name),
             systemd,
         }
     }

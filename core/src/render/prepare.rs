@@ -164,7 +164,7 @@ fn network_plan(network: Network, last: Vec<Step>, cx: &Context<'_>) -> Plan {
     }
     steps.extend(cx.file_steps(Importance::Minor));
     steps.extend(last);
-    if activation.old == OldState::Worthless {
+    if activation.old == OldState::Stale {
         for step in &mut steps {
             step.undo = Undo::Steps(Vec::new());
         }

@@ -1,13 +1,12 @@
-//! Bringing a changed configuration into effect.
+//! How a changed configuration is brought into effect.
 //!
-//! [`one_by_one`] is for stacks that take interfaces down with their old configuration and up with the new one,
-//! [`together`] for those that are told of all changes at once.
+//! [`per_interface`] is for stacks that take interfaces down with their old configuration and up with the new one,
+//! [`batch`] for those that are told of all changes at once.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::files::Importance;
 use super::guest::Guest;
 use super::verify;
 use crate::effect::{Change, InterfaceState, Program, is_global};
@@ -30,9 +29,9 @@ const DOWN_MAX: Duration = Duration::from_secs(5);
 /// Removing addresses is one call of the kernel; the time is for starting the program on a busy guest.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// The programs that a stack uses; the name of the interface is added to each.
+/// The programs of a stack that restarts one interface after the other; the name of the interface is added to each.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Commands {
+pub(super) struct InterfacePrograms {
     pub(super) up: &'static [&'static str],
     pub(super) down: &'static [&'static str],
     /// Takes down what the stack does not know to be up.
@@ -53,22 +52,44 @@ pub(super) struct Activation {
 /// What a roll-back would bring back.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum OldState {
-    /// A configuration that works, as far as one can tell.
+    /// A configuration whose addresses are in use, as far as the kernel tells.
     #[default]
     Usable,
-    /// That of the server from which this one was cloned: no address of it is in use. The second try is all there is.
-    Worthless,
+    /// That of the server from which this one was cloned: none of its addresses is in use, so there is no way back.
+    Stale,
 }
 
-/// What a stack runs that is told of all changes at once.
+/// The programs of a stack that is told of all changes at once.
 #[derive(Debug, Default)]
-pub(super) struct Script {
-    /// Before the files change. A failure is tolerated.
-    pub(super) before: Vec<Program>,
-    /// When the files have changed. A failure ends the plan, unless the program only helps.
-    pub(super) after: Vec<(Program, Importance)>,
-    /// After a roll-back, when the files are what they were. A failure is told.
-    pub(super) restore: Vec<Program>,
+pub(super) struct BatchPrograms {
+    before: Vec<Program>,
+    after: Vec<Step>,
+    restore: Vec<Change>,
+}
+
+impl BatchPrograms {
+    /// Adds a program that runs before the files change. The plan goes on if it fails.
+    pub(super) fn run_before(&mut self, program: Program) {
+        self.before.push(program);
+    }
+
+    /// Adds a program that runs when the files have changed. The plan is rolled back if it fails.
+    pub(super) fn run(&mut self, program: Program) {
+        self.after.push(Step {
+            undo: Undo::Steps(Vec::new()),
+            ..Step::new(Change::Run(program))
+        });
+    }
+
+    /// Adds a program that runs when the files have changed. The plan goes on if it fails.
+    pub(super) fn try_run(&mut self, program: Program) {
+        self.after.push(tolerated(Change::Run(program)));
+    }
+
+    /// Adds a program that runs after a roll-back, when the files are what they were.
+    pub(super) fn restore(&mut self, program: Program) {
+        self.restore.push(Change::Run(program));
+    }
 }
 
 /// The interfaces whose configuration changed, and those of which the kernel lacks something.
@@ -88,8 +109,12 @@ pub(super) fn affected<'c>(
     interfaces
 }
 
-/// Runs what a stack needs for the interfaces that are affected; nothing if there are none.
-pub(super) fn together(interfaces: &[&Interface], script: Script, guest: &Guest<'_>) -> Activation {
+/// Runs the programs of a stack once for all interfaces that are affected; nothing if there are none.
+pub(super) fn batch(
+    interfaces: &[&Interface],
+    programs: BatchPrograms,
+    guest: &Guest<'_>,
+) -> Activation {
     let mut activation = Activation {
         old: old_state(interfaces, guest),
         ..Activation::default()
@@ -97,31 +122,25 @@ pub(super) fn together(interfaces: &[&Interface], script: Script, guest: &Guest<
     if interfaces.is_empty() {
         return activation;
     }
-    let Script {
-        before,
-        after,
-        restore,
-    } = script;
     // Undone last, when the files are back.
-    let restore = restore.into_iter().map(Change::Run).collect();
-    activation.before.push(Step::only_undo(restore));
-    activation.before.extend(
-        before
-            .into_iter()
-            .map(|program| tolerated(Change::Run(program))),
-    );
-    activation.after.extend(
-        after
-            .into_iter()
-            .map(|(program, importance)| match importance {
-                Importance::Essential => Step {
-                    undo: Undo::Steps(Vec::new()),
-                    ..Step::new(Change::Run(program))
-                },
-                Importance::Minor => tolerated(Change::Run(program)),
-            }),
-    );
+    activation.before.push(Step::only_undo(programs.restore));
+    for program in programs.before {
+        activation.before.push(tolerated(Change::Run(program)));
+    }
+    activation.after = programs.after;
     activation
+}
+
+/// As [`batch`], for a service that waits for the agent, as at boot: nothing of the files can be seen until it starts.
+pub(super) fn batch_at_start(
+    interfaces: &[&Interface],
+    programs: BatchPrograms,
+    guest: &Guest<'_>,
+) -> Activation {
+    Activation {
+        starts_later: !interfaces.is_empty(),
+        ..batch(interfaces, programs, guest)
+    }
 }
 
 fn tolerated(step: Change) -> Step {
@@ -132,49 +151,53 @@ fn tolerated(step: Change) -> Step {
     }
 }
 
-/// Restarts the interfaces that are affected.
-pub(super) fn one_by_one(
+/// Restarts the interfaces that are affected, one after the other.
+pub(super) fn per_interface(
     config: &NetworkConfig,
     changed: &BTreeSet<InterfaceName>,
-    commands: Commands,
+    programs: InterfacePrograms,
     guest: &Guest<'_>,
 ) -> Activation {
     let interfaces = affected(config, changed, guest);
-    let old = old_state(&interfaces, guest);
-
     let mut activation = Activation {
-        old,
+        old: old_state(&interfaces, guest),
         ..Activation::default()
     };
-    for interface in &interfaces {
+    for interface in interfaces {
         let name = &interface.name;
-        let up = || Change::Run(program(commands.up, name, UP_MAX));
-        let down = || Change::Run(program(commands.down, name, DOWN_MAX));
-        let clear = || {
-            let force_down = Change::Run(program(commands.force_down, name, DOWN_MAX));
-            alloc::vec![force_down, Change::Run(flush(name))]
-        };
         // It fails if the interface was not up or its addresses were removed by hand: that must not stop anything.
         let was_down = state(interface, guest).is_some_and(|state| !state.up) && can_tell(guest);
         let back_up = if was_down {
             Vec::new()
         } else {
-            alloc::vec![up()]
+            Vec::from([programs.up(name)])
         };
         activation.before.push(Step {
             on_failure: OnFailure::GoOn,
             undo: Undo::Steps(back_up),
-            ..Step::new(down())
+            ..Step::new(Change::Run(program(programs.down, name, DOWN_MAX)))
         });
         // An address that is left over makes the next step fail with `File exists`.
         activation.after.push(tolerated(Change::Run(flush(name))));
         activation.after.push(Step {
-            on_failure: OnFailure::Retry(clear()),
-            undo: Undo::Steps(clear()),
-            ..Step::new(up())
+            on_failure: OnFailure::Retry(programs.clear(name)),
+            undo: Undo::Steps(programs.clear(name)),
+            ..Step::new(programs.up(name))
         });
     }
     activation
+}
+
+impl InterfacePrograms {
+    fn up(&self, name: &InterfaceName) -> Change {
+        Change::Run(program(self.up, name, UP_MAX))
+    }
+
+    /// Takes down what is left of an interface that was brought up half.
+    fn clear(&self, name: &InterfaceName) -> Vec<Change> {
+        let force_down = program(self.force_down, name, DOWN_MAX);
+        Vec::from([Change::Run(force_down), Change::Run(flush(name))])
+    }
 }
 
 fn program(argv: &[&str], name: &InterfaceName, timeout: Duration) -> Program {
@@ -211,24 +234,19 @@ fn can_tell(guest: &Guest<'_>) -> bool {
 
 /// The interfaces that stay as they are count, too: what a stack does with its files and its service concerns all of them.
 fn old_state(interfaces: &[&Interface], guest: &Guest<'_>) -> OldState {
-    let is_meant = |state: &InterfaceState| {
-        state.physical
+    let in_use = guest.interfaces().iter().any(|state| {
+        let is_meant = state.physical
             || interfaces
                 .iter()
-                .any(|interface| interface.name.as_str() == state.name)
-    };
-    let in_use = guest
-        .interfaces()
-        .iter()
-        .filter(|state| is_meant(state))
-        .any(|state| {
-            state
+                .any(|interface| interface.name.as_str() == state.name);
+        is_meant
+            && state
                 .addresses
                 .iter()
                 .any(|(address, _)| is_global(*address))
-        });
+    });
     if !interfaces.is_empty() && !in_use && can_tell(guest) {
-        OldState::Worthless
+        OldState::Stale
     } else {
         OldState::Usable
     }
@@ -246,7 +264,7 @@ mod tests {
 
     use super::*;
 
-    const COMMANDS: Commands = Commands {
+    const PROGRAMS: InterfacePrograms = InterfacePrograms {
         up: &["ifup"],
         down: &["ifdown"],
         force_down: &["ifdown", "--force"],
@@ -311,10 +329,10 @@ mod tests {
                 ("00163e000001".into(), value(1)),
             ];
             let config = validate(&networking, &[], guest.interfaces()).config;
-            one_by_one(&config, &BTreeSet::new(), COMMANDS, &guest).old
+            per_interface(&config, &BTreeSet::new(), PROGRAMS, &guest).old
         };
         assert_eq!(old("10.0.0.1"), OldState::Usable);
-        assert_eq!(old("169.254.0.2"), OldState::Worthless);
+        assert_eq!(old("169.254.0.2"), OldState::Stale);
     }
 
     #[test]
@@ -346,7 +364,8 @@ mod tests {
                 .iter()
                 .map(|interface| interface.name.clone())
                 .collect();
-            let Activation { before, after, .. } = one_by_one(&config, &changed, COMMANDS, &guest);
+            let Activation { before, after, .. } =
+                per_interface(&config, &changed, PROGRAMS, &guest);
 
             let steps: Vec<Step> = before.into_iter().chain(after).collect();
             assert_eq!(steps.len(), config.interfaces.len() * 3);

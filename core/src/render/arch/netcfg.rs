@@ -18,7 +18,7 @@ use crate::render::context::Context;
 use crate::render::error::{Refusal, Unclear, join};
 use crate::render::renderer::{Renderer, Stack};
 use crate::render::resolv;
-use crate::render::restart::{Activation, Commands, one_by_one};
+use crate::render::restart::{Activation, InterfacePrograms, per_interface};
 use crate::render::routes::in_order;
 use crate::render::text::label_comment;
 use crate::render::text::stable_order;
@@ -32,7 +32,7 @@ const SETTINGS: GuestPath = GuestPath::constant("/etc/conf.d/netcfg");
 const NETWORKS: &str = "NETWORKS";
 
 /// There is no way to force an interface down; removing its addresses is what helps.
-const COMMANDS: Commands = Commands {
+const PROGRAMS: InterfacePrograms = InterfacePrograms {
     up: &["netcfg", "-u"],
     down: &["netcfg", "-d"],
     force_down: &["netcfg", "-d"],
@@ -49,69 +49,86 @@ struct Netcfg;
 
 impl Renderer for Netcfg {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
-        let config = cx.config;
         // Each profile writes the file when it comes up, but only with its own servers.
-        resolv::update(&config.nameservers(), cx)?;
+        resolv::update(&cx.config.nameservers(), cx)?;
 
-        let mut changed = BTreeSet::new();
-        let mut new = BTreeSet::new();
-        for interface in &config.interfaces {
-            let path = join(&PROFILES, interface.name.as_str())?;
-            let old = cx.text(&path)?;
-            let mut file = Assignments::for_editing(&path, old.as_deref().unwrap_or_default())?;
-            let before = file.meaning(is_ours);
-            let generated = profile(interface, config, &file);
-            file.replace(is_ours, &generated);
-            cx.write(&path, &file.text())?;
-            if file.meaning(is_ours) != before {
-                changed.insert(interface.name.clone());
-            }
-            if old.is_none() {
-                new.insert(interface.name.clone());
-            }
-        }
-
+        let Profiles { mut changed, new } = write_profiles(cx)?;
         let other_profiles = put_into_use(cx)?;
-        changed.extend(
-            other_profiles
-                .iter()
-                .map(|(_, interface)| interface.clone()),
-        );
-
-        let text = cx.text(&RC_CONF)?.unwrap_or_default();
-        let mut file = Assignments::for_editing(&RC_CONF, &text)?;
-        let service_before = starts(&file, NETWORK);
-        start_instead(&mut file, "net-profiles", "@net-profiles", NETWORK);
-        cx.write(&RC_CONF, &file.text())?;
+        changed.extend(other_profiles.iter().map(|(_, name)| name.clone()));
+        let service_before = start_at_boot(cx)?;
         if service_before {
-            changed.extend(config.names().cloned());
+            changed.extend(cx.config.names().cloned());
         }
 
-        let mut activation = one_by_one(config, &changed, COMMANDS, cx.guest);
+        let mut activation = per_interface(cx.config, &changed, PROGRAMS, cx.guest);
         if activation.before.is_empty() {
             return Ok(activation);
         }
         // A profile that did not exist can neither be taken down nor come back.
-        let is_new = |step: &Step| match step.step() {
-            Some(Change::Run(program)) => program
-                .argv
-                .last()
-                .is_some_and(|name| new.iter().any(|new| new.as_str() == name)),
-            Some(_) | None => false,
-        };
-        activation.before.retain(|step| !is_new(step));
+        activation.before.retain(|step| !is_about(step, &new));
         for (profile, _) in other_profiles {
-            let run = |action| Program::new(["netcfg", action, &profile], START_MAX);
-            activation.before.insert(0, down(run("-d"), run("-u")));
+            let stop = Program::new(["netcfg", "-d", &profile], START_MAX);
+            let start = Program::new(["netcfg", "-u", &profile], START_MAX);
+            activation.before.insert(0, down(stop, start));
         }
         if service_before {
-            let run = |action, timeout| Program::new([NETWORK_SCRIPT, action], timeout);
-            activation
-                .before
-                .insert(0, down(run("stop", STOP_MAX), run("start", START_MAX)));
+            let stop = Program::new([NETWORK_SCRIPT, "stop"], STOP_MAX);
+            let start = Program::new([NETWORK_SCRIPT, "start"], START_MAX);
+            activation.before.insert(0, down(stop, start));
         }
         Ok(activation)
     }
+}
+
+/// Interfaces whose profiles were written.
+struct Profiles {
+    /// Those whose profiles mean something new.
+    changed: BTreeSet<InterfaceName>,
+    /// Those that had none.
+    new: BTreeSet<InterfaceName>,
+}
+
+fn write_profiles(cx: &mut Context<'_>) -> Result<Profiles, Refusal> {
+    let (mut changed, mut new) = (BTreeSet::new(), BTreeSet::new());
+    for interface in &cx.config.interfaces {
+        let path = join(&PROFILES, interface.name.as_str())?;
+        let old = cx.text(&path)?;
+        let mut file = Assignments::for_editing(&path, old.as_deref().unwrap_or_default())?;
+        let before = file.meaning(is_ours);
+        let generated = profile(interface, cx.config, &file);
+        file.replace(is_ours, &generated);
+        cx.write(&path, &file.text())?;
+        if file.meaning(is_ours) != before {
+            changed.insert(interface.name.clone());
+        }
+        if old.is_none() {
+            new.insert(interface.name.clone());
+        }
+    }
+    Ok(Profiles { changed, new })
+}
+
+/// Makes netcfg start at boot instead of the service that reads rc.conf; returns whether that one did.
+fn start_at_boot(cx: &mut Context<'_>) -> Result<bool, Refusal> {
+    let text = cx.text(&RC_CONF)?.unwrap_or_default();
+    let mut file = Assignments::for_editing(&RC_CONF, &text)?;
+    let service_before = starts(&file, NETWORK);
+    start_instead(&mut file, "net-profiles", "@net-profiles", NETWORK);
+    cx.write(&RC_CONF, &file.text())?;
+    Ok(service_before)
+}
+
+/// Returns whether a step runs a program for one of the interfaces.
+fn is_about(step: &Step, interfaces: &BTreeSet<InterfaceName>) -> bool {
+    let Some(Change::Run(program)) = step.step() else {
+        return false;
+    };
+    let name = program.argv.last();
+    name.is_some_and(|name| {
+        interfaces
+            .iter()
+            .any(|interface| interface.as_str() == name)
+    })
 }
 
 /// Stops something, which may fail; undone by what starts it.

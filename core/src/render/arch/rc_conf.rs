@@ -15,11 +15,10 @@ use crate::network::{Cidr, Interface, NetworkConfig};
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::error::{Refusal, Unclear};
-use crate::render::files::Importance;
 use crate::render::guest::Guest;
 use crate::render::renderer::{Renderer, Stack};
 use crate::render::resolv;
-use crate::render::restart::{Activation, Script, affected, flush, together};
+use crate::render::restart::{Activation, BatchPrograms, affected, batch, flush};
 use crate::render::routes::{Hop, in_order};
 use crate::render::shell_line::variable;
 use crate::render::text::label_comment;
@@ -77,19 +76,16 @@ impl Renderer for RcConf {
         }
 
         let affected = affected(config, &changed, guest);
-        let network = |action, timeout| Program::new([NETWORK_SCRIPT, action], timeout);
-        let flushes = affected
-            .iter()
-            .map(|interface| (flush(&interface.name), Importance::Minor));
-        let start = (network("start", START_MAX), Importance::Essential);
-        let script = Script {
-            // It ends DHCP clients, as the old file says.
-            before: alloc::vec![network("stop", STOP_MAX)],
-            after: flushes.chain([start]).collect(),
-            // A start alone does nothing if the new network has been started.
-            restore: alloc::vec![network("restart", START_MAX)],
-        };
-        Ok(together(&affected, script, guest))
+        let mut programs = BatchPrograms::default();
+        // It ends DHCP clients, as the old file says.
+        programs.run_before(Program::new([NETWORK_SCRIPT, "stop"], STOP_MAX));
+        for interface in &affected {
+            programs.try_run(flush(&interface.name));
+        }
+        programs.run(Program::new([NETWORK_SCRIPT, "start"], START_MAX));
+        // A start alone does nothing if the new network has been started.
+        programs.restore(Program::new([NETWORK_SCRIPT, "restart"], START_MAX));
+        Ok(batch(&affected, programs, guest))
     }
 }
 

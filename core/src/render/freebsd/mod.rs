@@ -18,7 +18,7 @@ use super::files::Importance;
 use super::rc_conf_overrides::Overrides;
 use super::renderer::{Renderer, Stack};
 use super::resolv;
-use super::restart::{Activation, Script, affected, together};
+use super::restart::{Activation, BatchPrograms, affected, batch};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Family, InterfaceName, NetworkConfig};
 use crate::ordered::CollectOrdered;
@@ -71,34 +71,32 @@ impl Renderer for FreeBsd {
             .iter()
             .map(|interface| interface.name.as_str())
             .collect();
-        let netif = |action, timeout| {
-            Program::new(
-                ["service", "netif", action]
-                    .into_iter()
-                    .chain(names.iter().copied()),
-                timeout,
-            )
-        };
-        // One route that exists already, such as that of the loopback interface, is enough for it to fail.
-        let routing = || Program {
-            accept: alloc::vec![0, 1],
-            ..Program::new(["service", "routing", "restart"], ROUTING_MAX)
-        };
-        let script = Script {
-            // With the new file, IPv6 addresses would stay on an interface that shall have none.
-            before: alloc::vec![netif("stop", STOP_MAX)],
-            // The first one takes the default route away.
-            after: alloc::vec![
-                (netif("restart", START_MAX), Importance::Essential),
-                (routing(), Importance::Essential)
-            ],
-            restore: alloc::vec![netif("restart", START_MAX), routing()],
-        };
-        Ok(together(&affected, script, guest))
+        let mut programs = BatchPrograms::default();
+        // With the new file, IPv6 addresses would stay on an interface that shall have none.
+        programs.run_before(netif("stop", &names, STOP_MAX));
+        // It takes the default route away.
+        programs.run(netif("restart", &names, START_MAX));
+        programs.run(restart_routing());
+        programs.restore(netif("restart", &names, START_MAX));
+        programs.restore(restart_routing());
+        Ok(batch(&affected, programs, guest))
     }
 
     fn shown(&self, config: &NetworkConfig) -> Option<NetworkConfig> {
         Some(with_host_aliases(config))
+    }
+}
+
+fn netif(action: &str, interfaces: &[&str], timeout: Duration) -> Program {
+    let arguments = ["service", "netif", action].into_iter();
+    Program::new(arguments.chain(interfaces.iter().copied()), timeout)
+}
+
+/// One route that exists already, such as that of the loopback interface, is enough for it to fail.
+fn restart_routing() -> Program {
+    Program {
+        accept: alloc::vec![0, 1],
+        ..Program::new(["service", "routing", "restart"], ROUTING_MAX)
     }
 }
 

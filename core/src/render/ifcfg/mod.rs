@@ -21,7 +21,7 @@ use super::assignments::Assignments;
 use super::context::Context;
 use super::error::Refusal;
 use super::renderer::{Renderer, Stack};
-use super::restart::{Activation, Commands, one_by_one};
+use super::restart::{Activation, InterfacePrograms, per_interface};
 use super::text::effective_lines;
 use crate::effect::GuestPath;
 use crate::network::{Interface, InterfaceName, NetworkConfig};
@@ -30,7 +30,7 @@ const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network-scripts
 const GLOBAL: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
 /// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
-const COMMANDS: Commands = Commands {
+const PROGRAMS: InterfacePrograms = InterfacePrograms {
     up: &["ifup"],
     down: &["ifdown"],
     force_down: &["ifdown"],
@@ -85,7 +85,7 @@ impl Renderer for NetworkScripts {
         if write_global(Reader::NetworkScripts, cx)? {
             changed.extend(config.names().cloned());
         }
-        Ok(one_by_one(config, &changed, COMMANDS, guest))
+        Ok(per_interface(config, &changed, PROGRAMS, guest))
     }
 }
 

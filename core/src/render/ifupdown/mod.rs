@@ -19,7 +19,7 @@ use super::error::Refusal;
 use super::guest::Guest;
 use super::renderer::{Renderer, Stack};
 use super::resolv;
-use super::restart::{Activation, Commands, one_by_one};
+use super::restart::{Activation, InterfacePrograms, per_interface};
 use super::routes::in_order;
 use super::text::{HEADER, end_line, label_comment, stable_order};
 use crate::network::{Family, Interface, InterfaceName, NetworkConfig};
@@ -44,14 +44,14 @@ pub(super) static BUSYBOX: Stack = Stack::new("busybox ifupdown", &ALPINE);
 #[derive(Debug)]
 struct Ifupdown {
     /// To force is for an interface that failed half way: then it has addresses, but is not known to be up.
-    commands: Commands,
+    programs: InterfacePrograms,
     source_directory: SourceDirectory,
     /// Whether it tells resolvconf the name servers of the interfaces.
     tells_resolvconf: bool,
 }
 
 static DEBIAN: Ifupdown = Ifupdown {
-    commands: Commands {
+    programs: InterfacePrograms {
         up: &["ifup"],
         down: &["ifdown"],
         force_down: &["ifdown", "--force"],
@@ -62,7 +62,7 @@ static DEBIAN: Ifupdown = Ifupdown {
 
 /// busybox knows no long options.
 static ALPINE: Ifupdown = Ifupdown {
-    commands: Commands {
+    programs: InterfacePrograms {
         up: &["ifup"],
         down: &["ifdown"],
         force_down: &["ifdown", "-f"],
@@ -125,7 +125,7 @@ impl Renderer for Ifupdown {
         let differs = |name: &&InterfaceName| before.get(*name) != after.get(*name);
         let names = config.names();
         let changed: BTreeSet<InterfaceName> = names.filter(differs).cloned().collect_ordered();
-        Ok(one_by_one(config, &changed, self.commands, guest))
+        Ok(per_interface(config, &changed, self.programs, guest))
     }
 }
 

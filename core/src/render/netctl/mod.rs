@@ -17,10 +17,9 @@ use core::time::Duration;
 use self::old::Old;
 use super::context::Context;
 use super::error::Refusal;
-use super::files::Importance;
 use super::renderer::{Renderer, Stack};
 use super::resolv;
-use super::restart::{Activation, Script, affected, flush, together};
+use super::restart::{Activation, BatchPrograms, affected, batch, batch_at_start, flush};
 use super::routes::in_order;
 use super::systemd;
 use super::text::{HEADER, effective_lines, label_comment, stable_order};
@@ -88,101 +87,100 @@ impl Renderer for Netctl {
             changed.insert(unit.owner.clone());
         }
         let interfaces = affected(config, &changed, guest);
-        if starts_later && !interfaces.is_empty() {
-            let activation = together(
-                &interfaces,
-                later_script(&interfaces, &olds, &automatic),
-                guest,
-            );
-            return Ok(Activation {
-                starts_later: true,
-                ..activation
-            });
+        if starts_later {
+            let programs = programs_at_start(&interfaces, &olds, &automatic);
+            return Ok(batch_at_start(&interfaces, programs, guest));
         }
-        Ok(together(
-            &interfaces,
-            script(&interfaces, &olds, &automatic),
-            guest,
-        ))
+        let programs = programs(&interfaces, &olds, &automatic);
+        Ok(batch(&interfaces, programs, guest))
     }
 }
 
 /// At boot, old profiles are taken out of what is about to be started, and the new ones are put into it.
-fn later_script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic]) -> Script {
-    let reload = || Program::new(["systemctl", "daemon-reload"], SHORT_MAX);
-    let queued =
-        |action, unit: &str| Program::new(["systemctl", "--no-block", action, unit], STOP_MAX);
-    let foreign = || olds.iter().filter(|old| !old.is_own);
-
-    let mut script = Script::default();
-    script
-        .before
-        .extend(automatic.iter().map(|unit| queued("stop", &unit.name)));
-    script
-        .before
-        .extend(foreign().map(|old| queued("stop", &units::unit(&old.name))));
-    script.after.push((reload(), Importance::Minor));
-    let new = interfaces
-        .iter()
-        .map(|interface| units::unit(&profile(&interface.name)));
-    script
-        .after
-        .extend(new.map(|unit| (queued("start", &unit), Importance::Minor)));
-    script.restore.push(reload());
-    script.restore.extend(
-        foreign()
-            .filter(|old| old.is_enabled)
-            .map(|old| queued("start", &units::unit(&old.name))),
-    );
-    script
-        .restore
-        .extend(automatic.iter().map(|unit| queued("start", &unit.name)));
-    script
+fn programs_at_start(
+    interfaces: &[&Interface],
+    olds: &[Old],
+    automatic: &[units::Automatic],
+) -> BatchPrograms {
+    let foreign: Vec<&Old> = olds.iter().filter(|old| !old.is_own).collect();
+    let mut programs = BatchPrograms::default();
+    for unit in automatic {
+        programs.run_before(queue("stop", &unit.name));
+    }
+    for old in &foreign {
+        programs.run_before(queue("stop", &units::unit(&old.name)));
+    }
+    programs.try_run(reload());
+    for interface in interfaces {
+        programs.try_run(queue("start", &units::unit(&profile(&interface.name))));
+    }
+    programs.restore(reload());
+    for old in foreign.iter().filter(|old| old.is_enabled) {
+        programs.restore(queue("start", &units::unit(&old.name)));
+    }
+    for unit in automatic {
+        programs.restore(queue("start", &unit.name));
+    }
+    programs
 }
 
-/// What is run to bring the new profiles up, and the old ones again after a roll-back.
-fn script(interfaces: &[&Interface], olds: &[Old], automatic: &[units::Automatic]) -> Script {
-    let reload = || Program::new(["systemctl", "daemon-reload"], SHORT_MAX);
-    let netctl =
-        |action, profile: &str, timeout| Program::new(["netctl", action, profile], timeout);
-    let systemctl = |action, unit: &str| Program::new(["systemctl", action, unit], STOP_MAX);
-    // A profile is not started if the link of its interface is up already.
-    let clear = |name: &InterfaceName| [flush(name), link_down(name)];
-
-    let mut script = Script::default();
-    script.after.push((reload(), Importance::Minor));
-    script.restore.push(reload());
+/// Brings the new profiles up, and the old ones again after a roll-back.
+fn programs(
+    interfaces: &[&Interface],
+    olds: &[Old],
+    automatic: &[units::Automatic],
+) -> BatchPrograms {
+    let mut programs = BatchPrograms::default();
+    programs.try_run(reload());
+    programs.restore(reload());
     for Interface { name, .. } in interfaces {
-        let olds = || olds.iter().filter(move |old| old.owner == *name);
-        let automatic = || automatic.iter().filter(move |unit| unit.owner == *name);
-        script
-            .before
-            .extend(automatic().map(|unit| systemctl("stop", &unit.name)));
-        script
-            .before
-            .extend(olds().map(|old| netctl("stop", &old.name, STOP_MAX)));
-        script
-            .after
-            .extend(clear(name).map(|program| (program, Importance::Minor)));
-        script.after.push((
-            netctl("restart", &profile(name), START_MAX),
-            Importance::Essential,
-        ));
-        script.restore.extend(clear(name));
-        let enabled: Vec<&Old> = olds().filter(|old| old.is_enabled).collect();
-        // One that was started by hand cannot be told from one that was not.
-        let by_hand = olds()
-            .next()
-            .filter(|_| enabled.is_empty() && automatic().next().is_none());
-        let again = enabled.into_iter().chain(by_hand);
-        script
-            .restore
-            .extend(again.map(|old| netctl("restart", &old.name, START_MAX)));
-        script
-            .restore
-            .extend(automatic().map(|unit| systemctl("restart", &unit.name)));
+        let olds: Vec<&Old> = olds.iter().filter(|old| old.owner == *name).collect();
+        let automatic: Vec<&units::Automatic> = automatic
+            .iter()
+            .filter(|unit| unit.owner == *name)
+            .collect();
+        for unit in &automatic {
+            programs.run_before(systemctl("stop", &unit.name));
+        }
+        for old in &olds {
+            programs.run_before(netctl("stop", &old.name, STOP_MAX));
+        }
+        // A profile is not started if the link of its interface is up already.
+        programs.try_run(flush(name));
+        programs.try_run(link_down(name));
+        programs.run(netctl("restart", &profile(name), START_MAX));
+        programs.restore(flush(name));
+        programs.restore(link_down(name));
+        let mut again: Vec<&Old> = olds.iter().copied().filter(|old| old.is_enabled).collect();
+        if again.is_empty() && automatic.is_empty() {
+            // A profile that was started by hand cannot be told from an inactive one.
+            again.extend(olds.first());
+        }
+        for old in again {
+            programs.restore(netctl("restart", &old.name, START_MAX));
+        }
+        for unit in automatic {
+            programs.restore(systemctl("restart", &unit.name));
+        }
     }
-    script
+    programs
+}
+
+fn reload() -> Program {
+    Program::new(["systemctl", "daemon-reload"], SHORT_MAX)
+}
+
+/// Changes a unit once systemd comes to it.
+fn queue(action: &str, unit: &str) -> Program {
+    Program::new(["systemctl", "--no-block", action, unit], STOP_MAX)
+}
+
+fn systemctl(action: &str, unit: &str) -> Program {
+    Program::new(["systemctl", action, unit], STOP_MAX)
+}
+
+fn netctl(action: &str, profile: &str, timeout: Duration) -> Program {
+    Program::new(["netctl", action, profile], timeout)
 }
 
 fn link_down(name: &InterfaceName) -> Program {

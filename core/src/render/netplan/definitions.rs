@@ -68,79 +68,105 @@ impl<'a> Definitions<'a> {
         guest: &Guest<'_>,
     ) -> Result<Self, Refusal> {
         let mut all = Self::default();
-        let mut found: Vec<(&'a str, &'a GuestPath, Vec<Part<'a>>)> = Vec::new();
+        let mut found: Vec<Found<'a>> = Vec::new();
         let foreign = sources
             .foreign
             .iter()
             .map(|source| (&source.path, source.root.as_ref()));
         for (path, root) in foreign.chain([(&OWN_PATH, sources.own.root.as_ref())]) {
-            let Some(network) = network(root).map_err(|reason| Unclear::Yaml(reason).at(path))?
-            else {
-                continue;
-            };
-            if let Some(renderer) = network.get("renderer").and_then(Node::scalar) {
-                all.renderer = Some(renderer);
-            }
-            for section in network.entries() {
-                let renderer = section.value.get("renderer").and_then(Node::scalar);
-                for definition in section
-                    .value
-                    .entries()
-                    .iter()
-                    .filter(|entry| entry.key != "renderer")
-                {
-                    let (id, body) = (definition.key.as_str(), &definition.value);
-                    let built_on = ["interfaces", "link"]
-                        .into_iter()
-                        .filter_map(|key| body.get(key));
-                    all.references.extend(built_on.flat_map(Node::scalars));
-                    if section.key != ETHERNETS {
-                        all.others.insert(id);
-                        continue;
-                    }
-                    // An empty one is only there for devices in that file that are built on it.
-                    let part = (!body.entries().is_empty()).then_some(Part { body, renderer });
-                    match found.iter_mut().find(|(known, ..)| *known == id) {
-                        Some((_, last, parts)) => {
-                            *last = path;
-                            parts.extend(part);
-                        }
-                        None => found.push((id, path, part.into_iter().collect())),
-                    }
-                }
+            let network = network(root).map_err(|reason| Unclear::Yaml(reason).at(path))?;
+            if let Some(network) = network {
+                all.read(path, network, &mut found);
             }
         }
-        for (id, path, parts) in found {
-            let selector =
-                Selector::of(id, &parts).map_err(|reason| Unclear::Yaml(reason).at(path))?;
-            let owners = selector.managed(config, guest);
-            match (owners.is_empty(), selector.another(config, guest)) {
-                (true, None) => {
-                    all.others.insert(id);
-                }
-                // What a managed interface is called may be the id of another one.
-                (no_owner, Some(_)) if no_owner || !selector.selects_any(config, guest) => {
-                    all.others.insert(id);
-                    all.unmanaged.insert(id);
-                }
-                (_, Some(another)) => {
-                    let (id_of_others, other) = (id.to_string(), another.name.clone());
-                    let reason = Unclear::CoversOthers {
-                        id: id_of_others,
-                        other,
-                    }
-                    .at(path);
-                    if selector.new_name.is_some() {
-                        return Err(reason);
-                    }
-                    all.others.insert(id);
-                    all.patterns.push(Pattern { id, owners, reason });
-                }
-                (false, None) => all.managed.push(Definition { id, owners, parts }),
-            }
+        for found in found {
+            all.add(found, config, guest)?;
         }
         Ok(all)
     }
+
+    /// Notes what one file says; what it says about ids of `ethernets` is added to what is found.
+    fn read(&mut self, path: &'a GuestPath, network: &'a Node, found: &mut Vec<Found<'a>>) {
+        if let Some(renderer) = network.get("renderer").and_then(Node::scalar) {
+            self.renderer = Some(renderer);
+        }
+        for section in network.entries() {
+            let renderer = section.value.get("renderer").and_then(Node::scalar);
+            for definition in section
+                .value
+                .entries()
+                .iter()
+                .filter(|entry| entry.key != "renderer")
+            {
+                let (id, body) = (definition.key.as_str(), &definition.value);
+                let built_on = ["interfaces", "link"]
+                    .into_iter()
+                    .filter_map(|key| body.get(key));
+                self.references.extend(built_on.flat_map(Node::scalars));
+                if section.key != ETHERNETS {
+                    self.others.insert(id);
+                    continue;
+                }
+                // An empty one is only there for devices in that file that are built on it.
+                let part = (!body.entries().is_empty()).then_some(Part { body, renderer });
+                match found.iter_mut().find(|known| known.id == id) {
+                    Some(known) => {
+                        known.last = path;
+                        known.parts.extend(part);
+                    }
+                    None => found.push(Found {
+                        id,
+                        last: path,
+                        parts: part.into_iter().collect(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Sorts an id of `ethernets` into those of managed interfaces and others.
+    fn add(
+        &mut self,
+        found: Found<'a>,
+        config: &'a NetworkConfig,
+        guest: &Guest<'_>,
+    ) -> Result<(), Refusal> {
+        let Found { id, last, parts } = found;
+        let selector = Selector::of(id, &parts).map_err(|reason| Unclear::Yaml(reason).at(last))?;
+        let owners = selector.managed(config, guest);
+        match (owners.is_empty(), selector.another(config, guest)) {
+            (true, None) => {
+                self.others.insert(id);
+            }
+            // What a managed interface is called may be the id of another one.
+            (no_owner, Some(_)) if no_owner || !selector.selects_any(config, guest) => {
+                self.others.insert(id);
+                self.unmanaged.insert(id);
+            }
+            (_, Some(another)) => {
+                let covers = Unclear::CoversOthers {
+                    id: id.to_string(),
+                    other: another.name.clone(),
+                };
+                let reason = covers.at(last);
+                if selector.new_name.is_some() {
+                    return Err(reason);
+                }
+                self.others.insert(id);
+                self.patterns.push(Pattern { id, owners, reason });
+            }
+            (false, None) => self.managed.push(Definition { id, owners, parts }),
+        }
+        Ok(())
+    }
+}
+
+/// What is said about an id of `ethernets`, before it is known which interfaces it is for.
+struct Found<'a> {
+    id: &'a str,
+    /// The last file that says something.
+    last: &'a GuestPath,
+    parts: Vec<Part<'a>>,
 }
 
 /// How an id names interfaces.

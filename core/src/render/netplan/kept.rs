@@ -25,8 +25,10 @@ pub(super) struct Kept<'a> {
     pub(super) search: Vec<&'a str>,
     /// The name servers that the interface had, for their order.
     pub(super) nameservers: Vec<IpAddr>,
-    /// Who brings it up, if that is not the one for all.
+    /// What brings it up, if that is not the one for all.
     pub(super) renderer: Option<&'static str>,
+    /// What brings it up.
+    pub(super) backend: &'a str,
 }
 
 /// What a value must be to be written again.
@@ -77,6 +79,7 @@ impl<'a> Kept<'a> {
         }
         let general = definitions.renderer.unwrap_or(NETWORKD);
         kept.renderer = kept.renderer.filter(|renderer| *renderer != general);
+        kept.backend = kept.renderer.unwrap_or(general);
         Ok(kept)
     }
 

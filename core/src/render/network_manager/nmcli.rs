@@ -7,9 +7,8 @@ use core::time::Duration;
 
 use crate::effect::{GuestPath, Program};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
-use crate::render::files::Importance;
 use crate::render::guest::Guest;
-use crate::render::restart::{Activation, Script, affected, together};
+use crate::render::restart::{Activation, BatchPrograms, affected, batch};
 use crate::render::running::{self, BUS};
 
 /// The exit code of `nmcli` for that, from nmcli(1).
@@ -100,33 +99,26 @@ pub(in crate::render) fn activation(
                 .find(|connection| connection.interface == interface.name)
         })
         .collect();
-    let load = || {
-        // A file that is gone takes its profile along.
-        let paths = connections
-            .iter()
-            .flat_map(|connection| &connection.paths)
-            .map(GuestPath::as_str);
-        program(["connection", "load"].into_iter().chain(paths), LOAD_MAX)
-    };
+    let mut programs = BatchPrograms::default();
     // What it refuses to load is seen when it is not active then.
-    let mut after = alloc::vec![(load(), Importance::Minor)];
-    let mut restore = alloc::vec![load()];
-    for connection in connections.iter().copied() {
-        after.push((
-            up(["uuid", &connection.uuid], UP_SECONDS),
-            Importance::Essential,
-        ));
-        restore.extend(again(connection));
+    programs.try_run(load(&connections));
+    programs.restore(load(&connections));
+    for connection in connections {
+        programs.run(up(["uuid", &connection.uuid], UP_SECONDS));
+        if let Some(again) = again(connection) {
+            programs.restore(again);
+        }
     }
-    together(
-        &interfaces,
-        Script {
-            before: Vec::new(),
-            after,
-            restore,
-        },
-        guest,
-    )
+    batch(&interfaces, programs, guest)
+}
+
+/// Loads every file of the profiles; one that is gone takes its profile along.
+fn load(connections: &[&Connection]) -> Program {
+    let paths = connections
+        .iter()
+        .flat_map(|connection| &connection.paths)
+        .map(GuestPath::as_str);
+    program(["connection", "load"].into_iter().chain(paths), LOAD_MAX)
 }
 
 /// Brings the old profile up again. By the name of the interface, it is the one that the next boot would choose.

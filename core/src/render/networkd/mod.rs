@@ -15,11 +15,10 @@ use core::time::Duration;
 use self::networks::{ETC, Fit, Network, load, words};
 use super::context::Context;
 use super::error::{Refusal, Unclear, join};
-use super::files::Importance;
 use super::guest::Guest;
 use super::ini::Ini;
 use super::renderer::{Renderer, Stack};
-use super::restart::{Activation, Script, affected, flush, together};
+use super::restart::{Activation, BatchPrograms, affected, batch, batch_at_start, flush};
 use super::systemd;
 use super::text::{HEADER, label_comment, stable_order};
 use crate::effect::Program;
@@ -96,22 +95,12 @@ impl Renderer for Networkd {
         systemd::update_resolv_conf(&config.nameservers(), resolved, cx)?;
 
         let interfaces = affected(config, &changed, guest);
-        if starts_later && !interfaces.is_empty() {
-            let after = Vec::from([(systemd::start_later("systemd-networkd"), Importance::Minor)]);
-            let activation = together(
-                &interfaces,
-                Script {
-                    after,
-                    ..Script::default()
-                },
-                guest,
-            );
-            return Ok(Activation {
-                starts_later: true,
-                ..activation
-            });
+        if starts_later {
+            let mut programs = BatchPrograms::default();
+            programs.try_run(systemd::start_later("systemd-networkd"));
+            return Ok(batch_at_start(&interfaces, programs, guest));
         }
-        Ok(together(&interfaces, script(&interfaces, version), guest))
+        Ok(batch(&interfaces, programs(&interfaces, version), guest))
     }
 }
 
@@ -254,37 +243,38 @@ const fn gateway_on_link(version: Option<u32>) -> &'static str {
     }
 }
 
-fn script(interfaces: &[&Interface], version: Option<u32>) -> Script {
-    let mut script = Script::default();
+fn programs(interfaces: &[&Interface], version: Option<u32>) -> BatchPrograms {
+    let mut programs = BatchPrograms::default();
     if systemd::reconfigures(version) {
-        let names = || interfaces.iter().map(|interface| interface.name.as_str());
-        let reload = || Program::new(["networkctl", "reload"], RELOAD_MAX);
-        let reconfigure = || {
-            Program::new(
-                ["networkctl", "reconfigure"].into_iter().chain(names()),
-                RECONFIGURE_MAX,
-            )
-        };
-        script.after.push((reload(), Importance::Essential));
-        script.after.push((reconfigure(), Importance::Essential));
-        script.restore.extend([reload(), reconfigure()]);
-        return script;
+        programs.run(reload());
+        programs.run(reconfigure(interfaces));
+        programs.restore(reload());
+        programs.restore(reconfigure(interfaces));
+        return programs;
     }
     // It keeps addresses that it is not told of any more.
-    let flushed = || interfaces.iter().map(|interface| flush(&interface.name));
-    let restart = || {
-        Program::new(
-            ["systemctl", "restart", "systemd-networkd.service"],
-            RESTART_MAX,
-        )
-    };
-    script
-        .after
-        .extend(flushed().map(|flush| (flush, Importance::Minor)));
-    script.after.push((restart(), Importance::Essential));
-    script.restore.extend(flushed());
-    script.restore.push(restart());
-    script
+    for interface in interfaces {
+        programs.try_run(flush(&interface.name));
+        programs.restore(flush(&interface.name));
+    }
+    programs.run(restart());
+    programs.restore(restart());
+    programs
+}
+
+fn reload() -> Program {
+    Program::new(["networkctl", "reload"], RELOAD_MAX)
+}
+
+fn reconfigure(interfaces: &[&Interface]) -> Program {
+    let names = interfaces.iter().map(|interface| interface.name.as_str());
+    let argv = ["networkctl", "reconfigure"].into_iter().chain(names);
+    Program::new(argv, RECONFIGURE_MAX)
+}
+
+fn restart() -> Program {
+    let argv = ["systemctl", "restart", "systemd-networkd.service"];
+    Program::new(argv, RESTART_MAX)
 }
 
 #[cfg(test)]

@@ -16,10 +16,12 @@ use core::time::Duration;
 use super::assignments::Assignments;
 use super::context::Context;
 use super::error::Refusal;
-use super::files::Importance;
 use super::guest::Guest;
 use super::renderer::{Renderer, Stack};
-use super::restart::{Activation, Commands, Script, affected, flush, one_by_one, together};
+use super::restart::{
+    Activation, BatchPrograms, InterfacePrograms, affected, batch, batch_at_start, flush,
+    per_interface,
+};
 use super::routes::{Hop, in_order};
 use super::shell_line::kept_lines;
 use super::systemd;
@@ -31,7 +33,7 @@ use crate::ordered::CollectOrdered;
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
 /// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
-const COMMANDS: Commands = Commands {
+const PROGRAMS: InterfacePrograms = InterfacePrograms {
     up: &["ifup"],
     down: &["ifdown"],
     force_down: &["ifdown"],
@@ -91,7 +93,7 @@ impl Renderer for Suse {
             changed.extend(config.names().cloned());
         }
         let mut activation = match self {
-            Self::Scripts => one_by_one(config, &changed, COMMANDS, guest),
+            Self::Scripts => per_interface(config, &changed, PROGRAMS, guest),
             Self::Wicked if starts_later => later(config, &changed, guest),
             Self::Wicked => wicked(config, &changed, guest),
         };
@@ -114,33 +116,27 @@ fn wicked(
         .iter()
         .map(|interface| &interface.name)
         .partition(|name| changed.contains(*name));
-    let wicked = |action: &str, names: &[&InterfaceName]| {
-        let argv = || {
-            ["wicked", action]
-                .into_iter()
-                .chain(names.iter().map(|name| name.as_str()))
-        };
-        (!names.is_empty()).then(|| Program::new(argv(), WICKED_MAX))
-    };
+    let mut programs = BatchPrograms::default();
+    if !restarted.is_empty() {
+        programs.try_run(run_wicked("ifdown", &restarted));
+        for name in &restarted {
+            programs.try_run(flush(name));
+        }
+        programs.run(run_wicked("ifup", &restarted));
+    }
+    if !reloaded.is_empty() {
+        programs.run(run_wicked("ifreload", &reloaded));
+        programs.restore(run_wicked("ifreload", &reloaded));
+    }
+    if !restarted.is_empty() {
+        programs.restore(run_wicked("ifup", &restarted));
+    }
+    batch(&interfaces, programs, guest)
+}
 
-    let mut script = Script::default();
-    script
-        .after
-        .extend(wicked("ifdown", &restarted).map(|program| (program, Importance::Minor)));
-    script.after.extend(
-        restarted
-            .iter()
-            .map(|name| (flush(name), Importance::Minor)),
-    );
-    script
-        .after
-        .extend(wicked("ifup", &restarted).map(|program| (program, Importance::Essential)));
-    script
-        .after
-        .extend(wicked("ifreload", &reloaded).map(|program| (program, Importance::Essential)));
-    script.restore.extend(wicked("ifreload", &reloaded));
-    script.restore.extend(wicked("ifup", &restarted));
-    together(&interfaces, script, guest)
+fn run_wicked(action: &str, names: &[&InterfaceName]) -> Program {
+    let names = names.iter().map(|name| name.as_str());
+    Program::new(["wicked", action].into_iter().chain(names), WICKED_MAX)
 }
 
 /// At boot, the service finds the files when it starts, which waits for the agent.
@@ -149,20 +145,9 @@ fn later(
     changed: &BTreeSet<InterfaceName>,
     guest: &Guest<'_>,
 ) -> Activation {
-    let interfaces = affected(config, changed, guest);
-    let after = Vec::from([(systemd::start_later("wicked"), Importance::Minor)]);
-    let activation = together(
-        &interfaces,
-        Script {
-            after,
-            ..Script::default()
-        },
-        guest,
-    );
-    Activation {
-        starts_later: true,
-        ..activation
-    }
+    let mut programs = BatchPrograms::default();
+    programs.try_run(systemd::start_later("wicked"));
+    batch_at_start(&affected(config, changed, guest), programs, guest)
 }
 
 /// The file of one kind for an interface.

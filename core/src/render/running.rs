@@ -4,6 +4,7 @@
 //! one by reading these files.
 
 use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::assignments::Assignments;
@@ -55,31 +56,35 @@ pub(super) fn network_manager_runs(guest: &Guest<'_>) -> Option<bool> {
 /// it manages, named after the interface's index.
 pub(super) fn network_manager_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
     let known = guest.names(&NETWORK_MANAGER_DEVICES);
-    let any = any(config, guest, |index| {
-        known.contains(&index)
-            && !is_set(&NETWORK_MANAGER_DEVICES, index, "managed", "false", guest)
-    });
-    (!known.is_empty()).then_some(any)
+    let managed = indices(config, guest)
+        .iter()
+        .filter(|index| known.contains(&index.as_str()))
+        .filter(|index| !is_set(&NETWORK_MANAGER_DEVICES, index, "managed", "false", guest))
+        .count();
+    (!known.is_empty()).then_some(managed > 0)
 }
 
 /// Whether systemd-networkd manages any of the interfaces; `None` if it has not run. It keeps a file for every interface.
 pub(super) fn networkd_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
     let known = guest.names(&NETWORKD_LINKS);
-    let any = any(config, guest, |index| {
-        !is_set(&NETWORKD_LINKS, index, "ADMIN_STATE", "unmanaged", guest)
-    });
-    (!known.is_empty()).then_some(any)
+    let managed = indices(config, guest)
+        .iter()
+        .filter(|index| !is_set(&NETWORKD_LINKS, index, "ADMIN_STATE", "unmanaged", guest))
+        .count();
+    (!known.is_empty()).then_some(managed > 0)
 }
 
-/// Whether a test holds for the index of any interface. All are tested, so that the guest is asked once.
-fn any(config: &NetworkConfig, guest: &Guest<'_>, test: impl Fn(&str) -> bool) -> bool {
-    config.interfaces.iter().fold(false, |any, interface| {
-        let path = SYS_CLASS_NET
-            .join(&format!("{}/ifindex", interface.name))
-            .ok();
-        let index = path.and_then(|path| guest.text(&path));
-        index.is_some_and(|index| test(index.trim_ascii())) | any
-    })
+/// The kernel's numbers of the interfaces.
+fn indices(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<String> {
+    let mut indices = Vec::new();
+    for name in config.names() {
+        if let Ok(path) = SYS_CLASS_NET.join(&format!("{name}/ifindex"))
+            && let Some(index) = guest.text(&path)
+        {
+            indices.push(index.trim_ascii().to_string());
+        }
+    }
+    indices
 }
 
 fn is_set(directory: &GuestPath, name: &str, key: &str, value: &str, guest: &Guest<'_>) -> bool {

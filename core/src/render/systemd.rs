@@ -1,6 +1,7 @@
 //! What there is of systemd, for the stacks that are built on it.
 
 use alloc::format;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
@@ -26,18 +27,18 @@ const START_MAX: Duration = Duration::from_secs(5);
 
 /// The version that is installed, as far as it can be told.
 pub(super) fn version(guest: &Guest<'_>) -> Option<u32> {
-    let number = |name: &str| -> Option<u32> {
-        let rest = name.strip_prefix("libsystemd-shared-")?;
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .and_then(|end| rest.get(..end))?;
-        digits.parse().ok()
-    };
     LIBRARIES
         .iter()
         .flat_map(|library| guest.names(library))
         .filter_map(number)
         .max()
+}
+
+/// The version in the name of a library.
+fn number(library: &str) -> Option<u32> {
+    let rest = library.strip_prefix("libsystemd-shared-")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest.get(..end)?.parse().ok()
 }
 
 /// Whether networkd can be told to read its files again and to forget what is no longer in them.
@@ -112,10 +113,8 @@ pub(super) fn resolved_is_enabled(guest: &Guest<'_>) -> bool {
     let masked = guest.link_target(&GuestPath::constant(
         "/etc/systemd/system/systemd-resolved.service",
     ));
-    let wanted = WANTED
-        .iter()
-        .fold(false, |any, wants| guest.names(wants).contains(&UNIT) | any);
-    wanted && masked != Some("/dev/null")
+    let units: Vec<&str> = WANTED.iter().flat_map(|wants| guest.names(wants)).collect();
+    units.contains(&UNIT) && masked != Some("/dev/null")
 }
 
 /// Writes `/etc/resolv.conf` unless systemd-resolved hands the servers on: then programs are sent to it, by a symlink

@@ -12,7 +12,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::effect::GuestPath;
-use crate::ordered::CollectOrdered;
 
 /// Such a file, line by line. An assignment and the line that it is on may go on over several lines of text.
 #[derive(Debug, Default)]
@@ -142,13 +141,16 @@ impl Assignments {
         &self,
         wanted: impl Fn(&str) -> bool,
     ) -> BTreeMap<String, (bool, String)> {
-        let lists = |key: &str| {
-            self.of(key)
-                .any(|assignment| matches!(assignment.value, Value::List(_)))
-        };
-        let keys = self.keys().filter(|key| wanted(key));
-        keys.filter_map(|key| Some((key.to_string(), (lists(key), self.get(key)?))))
-            .collect_ordered()
+        let mut meaning = BTreeMap::new();
+        for key in self.keys().filter(|key| wanted(key)) {
+            let is_list = self
+                .of(key)
+                .any(|assignment| matches!(assignment.value, Value::List(_)));
+            if let Some(value) = self.get(key) {
+                meaning.insert(key.to_string(), (is_list, value));
+            }
+        }
+        meaning
     }
 
     pub(super) fn text(&self) -> String {

@@ -36,16 +36,11 @@ pub(super) fn strictly(text: &str) -> Result<Vec<Line>, Unclear> {
     let mut lines = Vec::new();
     while cursor.peek().is_some() {
         let start = cursor.at;
-        let unclear = |what| Unclear {
-            line: text
-                .get(..start)
-                .unwrap_or_default()
-                .lines()
-                .count()
-                .saturating_add(1),
-            what,
-        };
-        lines.push(cursor.line().map_err(unclear)?);
+        lines.push(cursor.line().map_err(|what| {
+            let before = text.get(..start).unwrap_or_default();
+            let line = before.lines().count().saturating_add(1);
+            Unclear { line, what }
+        })?);
     }
     Ok(lines)
 }

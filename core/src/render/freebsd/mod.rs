@@ -21,7 +21,6 @@ use super::resolv;
 use super::restart::{Activation, BatchPrograms, affected, batch};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Family, InterfaceName, NetworkConfig};
-use crate::ordered::CollectOrdered;
 
 pub(super) const RC_CONF: GuestPath = GuestPath::constant("/etc/rc.conf");
 
@@ -47,16 +46,18 @@ impl Renderer for FreeBsd {
         let text = cx.text(&RC_CONF)?.unwrap_or_default();
         let mut file = Assignments::for_editing(&RC_CONF, &text)?;
         let managed = Managed::new(config, &file, guest);
-        let concerns = |key: &str| managed.contains(key) || STATIC_ROUTES.contains(&key);
-        let mut overrides = Overrides::load(&concerns, cx)?;
+        let mut overrides = Overrides::load(
+            &|key| managed.contains(key) || STATIC_ROUTES.contains(&key),
+            cx,
+        )?;
         let routes = StaticRoutes::all(&file, &overrides.files().collect::<Vec<_>>(), &managed)?;
         let unwanted =
             |key: &str| managed.contains(key) || routes.iter().any(|routes| routes.replaces(key));
 
         let mut before = file.meaning(unwanted);
-        overrides
-            .files()
-            .for_each(|file| before.extend(file.meaning(unwanted)));
+        for file in overrides.files() {
+            before.extend(file.meaning(unwanted));
+        }
         let mut block = generated(config, &|key| {
             before.get(key).map(|(_, value)| value.clone())
         });
@@ -109,25 +110,23 @@ fn changed(config: &NetworkConfig, before: &Settings, after: &Settings) -> BTree
         .keys()
         .chain(after.keys())
         .filter(|key| before.get(*key) != after.get(*key))
-        .collect_ordered();
+        .collect();
     let mut changed = BTreeSet::new();
     for key in differing {
         let owner = config
             .interfaces
             .iter()
             .find(|interface| variables::is_of(key, interface));
-        let with_gateway = || {
-            config
-                .interfaces
-                .iter()
-                .filter(|interface| interface.has_gateway())
-        };
+        let has_gateway = config.has_gateway(false) || config.has_gateway(true);
         match owner {
             Some(owner) => drop(changed.insert(owner.name.clone())),
-            None if with_gateway().next().is_some() => {
-                changed.extend(with_gateway().map(|one| one.name.clone()))
-            }
-            None => changed.extend(config.interfaces.iter().map(|one| one.name.clone())),
+            None => changed.extend(
+                config
+                    .interfaces
+                    .iter()
+                    .filter(|interface| interface.has_gateway() || !has_gateway)
+                    .map(|interface| interface.name.clone()),
+            ),
         }
     }
     changed

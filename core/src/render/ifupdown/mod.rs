@@ -23,7 +23,6 @@ use super::restart::{Activation, InterfacePrograms, per_interface};
 use super::routes::in_order;
 use super::text::{HEADER, end_line, label_comment, stable_order};
 use crate::network::{Family, Interface, InterfaceName, NetworkConfig};
-use crate::ordered::CollectOrdered;
 
 /// Files that cloud-init wrote; their loopback stanza is its own as well.
 const CLOUD_INIT: &str = "50-cloud-init";
@@ -122,9 +121,11 @@ impl Renderer for Ifupdown {
 
         let before = meaning(sources.iter().map(|source| source.text.as_str()), config);
         let after = meaning(new_texts.iter().map(String::as_str), config);
-        let differs = |name: &&InterfaceName| before.get(*name) != after.get(*name);
-        let names = config.names();
-        let changed: BTreeSet<InterfaceName> = names.filter(differs).cloned().collect_ordered();
+        let changed: BTreeSet<InterfaceName> = config
+            .names()
+            .filter(|name| before.get(*name) != after.get(*name))
+            .cloned()
+            .collect();
         Ok(per_interface(config, &changed, self.programs, guest))
     }
 }

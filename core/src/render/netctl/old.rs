@@ -8,7 +8,6 @@ use core::net::IpAddr;
 use super::{DIRECTORY, profile, units};
 use crate::effect::GuestPath;
 use crate::network::InterfaceName;
-use crate::ordered::sort_by;
 use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::shell_line::{is_plain, key_of};
@@ -77,9 +76,8 @@ pub(super) fn find(cx: &mut Context<'_>) -> Vec<Old> {
             kept: kept(&assignments),
         });
     }
-    sort_by(&mut olds, |a, b| {
-        (!a.is_own, &a.name).cmp(&(!b.is_own, &b.name))
-    });
+    // The others stay in the order of their names.
+    olds.sort_by_key(|old| !old.is_own);
     olds
 }
 

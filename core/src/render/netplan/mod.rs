@@ -19,7 +19,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use self::clear::clear;
-use self::definitions::{Definitions, ETHERNETS, Pattern};
+use self::definitions::{Definition, Definitions, ETHERNETS, Pattern};
 use self::edit::spelled;
 use self::kept::{Kept, NETWORK_MANAGER, NETWORKD};
 use self::section::section;
@@ -33,7 +33,6 @@ use super::restart::{Activation, affected, batch, batch_at_start};
 use super::systemd;
 use super::text::{HEADER, LABEL, end_line, stable_order};
 use crate::network::{InterfaceName, NetworkConfig};
-use crate::ordered::CollectOrdered;
 
 /// The stack of Ubuntu since 18.04 and of Debian's cloud images since 12.
 pub(super) static STACK: Stack = Stack::new("netplan", &Netplan);
@@ -206,19 +205,22 @@ fn changed(
         .as_ref()
         .and_then(|root| root.get("network"))
         .and_then(|network| network.get(ETHERNETS));
-    let names = config.names();
-    let differs = |name: &&InterfaceName| {
+    let mut changed = BTreeSet::new();
+    for name in config.names() {
         let mut before = definitions
             .managed
             .iter()
-            .filter(|definition| definition.owners.contains(name));
-        match (before.next(), before.next()) {
-            (Some(only), None) => match only.parts.as_slice() {
-                [part] => ethernets.and_then(|ethernets| ethernets.get(only.id)) != Some(part.body),
-                _ => true,
+            .filter(|definition| definition.owners.contains(&name));
+        let same = match (before.next(), before.next()) {
+            (Some(Definition { id, parts, .. }), None) => match parts.as_slice() {
+                [part] => ethernets.and_then(|ethernets| ethernets.get(id)) == Some(part.body),
+                _ => false,
             },
-            _ => true,
+            _ => false,
+        };
+        if !same {
+            changed.insert(name.clone());
         }
-    };
-    Ok(names.filter(differs).cloned().collect_ordered())
+    }
+    Ok(changed)
 }

@@ -102,21 +102,16 @@ impl Node {
 /// # Errors
 /// Why it is not understood.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, Unclear> {
-    // These break lines or end the text for some readers only.
-    let strange = |c: char| {
-        (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{2028}' | '\u{2029}')
-    };
-    if text.contains(strange) || text.matches('\r').count() != text.matches("\r\n").count() {
+    if text.contains(breaks_lines) || text.matches('\r').count() != text.matches("\r\n").count() {
         return Err("strange characters");
     }
     let lines: Vec<&str> = text.split('\n').collect();
-    let in_indentation =
-        |line: &&str| line.trim_ascii_start().len() < line.trim_start_matches(' ').len();
-    if lines
+    // Blanks of another kind in front of the text.
+    let has_tab = lines
         .iter()
         .filter(|line| !line.trim_ascii().is_empty())
-        .any(in_indentation)
-    {
+        .any(|line| line.trim_ascii_start().len() < line.trim_start_matches(' ').len());
+    if has_tab {
         return Err("a tab in front of a line");
     }
     let mut composer = Composer {
@@ -138,6 +133,11 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Unclear> {
             | Event::MappingEnd) => document = Some(composer.node(event, span, 0)?),
         }
     }
+}
+
+/// Whether a character breaks a line or ends the text for some readers only.
+fn breaks_lines(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 struct Composer<'t> {

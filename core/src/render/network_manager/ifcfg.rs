@@ -110,17 +110,19 @@ pub(in crate::render) fn plugin_exists(guest: &Guest<'_>) -> bool {
         GuestPath::constant("/usr/lib64/NetworkManager"),
         GuestPath::constant("/usr/lib/NetworkManager"),
     ];
-    LIBRARIES.into_iter().fold(false, |any, library| {
+    let mut names = Vec::new();
+    for library in LIBRARIES {
+        names.extend(guest.names(&library));
         let versions = guest
             .entries(&library)
             .iter()
-            .filter(|entry| entry.kind != EntryKind::File);
-        let versions = versions
-            .take(VERSIONS_MAX)
-            .filter_map(|version| library.join(&version.name).ok());
-        let here = guest.names(&library).contains(&PLUGIN);
-        versions.fold(here, |any, version| {
-            guest.names(&version).contains(&PLUGIN) | any
-        }) | any
-    })
+            .filter(|entry| entry.kind != EntryKind::File)
+            .take(VERSIONS_MAX);
+        for version in versions {
+            if let Ok(directory) = library.join(&version.name) {
+                names.extend(guest.names(&directory));
+            }
+        }
+    }
+    names.contains(&PLUGIN)
 }

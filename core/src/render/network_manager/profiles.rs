@@ -3,13 +3,13 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::net::IpAddr;
 
 use super::DIRECTORY;
 use super::nmcli::Old;
 use crate::effect::GuestPath;
 use crate::network::{Interface, InterfaceName, MacAddr, NetworkConfig};
-use crate::ordered::sort_by;
 use crate::render::assignments::Assignments;
 use crate::render::guest::Guest;
 use crate::render::ini::{Ini, Section};
@@ -28,9 +28,7 @@ pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<
     for name in guest.list(&DIRECTORY, |name| !is_ignored(name)) {
         profiles.extend(profile(name, config, guest));
     }
-    sort_by(&mut profiles, |a, b| {
-        priority(&b.file).cmp(&priority(&a.file))
-    });
+    profiles.sort_by_key(|profile| Reverse(priority(&profile.file)));
     profiles
 }
 
@@ -54,18 +52,20 @@ fn priority(file: &Ini) -> i32 {
 
 /// What NetworkManager takes for a backup or a temporary file.
 fn is_ignored(name: &str) -> bool {
-    let temporary = |(_, suffix): (&str, &str)| {
+    let is_temporary = name.rsplit_once('.').is_some_and(|(_, suffix)| {
         suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    name.starts_with('.') || name.ends_with('~') || name.rsplit_once('.').is_some_and(temporary)
+    });
+    name.starts_with('.') || name.ends_with('~') || is_temporary
 }
 
 /// The managed interface that a profile is for.
 fn owner<'a>(name: &str, file: &Ini, config: &'a NetworkConfig) -> Option<&'a Interface> {
-    let from_cloud_init =
-        |interface: &&Interface| name == format!("cloud-init-{}.nmconnection", interface.name);
-    if let Some(interface) = config.interfaces.iter().find(from_cloud_init) {
-        return Some(interface);
+    let from_cloud_init = config
+        .interfaces
+        .iter()
+        .find(|interface| name == format!("cloud-init-{}.nmconnection", interface.name));
+    if from_cloud_init.is_some() {
+        return from_cloud_init;
     }
     let is_ethernet = match file.get("connection", "type") {
         Some(kind) => matches!(kind, "ethernet" | "802-3-ethernet"),
@@ -82,12 +82,7 @@ fn owner<'a>(name: &str, file: &Ini, config: &'a NetworkConfig) -> Option<&'a In
         .interfaces
         .iter()
         .find(|interface| Some(interface.mac) == mac);
-    by_mac.or_else(|| {
-        config
-            .interfaces
-            .iter()
-            .find(|interface| Some(interface.name.as_str()) == interface_name)
-    })
+    by_mac.or_else(|| config.interface(interface_name?))
 }
 
 /// A value of the section that has two names.

@@ -28,7 +28,6 @@ use super::systemd;
 use super::text::{HEADER, label_comment};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
-use crate::ordered::CollectOrdered;
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
@@ -161,9 +160,7 @@ fn settings(text: &str) -> BTreeMap<String, String> {
     let values = file
         .keys()
         .filter_map(|key| Some((key.to_string(), file.get(key)?)));
-    values
-        .filter(|(_, value)| !value.is_empty())
-        .collect_ordered()
+    values.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 fn ifcfg(interface: &Interface, old: &str, cx: &mut Context<'_>) -> String {

@@ -1,4 +1,4 @@
-//! cloud-init beside the agent: it must not rewrite at the next boot what the agent wrote.
+//! Keeps cloud-init from rewriting at the next boot what the agent wrote.
 
 use alloc::format;
 use alloc::string::String;
@@ -21,7 +21,7 @@ pub(super) enum Scope {
     NetworkAndHostname,
 }
 
-/// Tells cloud-init to leave things alone, if it is installed and has not been told so.
+/// Disables parts of cloud-init, if it is installed and they are not disabled yet.
 pub(super) fn disable(scope: Scope, cx: &mut Context<'_>) -> Result<(), Refusal> {
     let installed = cx.guest.exists(&CONFIG);
     let disabled = cx.guest.exists(&DISABLED);
@@ -62,7 +62,7 @@ fn leaves_network(squeezed: &str) -> bool {
     squeezed.contains("network:{config:disabled") || squeezed.contains("network:config:disabled")
 }
 
-/// The text without comments, blanks and quotes, in which the spellings of a setting are the same.
+/// Removes comments, blanks and quotes, so that all spellings of a setting look the same.
 fn squeeze(text: &str) -> String {
     let without_comments = text
         .lines()

@@ -18,7 +18,7 @@ pub(super) struct Context<'a> {
     pub(super) config: &'a NetworkConfig,
     /// The operating system of the guest.
     pub(super) os: &'a Os,
-    /// The guest, which is asked by looking at it.
+    /// The guest. Looking at it asks about it.
     pub(super) guest: &'a Guest<'a>,
     files: Files<'a>,
     warnings: Vec<String>,

@@ -1,8 +1,9 @@
 //! Which network stack configures the interfaces of the guest.
 //!
-//! What decides is what runs, is enabled and is installed, read from files alone: it takes no time and works early at boot,
-//! before anything runs. The name of the distribution only breaks ties. A stack that has no renderer is recognised too:
-//! writing behind its back would do harm or nothing.
+//! The decision rests on what runs, is enabled and is installed. It reads only files: that takes no
+//! time and works early at boot, before anything runs. The name of the distribution only breaks
+//! ties. Stacks without a renderer are recognised too: writing the files of another stack would do
+//! harm or nothing.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -30,14 +31,15 @@ pub(super) struct Detected {
 /// One row of the priority list: the stack if the test holds, and the reason in words.
 type Row = (&'static Stack, fn(&Signs<'_>) -> bool, &'static str);
 
-/// The first row whose test holds wins. A test asks everything that it needs, whatever the first answer is: `&` and `|`.
+/// The first row whose test holds wins. A test asks everything that it needs, whatever the first
+/// answer is: `&` and `|`.
 static PRIORITY: &[Row] = &[
     (
         &freebsd::STACK,
         |s| s.os.family == OsFamily::FreeBsd,
         "the kernel is FreeBSD",
     ),
-    // Whatever backend it feeds: it would overwrite that backend's files.
+    // Whatever its backend is: netplan would overwrite the backend's files.
     (
         &netplan::STACK,
         |s| s.program("netplan") & s.has_netplan_file(),
@@ -129,7 +131,7 @@ static PRIORITY: &[Row] = &[
         |s| s.networkd(),
         "systemd-networkd is enabled",
     ),
-    // Its configuration may have been removed by hand; it still owns the interfaces.
+    // Its configuration may have been removed by hand; netplan still owns the interfaces.
     (
         &netplan::STACK,
         |s| s.program("netplan"),
@@ -142,7 +144,7 @@ static PRIORITY: &[Row] = &[
     ),
 ];
 
-/// Its network is left alone.
+/// The network of Slackware is recognised, but not configured.
 static SLACKWARE: Stack = Stack {
     name: "rc.inet1.conf",
     renderer: None,
@@ -256,7 +258,8 @@ impl Signs<'_> {
             || self.services.runs_or_is_enabled("wicked")
     }
 
-    /// Whether the network of SUSE is brought up by its scripts, which stand back for NetworkManager if they are told so.
+    /// Whether the network of SUSE is brought up by its scripts, which stand back for
+    /// NetworkManager if they are told so.
     fn suse_scripts(&self) -> bool {
         const FILES: [GuestPath; 2] = [
             GuestPath::constant("/etc/init.d/network"),
@@ -353,8 +356,8 @@ fn is_not_controlled(ifcfg: &str) -> bool {
     })
 }
 
-/// On Debian, NetworkManager leaves every interface alone that `/etc/network/interfaces` defines, unless its own
-/// configuration says otherwise.
+/// On Debian, NetworkManager leaves every interface alone that `/etc/network/interfaces` defines,
+/// unless its own configuration says otherwise.
 fn interfaces_file_is_left_alone(config: &NetworkConfig, guest: &Guest<'_>) -> bool {
     const CONFIG: GuestPath = GuestPath::constant("/etc/NetworkManager/NetworkManager.conf");
 

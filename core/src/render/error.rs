@@ -11,7 +11,7 @@ use crate::network::{InterfaceName, InvalidHostname};
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The hostname of the request is none.
+    /// The hostname of the request is not valid.
     #[error(transparent)]
     InvalidHostname(#[from] InvalidHostname),
     /// No network stack was found, or one that the agent only knows by name.
@@ -30,10 +30,10 @@ pub enum Refusal {
     CannotEdit {
         /// The file.
         path: GuestPath,
-        /// What stands against it.
+        /// Why it cannot be edited.
         reason: Unclear,
     },
-    /// `/etc/hosts` leads elsewhere; what is there belongs to somebody else.
+    /// `/etc/hosts` is a symlink; the file behind it belongs to another program.
     #[error("{path} is a symlink: not changed")]
     SymlinkKept {
         /// The symlink.
@@ -59,7 +59,7 @@ pub enum Refusal {
         /// Why.
         reason: &'static str,
     },
-    /// A name makes no path.
+    /// A file name that does not make a valid path.
     #[error("{directory}/{name}: {error}")]
     InvalidPath {
         /// Where the file would be.
@@ -71,7 +71,7 @@ pub enum Refusal {
     },
 }
 
-/// Something at a path that is no file to edit.
+/// Why the file at a path cannot be edited as text.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum NotEditable {
     /// A symlink leads to nothing.
@@ -80,13 +80,13 @@ pub enum NotEditable {
     /// A symlink leads out of `/etc`.
     #[error("{0} is a symlink out of /etc/")]
     SymlinkOutOfEtc(GuestPath),
-    /// Symlinks lead on and on.
+    /// A chain of symlinks is too long.
     #[error("{0}: too many symlinks")]
     TooManySymlinks(GuestPath),
     /// A directory, a device or a socket.
     #[error("{0} is not a regular file")]
     NotRegular(GuestPath),
-    /// A file of a size that no configuration has.
+    /// The file is larger than any configuration.
     #[error("{path} is too large: {size} bytes")]
     TooLarge {
         /// The file.
@@ -108,18 +108,18 @@ pub enum NotEditable {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Unclear {
-    /// It is no file to edit.
+    /// It is not a file that can be edited as text.
     #[error(transparent)]
     NotEditable(#[from] NotEditable),
-    /// What a shell makes of it is not clear.
+    /// A shell may understand it in another way.
     #[error("line {line}: {what}")]
     Shell {
         /// The number of the line, from 1.
         line: usize,
-        /// What is there.
+        /// What was found there.
         what: &'static str,
     },
-    /// It is YAML of a form that is not understood.
+    /// Its YAML is not valid, or of a form that the agent does not support.
     #[error("{0}")]
     Yaml(&'static str),
     /// A list has elements that need quotes.
@@ -128,7 +128,7 @@ pub enum Unclear {
         /// The variable.
         list: &'static str,
     },
-    /// The value of a list is that of other variables.
+    /// The value of a list is taken from other variables.
     #[error("{list} refers to other variables")]
     RefersToVariables {
         /// The variable.
@@ -140,7 +140,7 @@ pub enum Unclear {
         /// Where the agent's file should be.
         directory: GuestPath,
     },
-    /// An id of netplan is for an interface that is none of the host's.
+    /// An id of netplan also matches an interface that the host does not describe.
     #[error("\"{id}\" is for {other}, too")]
     CoversOthers {
         /// The id.
@@ -148,7 +148,7 @@ pub enum Unclear {
         /// The other interface.
         other: String,
     },
-    /// What the agent wrote was edited.
+    /// The part that the agent wrote has been edited.
     #[error("\"{id}\" is not as it was written")]
     WasEdited {
         /// The id.

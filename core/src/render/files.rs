@@ -1,4 +1,4 @@
-//! The files as they shall be, and the steps that make them so.
+//! The wanted content of files, and the steps that write it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -29,7 +29,8 @@ impl From<Importance> for OnFailure {
     }
 }
 
-/// A set of changes of files. Several editors may change one file, each sees what the ones before it did.
+/// A set of changes of files. Several editors may change one file; each sees the changes of those
+/// before it.
 #[derive(Debug)]
 pub(super) struct Files<'a> {
     guest: &'a Guest<'a>,
@@ -44,7 +45,7 @@ struct Wanted {
     first: bool,
 }
 
-/// What shall be at a path.
+/// The wanted content of a path.
 #[derive(Debug)]
 enum Content {
     Nothing,
@@ -60,9 +61,9 @@ enum Content {
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Access {
-    /// Everybody; an existing file keeps its mode.
+    /// Everyone; an existing file keeps its mode.
     Public,
-    /// Its owner, whatever was before: the stack ignores the file otherwise.
+    /// Only its owner, whatever the mode was before: the stack would ignore the file otherwise.
     Private,
 }
 
@@ -157,14 +158,14 @@ impl<'a> Files<'a> {
         );
     }
 
-    /// Moves a file or symlink away.
+    /// Removes a file or symlink.
     pub(super) fn remove(&mut self, path: &GuestPath) {
         self.set(path.clone(), Content::Nothing, Importance::Essential);
     }
 
     fn set(&mut self, path: GuestPath, content: Content, importance: Importance) {
         let before = self.wanted.get(&path);
-        // What one editor cannot do without, another one must not make optional.
+        // A file that one editor needs must not become optional through another.
         let importance = before.map_or(importance, |before| before.importance.max(importance));
         let first = before.is_some_and(|before| before.first);
         self.wanted.insert(
@@ -177,7 +178,7 @@ impl<'a> Files<'a> {
         );
     }
 
-    /// The steps for what is different in the guest.
+    /// Returns the steps for the files that differ from those of the guest.
     pub(super) fn steps(&self, importance: Importance) -> Vec<Step> {
         let mut steps: Vec<(&GuestPath, Change)> = self
             .wanted
@@ -211,7 +212,7 @@ impl<'a> Files<'a> {
         self.wanted.get(path).is_some_and(|wanted| wanted.first)
     }
 
-    /// The directories that a file needs and that do not exist.
+    /// Returns the missing parent directories of a file.
     fn missing_parents(&self, path: &GuestPath) -> Vec<GuestPath> {
         let parents = core::iter::successors(path.parent(), GuestPath::parent);
         parents

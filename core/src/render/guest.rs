@@ -1,8 +1,8 @@
-//! The guest as the renderers see it: a snapshot that notes what is not in it yet.
+//! The guest as the renderers see it: a snapshot that records what is missing in it.
 //!
-//! A renderer asks for what it needs, where it needs it. What has not been probed looks missing and is noted; the result
-//! of such a run is thrown away, and the run is repeated when the questions are answered. So no renderer has a list of
-//! probes that must be kept in step with what it reads.
+//! A renderer asks for what it needs, where it needs it. What has not been probed looks missing and
+//! is recorded; the result of such a run is discarded, and the run is repeated when the probes are
+//! answered. So no renderer has a list of probes that must be kept in step with what it reads.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -18,18 +18,18 @@ use crate::effect::{
 };
 use crate::network::{Interface, NetworkConfig};
 
-/// The most files of one directory that are looked into. A server has a handful, systemd brings two dozen.
+/// The most files of one directory that are read. A server has a handful, systemd ships two dozen.
 pub(super) const FILES_MAX: usize = 256;
 
 /// The most symlinks followed from one path.
 const SYMLINKS_MAX: usize = 4;
 
-/// Only what is below this directory is written through a symlink.
+/// A symlink is followed for writing only if its target is below this directory.
 const ETC: &str = "/etc/";
 
 static MISSING: FileState = FileState::Missing;
 
-/// A snapshot and the questions that it does not answer.
+/// A snapshot and the probes that it does not answer.
 #[derive(Debug)]
 pub(super) struct Guest<'a> {
     snapshot: &'a Snapshot,
@@ -44,12 +44,13 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// What was asked for in vain so far. If there is anything, no other result counts.
+    /// Returns the probes that were needed but not answered. If there are any, every other result
+    /// is discarded.
     pub(super) fn unanswered(&self) -> Vec<Probe> {
         self.unanswered.borrow().iter().cloned().collect()
     }
 
-    /// What is at a path, without following a symlink.
+    /// Returns what is at a path, without following a symlink.
     pub(super) fn file(&self, path: &GuestPath) -> &'a FileState {
         let found = self.snapshot.files.get(path);
         found.unwrap_or_else(|| {
@@ -58,7 +59,7 @@ impl<'a> Guest<'a> {
         })
     }
 
-    /// Whether something is at a path.
+    /// Returns whether anything is at a path.
     pub(super) fn exists(&self, path: &GuestPath) -> bool {
         *self.file(path) != FileState::Missing
     }
@@ -86,7 +87,7 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// What a symlink points to; `None` for anything else.
+    /// Returns the target of a symlink; `None` for anything else.
     pub(super) fn link_target(&self, path: &GuestPath) -> Option<&'a str> {
         match self.file(path) {
             FileState::Symlink { target } => Some(target),
@@ -99,7 +100,8 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// The file to edit for a path: the path itself, or below `/etc` what a symlink leads to.
+    /// Returns the file to edit for a path and its text: the path itself, or the target of a
+    /// symlink below `/etc`.
     ///
     /// # Errors
     /// Refuses if there is something that cannot be edited.
@@ -134,7 +136,7 @@ impl<'a> Guest<'a> {
         Err(NotEditable::TooManySymlinks(path.clone()))
     }
 
-    /// What a directory holds; nothing if it does not exist.
+    /// Returns the entries of a directory; none if it does not exist.
     pub(super) fn entries(&self, directory: &GuestPath) -> &'a [DirectoryEntry] {
         match self.snapshot.directories.get(directory) {
             Some(entries) => entries,
@@ -145,7 +147,7 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// The names in a directory, sorted.
+    /// Returns the names in a directory, sorted.
     pub(super) fn names(&self, directory: &GuestPath) -> Vec<&'a str> {
         let mut names: Vec<&str> = self
             .entries(directory)
@@ -156,9 +158,10 @@ impl<'a> Guest<'a> {
         names
     }
 
-    /// Returns the names of the files in a directory that are wanted, sorted, and no more than [`FILES_MAX`].
+    /// Returns the sorted names of the files in a directory that `wanted` accepts, at most
+    /// [`FILES_MAX`].
     ///
-    /// Symlinks are among them: nothing tells yet where they lead.
+    /// Symlinks count as files, because their targets are not known yet.
     pub(super) fn list(
         &self,
         directory: &GuestPath,
@@ -176,7 +179,7 @@ impl<'a> Guest<'a> {
         names
     }
 
-    /// Where a program is.
+    /// Returns the path of a program.
     pub(super) fn program(&self, name: &str) -> Option<&'a GuestPath> {
         match self.snapshot.programs.get(name) {
             Some(path) => path.as_ref(),
@@ -187,7 +190,7 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// The running kernel; `None` only if that was not asked yet.
+    /// Returns the running kernel; `None` only if it has not been probed yet.
     pub(super) fn kernel(&self) -> Option<&'a Kernel> {
         if self.snapshot.kernel.is_none() {
             self.note(Probe::Kernel);
@@ -206,7 +209,7 @@ impl<'a> Guest<'a> {
         }
     }
 
-    /// The state of one interface.
+    /// Returns the state of one interface.
     pub(super) fn interface(&self, name: &str) -> Option<&'a InterfaceState> {
         self.interfaces()
             .iter()
@@ -220,15 +223,16 @@ impl<'a> Guest<'a> {
             .any(|other| other.physical && config.interface(&other.name).is_none())
     }
 
-    /// Returns whether an interface has the MAC address that the host gave it, as far as the kernel tells. An address
-    /// that was changed by hand is not the one that a network stack looks for.
+    /// Returns whether an interface has the MAC address that the host gave it, as far as the kernel
+    /// shows. An address that was changed by hand would not match in the configuration of a network
+    /// stack.
     pub(super) fn address_unchanged(&self, interface: &Interface) -> bool {
         self.interface(interface.name.as_str())
             .and_then(|state| state.mac)
             .is_none_or(|mac| mac == interface.mac)
     }
 
-    /// Whether the kernel shows anything else than what is expected.
+    /// Returns whether the kernel's state differs from the expected one.
     pub(super) fn unmet(&self, expectation: &Expectation) -> bool {
         for probe in Expectation::probes()
             .into_iter()
@@ -244,7 +248,7 @@ impl<'a> Guest<'a> {
     }
 }
 
-/// Where a symlink at `path` leads, by the words alone; `None` if it leads above the root.
+/// Resolves a symlink at `path` lexically; `None` if it leads above the root.
 pub(super) fn resolve(path: &GuestPath, target: &str) -> Option<GuestPath> {
     let start = if target.starts_with('/') {
         GuestPath::ROOT

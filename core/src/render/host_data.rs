@@ -1,4 +1,5 @@
-//! What the host says about the network, and where in Xenstore it says it (protocol.md, "Xenstore layout").
+//! What the host says about the network, and where in Xenstore it says it (protocol.md, "Xenstore
+//! layout").
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -7,7 +8,8 @@ use alloc::vec::Vec;
 use crate::network;
 use crate::wire::StorePath;
 
-/// The most entries that are read of a list: one more than can be configured, so that one too many is told to the host.
+/// The most entries that are read of a list: one more than can be configured, so that an excess is
+/// reported to the host.
 const ENTRIES_MAX: usize = network::INTERFACES_MAX + 1;
 
 const HOSTNAME: StorePath = StorePath::constant("vm-data/hostname");
@@ -25,7 +27,7 @@ pub struct HostData {
     pub vifs: Vec<(u32, String)>,
 }
 
-/// What has to be read before there is [`HostData`].
+/// The nodes that must be read before [`HostData`] can be made.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Unread {
     /// The nodes whose children are to be listed.
@@ -35,8 +37,8 @@ pub struct Unread {
 }
 
 impl HostData {
-    /// Puts it together from what was read of Xenstore: children and values by node, none and `None` for a node that does
-    /// not exist.
+    /// Collects the data from what was read of Xenstore: children and values by node, none and
+    /// `None` for a node that does not exist.
     ///
     /// # Errors
     /// [`Unread`] says what is missing: the two lists at first, then what is in them.

@@ -1,4 +1,4 @@
-//! Where the hostname is kept over a reboot.
+//! Stores the hostname, so that it survives a reboot.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -65,10 +65,11 @@ const HOSTNAMECTL: &str = "hostnamectl";
 /// It starts systemd-hostnamed if that does not run.
 const HOSTNAMECTL_MAX: Duration = Duration::from_secs(10);
 
-/// Stores the name.
+/// Stores the name in the place that the system reads at boot.
 ///
-/// With systemd this is what `hostnamectl` does too, together with [`kernel`]; but it needs a running bus, which a guest
-/// does not have early at boot. The same two steps are right on every system, and [`announce`] makes the change known.
+/// With systemd this is what `hostnamectl` does too, together with [`kernel`]; but it needs a
+/// running bus, which a guest does not have early at boot. The same two steps are right on every
+/// system, and [`announce`] makes the change known.
 ///
 /// # Errors
 /// Refuses if the place cannot be edited.
@@ -87,7 +88,7 @@ pub(super) fn store(
             assign(hostname, &CONF_D, importance, cx)
         }
         OsFamily::Arch if !os.systemd => match cx.text(&RC_CONF)? {
-            // Made anew, it would say that the scripts that read it are in charge of the network.
+            // A new rc.conf would enable the scripts that read it to configure the network.
             None => cx.write_with(&ETC_HOSTNAME, &line, importance),
             Some(text) => {
                 // Later versions prefer this one.
@@ -158,8 +159,8 @@ fn assign(
     cx.write_with(path, &file.text(), importance)
 }
 
-/// Tells systemd-hostnamed, and through it everybody who keeps the name in mind, NetworkManager for one. It finds everything
-/// as it would have made it, so it does not matter whether it succeeds.
+/// Announces the name to systemd-hostnamed and, through it, to programs that remember it, such as
+/// NetworkManager. It finds everything as it would have made it, so a failure does not matter.
 pub(super) fn announce(hostname: &Hostname, cx: &Context<'_>) -> Option<Step> {
     let has_bus = cx.guest.exists(&BUS);
     cx.guest

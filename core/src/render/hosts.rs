@@ -1,4 +1,4 @@
-//! `/etc/hosts`: the lines that give the guest's own addresses their name.
+//! `/etc/hosts`: the lines that name the guest's own addresses.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -18,10 +18,10 @@ const PATH: GuestPath = GuestPath::constant("/etc/hosts");
 /// Marks a line that was replaced.
 const REMOVED: &str = "\t# Removed by nova-agent";
 
-/// What Debian gives the hostname instead of an address that may change.
+/// The address that Debian gives the hostname, instead of one that may change.
 const DEBIAN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
 
-/// Patches the file. What cannot be patched is left, with a warning.
+/// Patches the file.
 pub(super) fn update(
     hostname: &Hostname,
     own: &[IpAddr],
@@ -37,11 +37,12 @@ pub(super) fn update(
     }
     let text = cx.text(&PATH)?;
     let patched = patch(text.as_deref(), hostname, previous, own);
-    // The patch needs the old name: once the guest's has changed, be it by a reboot halfway through, nothing knows it.
+    // The patch needs the old name: once the guest's has changed, be it by a reboot halfway
+    // through, nothing knows it.
     cx.write_first(&PATH, &patched, importance)
 }
 
-/// The new content for the old one; only lines of the guest's own addresses change.
+/// Returns the new content; only lines of the guest's own addresses change.
 fn patch(text: Option<&str>, hostname: &Hostname, previous: &str, own: &[IpAddr]) -> String {
     let text = text.unwrap_or("127.0.0.1\tlocalhost\n::1\tlocalhost\n");
     let mut missing = own.to_vec();
@@ -62,7 +63,8 @@ fn patch(text: Option<&str>, hostname: &Hostname, previous: &str, own: &[IpAddr]
                 lines.push(line.to_string());
                 continue;
             };
-            // The first replaced line is the one worth keeping; more would pile up with every change.
+            // The first replaced line is the one worth keeping; more would pile up with every
+            // change.
             if !lines
                 .last()
                 .is_some_and(|last| last.trim_ascii_end().ends_with(REMOVED))
@@ -88,7 +90,7 @@ struct Line<'a> {
     /// The address as it is written.
     written: &'a str,
     names: Vec<&'a str>,
-    /// The comment with its sign, or nothing.
+    /// The comment with its `#`, or nothing.
     comment: &'a str,
 }
 
@@ -107,7 +109,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The line with the hostname in place of the one that it replaces; `None` if the line stays.
+    /// Returns the line with the new hostname; `None` if the line stays as it is.
     fn with_name(&self, hostname: &Hostname) -> Option<String> {
         if self.names.contains(&hostname.as_str()) {
             return None;
@@ -120,7 +122,7 @@ impl<'a> Line<'a> {
             [short, full] if full.contains('.') && !short.contains('.') => {
                 format!("{}\t{full}", hostname.as_str())
             }
-            // Somebody's own list of names.
+            // A hand-maintained list of names.
             _ => return None,
         };
         let comment = if self.comment.is_empty() {
@@ -132,7 +134,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The names of an own address: the hostname, and its first label if it has more.
+/// Returns the names of an own address: the hostname, and its first label if it has several.
 fn names(hostname: &Hostname) -> String {
     match hostname.short() {
         short if short == hostname.as_str() => short.to_string(),
@@ -140,7 +142,8 @@ fn names(hostname: &Hostname) -> String {
     }
 }
 
-/// Replaces the previous hostname among the names of a line and nothing else, blanks included.
+/// Replaces the previous hostname among the names of a line; everything else stays, blanks
+/// included.
 fn rename(line: &str, hostname: &Hostname, previous: &str) -> String {
     let previous_short = previous.split('.').next().unwrap_or_default();
     if previous_short.is_empty() || previous == hostname.as_str() {

@@ -1,11 +1,12 @@
-//! Files of sections with `key=value` lines: keyfiles of NetworkManager, units and networks of systemd.
+//! Files with sections of `key=value` lines: keyfiles of NetworkManager, `.network` files of
+//! systemd.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Such a file, line by line. What is not changed comes out as it went in.
+/// Such a file, line by line. Unchanged lines keep their exact text.
 ///
 /// Sections of one name mean the same as one section with all their lines.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -13,11 +14,11 @@ pub(super) struct Ini {
     sections: Vec<Section>,
 }
 
-/// A section, or what is in front of the first one, which has an empty name.
+/// A section. The lines before the first header are a section with an empty name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Section {
     name: String,
-    /// With their ends; the first one holds the name, if there is one.
+    /// With their line ends; the first line is the header, if there is one.
     lines: Vec<String>,
 }
 
@@ -39,12 +40,12 @@ impl Ini {
         Self { sections }
     }
 
-    /// All sections in their order, the part without a name among them.
+    /// Returns all sections in their order, the one without a name included.
     pub(super) fn sections(&self) -> impl Iterator<Item = &Section> {
         self.sections.iter()
     }
 
-    /// All values of a key in the sections of a name.
+    /// Returns all values of a key in the sections of this name.
     pub(super) fn all<'a>(
         &'a self,
         section: &'a str,
@@ -60,12 +61,12 @@ impl Ini {
             .map(|(_, value)| value)
     }
 
-    /// The last value of a key in the sections of a name.
+    /// Returns the last value of a key in the sections of this name.
     pub(super) fn get<'a>(&'a self, section: &'a str, key: &'a str) -> Option<&'a str> {
         self.all(section, key).next_back()
     }
 
-    /// Adds a section at the end, behind an empty line if it is not the first one.
+    /// Appends a section, after an empty line if it is not the first one.
     pub(super) fn push(&mut self, section: Section) {
         if let Some(last) = self.sections.last_mut() {
             last.end_line();
@@ -105,12 +106,12 @@ impl Section {
         &self.name
     }
 
-    /// The keys and values; a key may come more than once.
+    /// Returns the keys and values; a key may occur more than once.
     pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> {
         self.lines.iter().filter_map(|line| entry(line))
     }
 
-    /// Adds an entry at the end. Neither key nor value may hold the end of a line.
+    /// Appends an entry. Neither key nor value may contain a line end.
     pub(super) fn push(&mut self, key: &str, value: &str) {
         self.end_line();
         self.lines.push(format!("{key}={value}\n"));
@@ -123,12 +124,12 @@ impl Section {
     }
 }
 
-/// The name of the section that a line begins.
+/// Returns the name in a section header.
 fn name_of(line: &str) -> Option<&str> {
     line.trim_ascii().strip_prefix('[')?.strip_suffix(']')
 }
 
-/// The key and the value of a line; `None` for a comment and anything else.
+/// Returns the key and the value of a line; `None` for comments and anything else.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_ascii();
     if line.starts_with(['#', ';', '[']) {

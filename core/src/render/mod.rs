@@ -1,10 +1,10 @@
 //! From what the host wants and what the guest is to the changes of the guest.
 //!
-//! [`reset_network`] and [`set_hostname`] are pure functions of their arguments. They are called with an empty
-//! [`Snapshot`] first, and again with the answers, until they ask for nothing more.
+//! [`reset_network`] and [`set_hostname`] are pure functions of their arguments. They are called
+//! with an empty [`Snapshot`] first, and again with the answers, until they ask for nothing more.
 //!
-//! `detect` chooses the network stack, one module a stack writes its files, the other modules are what stacks share. It
-//! knows nothing of how steps are carried out.
+//! `detect` chooses the network stack, one module a stack writes its files, the other modules are
+//! what stacks share. It knows nothing of how steps are carried out.
 //!
 //! To add a stack: a module with a `STACK`, and a row in `detect::PRIORITY`.
 
@@ -49,7 +49,8 @@ pub use self::error::{NotEditable, Refusal, Unclear};
 pub use self::host_data::{HostData, Unread};
 pub use self::prepare::{Configuration, Prepared, reset_network, set_hostname};
 
-/// The network stacks that can be configured, by the names that are found in [`Configuration::target`].
+/// The network stacks that can be configured, by the names that are found in
+/// [`Configuration::target`].
 #[must_use]
 pub fn stacks() -> BTreeSet<&'static str> {
     detect::supported()

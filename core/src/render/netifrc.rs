@@ -1,7 +1,7 @@
 //! Gentoo's netifrc: `/etc/conf.d/net` and a service `net.IF` for each interface.
 //!
-//! OpenRC reads the file with any shell, an entry a line of a value. Baselayout 1, before it, has lists of bash instead;
-//! neither understands what the other one has.
+//! OpenRC reads the file with any shell: one entry per line of a value. Baselayout 1, before it,
+//! uses arrays of bash; neither understands the other form.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -29,10 +29,11 @@ const INIT_D: GuestPath = GuestPath::constant("/etc/init.d");
 const BOOT: GuestPath = GuestPath::constant("/etc/runlevels/boot");
 const DEFAULT: GuestPath = GuestPath::constant("/etc/runlevels/default");
 
-/// The kernel looks for another owner of each address, and services that need the network start again.
+/// The kernel looks for another owner of each address, and services that need the network start
+/// again.
 const RESTART_MAX: Duration = Duration::from_secs(25);
 
-/// What the agent decides about an interface: what stands in front of its name in the names of variables.
+/// The variables of an interface that the agent decides about: the part in front of its name.
 const KINDS: [&str; 12] = [
     "alias",
     "broadcast",
@@ -80,7 +81,8 @@ enum Form {
 }
 
 fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
-    // Each start of an interface writes the file too, but only with what that interface brings along.
+    // Each start of an interface writes the file too, but only with what that interface brings
+    // along.
     resolv::update(&cx.config.nameservers(), cx)?;
 
     let managed = Managed::new(cx.config);
@@ -127,7 +129,7 @@ fn render(form: Form, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
 
 /// The variables that the agent decides about.
 struct Managed {
-    /// What the name of each interface is in the names of variables.
+    /// The name of each interface as it occurs in the names of variables.
     variables: Vec<String>,
     has_nameservers: bool,
 }
@@ -187,7 +189,7 @@ fn restart(interfaces: &[&Interface], guest: &Guest<'_>) -> Result<BatchPrograms
     Ok(programs)
 }
 
-/// Whether the agent decides about a variable of an interface.
+/// Returns whether the agent decides about a variable of an interface.
 fn is_of(key: &str, variable: &str) -> bool {
     let kind = key
         .strip_suffix(variable)
@@ -266,7 +268,8 @@ fn routes(form: Form, interface: &Interface) -> Vec<String> {
                 network.netmask()
             )
         }
-        // Without a prefix length: `route -host`, which is used where `ip` is not installed, refuses one.
+        // Without a prefix length: `route -host`, which is used if `ip` is not installed, refuses
+        // one.
         (
             _,
             Hop {

@@ -38,7 +38,8 @@ pub(super) struct Os {
     pub(super) systemd: bool,
 }
 
-/// Files that only one family has, for systems from before os-release, the more special first.
+/// Files that only one family has, for systems without os-release; the more specific ones come
+/// first.
 const RELEASE_FILES: [(GuestPath, OsFamily); 8] = [
     (GuestPath::constant("/etc/redhat-release"), OsFamily::RedHat),
     (GuestPath::constant("/etc/system-release"), OsFamily::RedHat),
@@ -137,7 +138,8 @@ impl Os {
         }
     }
 
-    /// Red Hat Enterprise Linux 7 and 8 and Fedora up to 35, whose NetworkManager stores what it is told in ifcfg files.
+    /// Returns whether NetworkManager stores its profiles in ifcfg files: Red Hat Enterprise Linux
+    /// 7 and 8, and Fedora up to 35.
     pub(super) fn keeps_ifcfg_under_network_manager(&self) -> bool {
         self.family == OsFamily::RedHat
             && match (&*self.id, self.major) {
@@ -147,8 +149,8 @@ impl Os {
             }
     }
 
-    /// The method that keeps NetworkManager from using IPv6: `disabled` is known since its version 1.20, and an older one
-    /// refuses the whole profile. `ignore` leaves IPv6 to the kernel.
+    /// Returns the method that turns IPv6 off in NetworkManager. `disabled` exists since version
+    /// 1.20; an older version refuses the whole profile. `ignore` leaves IPv6 to the kernel.
     pub(super) fn without_ipv6_in_network_manager(&self) -> &'static str {
         let old = match (self.family, &*self.id, self.major) {
             (OsFamily::RedHat, "fedora", Some(major)) => major <= 30,
@@ -164,8 +166,8 @@ impl Os {
         if old { "ignore" } else { "disabled" }
     }
 
-    /// Red Hat Enterprise Linux up to 7 and its clones, and Amazon Linux up to 2: where the service `network` wins over a
-    /// NetworkManager beside it.
+    /// Returns whether the service `network` wins over a NetworkManager beside it: Red Hat
+    /// Enterprise Linux up to 7, its clones, and Amazon Linux up to 2.
     pub(super) fn is_old_red_hat(&self) -> bool {
         self.family == OsFamily::RedHat
             && match (&*self.id, self.major) {

@@ -18,10 +18,11 @@ use crate::effect::{InterfaceState, Probe, Snapshot, is_global};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, Step, Undo};
 
-/// What came of a preparation.
+/// The result of a preparation.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Prepared {
-    /// These questions must be answered first; then call again with the answers merged into the snapshot.
+    /// These probes must be answered first; then call again with the answers merged into the
+    /// snapshot.
     Missing(Vec<Probe>),
     /// The changes to make.
     Ready(Configuration),
@@ -35,12 +36,12 @@ pub enum Prepared {
 pub struct Configuration {
     /// The changes; empty if the guest is as it should be.
     pub plan: Plan,
-    /// Interfaces that are left as they are and why, each behind its MAC address: texts for the reply, which is a failure
-    /// if there are any, even when the plan succeeds.
+    /// The interfaces that stay unchanged and why, each text after the MAC address. They go into
+    /// the response, which is a failure if there are any, even when the plan succeeds.
     pub errors: Vec<String>,
-    /// What was tolerated: texts for the log.
+    /// Problems that were tolerated: texts for the log.
     pub warnings: Vec<String>,
-    /// What writes the files, for the log.
+    /// The name of the network stack, for the log.
     pub target: &'static str,
     /// Why it was chosen, for the log.
     pub because: String,
@@ -48,8 +49,8 @@ pub struct Configuration {
 
 /// Prepares what the host's data asks for: network, hostname, `/etc/hosts` and name servers.
 ///
-/// An invalid hostname is a warning and the present name stays: in rescue mode the host puts something in front of the
-/// name, which may make it too long, and the network matters more.
+/// An invalid hostname is a warning, and the present name stays: in rescue mode the host adds a
+/// prefix to the name, which may make it too long, and the network matters more.
 #[must_use]
 pub fn reset_network(data: &HostData, snapshot: &Snapshot) -> Prepared {
     let guest = Guest::new(snapshot);
@@ -63,7 +64,7 @@ pub fn set_hostname(name: &str, snapshot: &Snapshot) -> Prepared {
     finish(&guest, prepare_hostname(name, &guest))
 }
 
-/// Discards the result if anything was asked in vain on the way to it.
+/// Discards the result if any probe was unanswered.
 fn finish(guest: &Guest<'_>, result: Result<Configuration, Refusal>) -> Prepared {
     match (guest.unanswered(), result) {
         (probes, _) if !probes.is_empty() => Prepared::Missing(probes),
@@ -148,7 +149,8 @@ fn render_network(cx: &mut Context<'_>) -> Result<Network, Refusal> {
     })
 }
 
-/// The steps in their order: the stack's, around those of the files that it needs, and behind them what may fail.
+/// Puts the steps in order: the programs of the stack around the files that it needs, then the
+/// steps that may fail.
 fn network_plan(network: Network, last: Vec<Step>, cx: &Context<'_>) -> Plan {
     let Network {
         activation, shown, ..
@@ -186,7 +188,7 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Refu
     let disabled = cloud_init::disable(Scope::Hostname, &mut cx);
     cx.tolerate(disabled);
     hostname::store(&hostname, Importance::Essential, &mut cx)?;
-    // Without the host's data the addresses in use are the guest's own ones.
+    // This request does not say which addresses the guest has.
     let own = addresses_in_use(guest);
     let last = name_steps(&hostname, &own, Importance::Essential, &mut cx);
 
@@ -205,7 +207,8 @@ fn prepare_hostname(name: &str, guest: &Guest<'_>) -> Result<Configuration, Refu
     })
 }
 
-/// The changes beside the stored name that give the guest its name; what cannot be done is a warning.
+/// Returns the steps that set the name in the kernel and announce it, and updates `/etc/hosts`; a
+/// refusal is only a warning.
 fn name_steps(
     hostname: &Hostname,
     own: &[IpAddr],
@@ -221,7 +224,7 @@ fn name_steps(
     }
 }
 
-/// The hostname that the host wants. An empty value is none.
+/// Returns the hostname that the host wants; `None` for an empty value.
 fn wanted_hostname(data: &HostData, cx: &mut Context<'_>) -> Option<Hostname> {
     let text = String::from_utf8_lossy(data.hostname.as_deref()?);
     let text = text.trim_ascii();

@@ -1,4 +1,4 @@
-//! Files that are read after `/etc/rc.conf`, so that what they say counts.
+//! Files that are read after `/etc/rc.conf` and override it.
 
 use alloc::vec::Vec;
 
@@ -39,7 +39,7 @@ impl Overrides {
             let Some(text) = cx.text(&path)? else {
                 continue;
             };
-            // Whatever else a person wrote there is none of our business.
+            // Everything else in these files is left alone.
             if words(&text).any(managed) {
                 found.push((path.clone(), Assignments::for_editing(&path, &text)?));
             }
@@ -47,12 +47,12 @@ impl Overrides {
         Ok(Self { files: found })
     }
 
-    /// In the order in which they are read.
+    /// Returns the files in the order in which they are read.
     pub(super) fn files(&self) -> impl DoubleEndedIterator<Item = &Assignments> {
         self.files.iter().map(|(_, file)| file)
     }
 
-    /// Takes variables out of them.
+    /// Removes variables from the files.
     pub(super) fn remove(
         &mut self,
         unwanted: &dyn Fn(&str) -> bool,
@@ -68,7 +68,7 @@ impl Overrides {
     }
 }
 
-/// Everything that could be the name of a variable.
+/// Returns every word that could be the name of a variable.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| !word.is_empty())

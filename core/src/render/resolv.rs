@@ -1,4 +1,4 @@
-//! `/etc/resolv.conf`, where no stack writes it.
+//! `/etc/resolv.conf`, where no network stack writes it.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -17,12 +17,12 @@ const PATH: GuestPath = GuestPath::constant("/etc/resolv.conf");
 /// The name servers that the C library reads (`resolv.h`, `MAXNS`).
 const NAMESERVERS_MAX: usize = 3;
 
-/// Whether the file is one of its own and no symlink into another program's directory.
+/// Returns whether the path is a regular file, not a symlink into another program's directory.
 pub(super) fn is_regular(guest: &Guest<'_>) -> bool {
     matches!(guest.file(&PATH), FileState::Regular { .. })
 }
 
-/// Whether no name server in it is another host's.
+/// Returns whether every name server in it is an address of this host.
 pub(super) fn asks_this_host(guest: &Guest<'_>) -> bool {
     let text = guest.text(&PATH).unwrap_or_default();
     let mut addresses = text
@@ -32,14 +32,15 @@ pub(super) fn asks_this_host(guest: &Guest<'_>) -> bool {
     addresses.all(|address| address.is_loopback())
 }
 
-/// Replaces the name servers and nothing else. A symlink belongs to the stack behind it and is left; so is everything if
-/// there are no name servers to write.
+/// Replaces the name servers and nothing else. A symlink belongs to another program and stays; so
+/// does everything if there are no name servers to write.
 pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<(), Refusal> {
     if nameservers.is_empty() || cx.guest.link_target(&PATH).is_some() {
         return Ok(());
     }
     let text = cx.text(&PATH)?.unwrap_or_default();
-    // A file that cannot be changed (`chattr +i`) is somebody's decision, not a reason to give the network up.
+    // A file that cannot be changed (`chattr +i`) is somebody's decision, not a reason to give the
+    // network up.
     cx.write_with(&PATH, &replace(&text, nameservers), Importance::Minor)
 }
 
@@ -49,7 +50,8 @@ fn replace(text: &str, nameservers: &[IpAddr]) -> String {
         .filter_map(nameserver)
         .filter_map(|address| address.parse().ok())
         .collect();
-    // Any three of a longer list are as good as the first three of its next order.
+    // If the host lists more than three, any three of them are good: their order changes from write
+    // to write.
     let still_good = present.len() == NAMESERVERS_MAX
         && present.iter().all(|address| nameservers.contains(address));
     let wanted = if still_good {

@@ -1,7 +1,7 @@
 //! How a changed configuration is brought into effect.
 //!
-//! [`per_interface`] is for stacks that take interfaces down with their old configuration and up with the new one,
-//! [`batch`] for those that are told of all changes at once.
+//! [`per_interface`] is for stacks that take interfaces down with their old configuration and up
+//! with the new one, [`batch`] for those that are told of all changes at once.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -13,23 +13,26 @@ use crate::effect::{Change, InterfaceState, Program, is_global};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
 use crate::plan::{Budget, OnFailure, Step, Undo};
 
-/// The host waits about 60 s for an answer; what is left is for files, for ending programs that hang and for the host's own
-/// delays.
+/// The host waits about 60 s for a response. The rest is for files, for killing programs that hang,
+/// and for the host's own delays.
 pub(super) const BUDGET: Budget = Budget {
     apply: Duration::from_secs(26),
     roll_back: Duration::from_secs(20),
 };
 
-/// Bringing an interface up takes time for every address: `arping` or the kernel looks for another owner of it.
+/// Bringing an interface up takes time for every address: `arping` or the kernel looks for another
+/// owner of it.
 const UP_MAX: Duration = Duration::from_secs(25);
 
 /// Taking an interface down runs no check of the network; a DHCP client gives its lease back.
 const DOWN_MAX: Duration = Duration::from_secs(5);
 
-/// Removing addresses is one call of the kernel; the time is for starting the program on a busy guest.
+/// Removing addresses is one call of the kernel; the time is for starting the program on a busy
+/// guest.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// The programs of a stack that restarts one interface after the other; the name of the interface is added to each.
+/// The programs of a stack that restarts one interface after the other; the name of the interface
+/// is added to each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InterfacePrograms {
     pub(super) up: &'static [&'static str],
@@ -38,24 +41,26 @@ pub(super) struct InterfacePrograms {
     pub(super) force_down: &'static [&'static str],
 }
 
-/// Steps around the changes of the files.
+/// The steps before and after the changes of the files.
 #[derive(Debug, Default)]
 pub(super) struct Activation {
     pub(super) before: Vec<Step>,
     pub(super) after: Vec<Step>,
     /// Whether the old configuration is worth going back to.
     pub(super) old: OldState,
-    /// Whether what reads the files waits for the agent, as it does at boot: nothing of them can be seen until then.
+    /// Whether the service that reads the files starts only after the agent, as at boot: until then
+    /// the kernel shows no effect.
     pub(super) starts_later: bool,
 }
 
-/// What a roll-back would bring back.
+/// The configuration that a roll-back would restore.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum OldState {
     /// A configuration whose addresses are in use, as far as the kernel tells.
     #[default]
     Usable,
-    /// That of the server from which this one was cloned: none of its addresses is in use, so there is no way back.
+    /// That of the server from which this one was cloned: none of its addresses is in use, so there
+    /// is no way back.
     Stale,
 }
 
@@ -92,9 +97,10 @@ impl BatchPrograms {
     }
 }
 
-/// The interfaces whose configuration changed, and those of which the kernel lacks something.
+/// Returns the interfaces whose configuration changed, and those whose state in the kernel is
+/// incomplete.
 ///
-/// Private interfaces come first, the one with the default gateway last: it is the one that people notice.
+/// Interfaces with a default gateway come last: their outage is the one that people notice.
 pub(super) fn affected<'c>(
     config: &'c NetworkConfig,
     changed: &BTreeSet<InterfaceName>,
@@ -109,7 +115,8 @@ pub(super) fn affected<'c>(
     interfaces
 }
 
-/// Runs the programs of a stack once for all interfaces that are affected; nothing if there are none.
+/// Runs the programs of a stack once for all interfaces that are affected; nothing if there are
+/// none.
 pub(super) fn batch(
     interfaces: &[&Interface],
     programs: BatchPrograms,
@@ -131,7 +138,8 @@ pub(super) fn batch(
     activation
 }
 
-/// As [`batch`], for a service that waits for the agent, as at boot: nothing of the files can be seen until it starts.
+/// Like [`batch`], for a service that starts only after the agent, as at boot: until then the
+/// kernel shows no effect.
 pub(super) fn batch_at_start(
     interfaces: &[&Interface],
     programs: BatchPrograms,
@@ -165,7 +173,8 @@ pub(super) fn per_interface(
     };
     for interface in interfaces {
         let name = &interface.name;
-        // It fails if the interface was not up or its addresses were removed by hand: that must not stop anything.
+        // It fails if the interface was not up or its addresses were removed by hand; the plan must
+        // go on.
         let was_down = state(interface, guest).is_some_and(|state| !state.up) && can_tell(guest);
         let back_up = if was_down {
             Vec::new()
@@ -177,7 +186,7 @@ pub(super) fn per_interface(
             undo: Undo::Steps(back_up),
             ..Step::new(Change::Run(program(programs.down, name, DOWN_MAX)))
         });
-        // An address that is left over makes the next step fail with `File exists`.
+        // A leftover address makes the next step fail with `File exists`.
         activation.after.push(tolerated(Change::Run(flush(name))));
         activation.after.push(Step {
             on_failure: OnFailure::Retry(programs.clear(name)),
@@ -193,7 +202,7 @@ impl InterfacePrograms {
         Change::Run(program(self.up, name, UP_MAX))
     }
 
-    /// Takes down what is left of an interface that was brought up half.
+    /// Takes down an interface that was only half brought up.
     fn clear(&self, name: &InterfaceName) -> Vec<Change> {
         let force_down = program(self.force_down, name, DOWN_MAX);
         Vec::from([Change::Run(force_down), Change::Run(flush(name))])
@@ -224,7 +233,7 @@ fn state<'a>(interface: &Interface, guest: &Guest<'a>) -> Option<&'a InterfaceSt
     guest.interface(interface.name.as_str())
 }
 
-/// Whether the system tells addresses at all: then at least the loopback interface has one.
+/// Returns whether the system shows addresses at all: then at least the loopback interface has one.
 fn can_tell(guest: &Guest<'_>) -> bool {
     guest
         .interfaces()
@@ -232,7 +241,8 @@ fn can_tell(guest: &Guest<'_>) -> bool {
         .any(|interface| !interface.addresses.is_empty())
 }
 
-/// The interfaces that stay as they are count, too: what a stack does with its files and its service concerns all of them.
+/// Interfaces that stay as they are count, too: the files and the service of a stack concern all of
+/// them.
 fn old_state(interfaces: &[&Interface], guest: &Guest<'_>) -> OldState {
     let in_use = guest.interfaces().iter().any(|state| {
         let is_meant = state.physical
@@ -270,7 +280,8 @@ mod tests {
         force_down: &["ifdown", "--force"],
     };
 
-    /// Carries a plan out whose every program hangs until it is killed; returns how long that takes.
+    /// Carries a plan out whose every program hangs until it is killed; returns how long that
+    /// takes.
     fn hang(plan: Plan) -> Duration {
         let mut now = Instant::default();
         let mut runner = Runner::new(plan, now);
@@ -374,7 +385,8 @@ mod tests {
                 budget: Some(BUDGET),
                 ..Plan::default()
             });
-            // With more than a few interfaces, bringing the network back matters more than the host's patience.
+            // With more than a few interfaces, bringing the network back matters more than the
+            // host's patience.
             let most = Duration::from_secs(if count <= 3 { 50 } else { 70 });
             assert!(took > BUDGET.apply / 2 && took <= most, "{count}: {took:?}");
         }

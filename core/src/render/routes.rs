@@ -1,4 +1,4 @@
-//! Routes in an order in which each of them can be set.
+//! Routes in an order in which each one can be set.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -6,8 +6,8 @@ use core::net::IpAddr;
 
 use crate::network::{Cidr, Gateway, Route};
 
-/// A route as it is told to a stack that sets one after the other. It prints as the arguments of `ip route add`, without
-/// the interface.
+/// A route for a stack that sets one route after the other. It prints as the arguments of
+/// `ip route add`, without the interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Hop {
     /// The network; `None` for the default route, whose family is that of the gateway.
@@ -16,8 +16,8 @@ pub(super) struct Hop {
     pub(super) via: Option<IpAddr>,
 }
 
-/// A gateway outside all networks gets a route of its own first, then come default routes, then the others. What is said
-/// twice, such as a network that is the gateway of another one, is there once.
+/// Puts routes to gateways outside all networks first, then default routes, then the others.
+/// Duplicates are removed: a network may be the gateway of another one.
 pub(super) fn in_order<'r>(
     defaults: impl IntoIterator<Item = Gateway>,
     routes: impl IntoIterator<Item = &'r Route>,

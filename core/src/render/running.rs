@@ -1,7 +1,7 @@
-//! What the daemons that run say of themselves, in the files that they keep below `/run`.
+//! The state of running daemons, from the files that they keep below `/run`.
 //!
-//! `systemctl`, `nmcli` and `networkctl` would tell the same: the first two over a bus that may not be there yet, the last
-//! one by reading these files.
+//! `systemctl`, `nmcli` and `networkctl` would show the same: the first two over a bus that may not
+//! be there yet, the last one by reading these files.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -18,19 +18,20 @@ pub(super) const SYSTEMD_UNITS: GuestPath = GuestPath::constant("/run/systemd/un
 /// A link for every service that was started (`openrc-run(8)`).
 pub(super) const OPENRC_STARTED: GuestPath = GuestPath::constant("/run/openrc/started");
 
-/// Where everybody reaches the system's bus.
+/// The socket of the system's D-Bus.
 pub(super) const BUS: GuestPath = GuestPath::constant("/run/dbus/system_bus_socket");
 
 const SYS_CLASS_NET: GuestPath = GuestPath::constant("/sys/class/net");
 const NETWORK_MANAGER_DEVICES: GuestPath = GuestPath::constant("/run/NetworkManager/devices");
 const NETWORKD_LINKS: GuestPath = GuestPath::constant("/run/systemd/netif/links");
 
-/// The name of the service behind an entry of [`SYSTEMD_UNITS`].
+/// Returns the name of the service in an entry of [`SYSTEMD_UNITS`].
 pub(super) fn active_unit(entry: &str) -> Option<&str> {
     entry.strip_prefix("invocation:")?.strip_suffix(".service")
 }
 
-/// The services that run; none if nothing tells. Before its version 236, systemd told by control groups alone.
+/// Returns the services that run; none if that is unknown. Before its version 236, systemd showed
+/// them only as control groups.
 pub(super) fn active_services<'a>(guest: &Guest<'a>) -> Vec<&'a str> {
     const SLICE: GuestPath = GuestPath::constant("/sys/fs/cgroup/systemd/system.slice");
 
@@ -45,15 +46,15 @@ pub(super) fn active_services<'a>(guest: &Guest<'a>) -> Vec<&'a str> {
     }
 }
 
-/// Whether NetworkManager runs; `None` if nothing tells which services do.
+/// Returns whether NetworkManager runs; `None` if it is unknown which services run.
 pub(super) fn network_manager_runs(guest: &Guest<'_>) -> Option<bool> {
     let (active, started) = (active_services(guest), guest.names(&OPENRC_STARTED));
     let runs = active.contains(&"NetworkManager") || started.contains(&"NetworkManager");
     (!active.is_empty() || !started.is_empty()).then_some(runs)
 }
 
-/// Whether NetworkManager manages any of the interfaces; `None` if it has not run. It keeps a file for every device that
-/// it manages, named after the interface's index.
+/// Returns whether NetworkManager manages any of the interfaces; `None` if it has not run. It keeps
+/// one file per device that it manages, named after the interface's index.
 pub(super) fn network_manager_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
     let known = guest.names(&NETWORK_MANAGER_DEVICES);
     let managed = indices(config, guest)
@@ -64,7 +65,8 @@ pub(super) fn network_manager_manages(config: &NetworkConfig, guest: &Guest<'_>)
     (!known.is_empty()).then_some(managed > 0)
 }
 
-/// Whether systemd-networkd manages any of the interfaces; `None` if it has not run. It keeps a file for every interface.
+/// Returns whether systemd-networkd manages any of the interfaces; `None` if it has not run. It
+/// keeps one file per interface.
 pub(super) fn networkd_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Option<bool> {
     let known = guest.names(&NETWORKD_LINKS);
     let managed = indices(config, guest)
@@ -74,7 +76,7 @@ pub(super) fn networkd_manages(config: &NetworkConfig, guest: &Guest<'_>) -> Opt
     (!known.is_empty()).then_some(managed > 0)
 }
 
-/// The kernel's numbers of the interfaces.
+/// Returns the kernel's indices of the interfaces.
 fn indices(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<String> {
     let mut indices = Vec::new();
     for name in config.names() {

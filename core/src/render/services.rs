@@ -17,7 +17,7 @@ pub(super) struct Services<'a> {
     masked: Vec<&'a str>,
 }
 
-/// What is asked about by name.
+/// The services that may be masked, and where the mask is.
 const ASKED: [(&str, GuestPath); 4] = [
     (
         "NetworkManager",
@@ -83,7 +83,7 @@ impl<'a> Services<'a> {
         }
     }
 
-    /// Whether a service runs or will at the next boot: right now, at boot, it may not have been started yet.
+    /// Returns whether a service runs or will run: at boot it may not have been started yet.
     pub(super) fn runs_or_is_enabled(&self, name: &str) -> bool {
         // A service that was removed but not purged is masked on Debian, its links stay.
         let enabled =

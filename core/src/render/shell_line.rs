@@ -1,4 +1,4 @@
-//! Lines of a shell, and names in them, without the files that they are in.
+//! Single lines of shell files, and the names of variables in them.
 
 use alloc::format;
 use alloc::string::String;
@@ -6,7 +6,8 @@ use alloc::string::String;
 use super::context::Context;
 use crate::network::InterfaceName;
 
-/// The part of a variable's name that stands for an interface: a shell allows no dots and dashes there.
+/// Returns the name of an interface as a part of a shell variable's name, which cannot hold dots or
+/// dashes.
 pub(super) fn variable(name: &InterfaceName) -> String {
     name.as_str()
         .chars()
@@ -14,7 +15,8 @@ pub(super) fn variable(name: &InterfaceName) -> String {
         .collect()
 }
 
-/// What is kept of the old ifcfg file of an interface: lines that assign a plain word to a key that is not the agent's.
+/// Returns the lines of an old ifcfg file that are kept: those that assign a plain word to a key
+/// that the agent does not write.
 pub(super) fn kept_lines(
     old: impl IntoIterator<Item = impl AsRef<str>>,
     is_ours: impl Fn(&str) -> bool,
@@ -38,7 +40,7 @@ pub(super) fn kept_lines(
     kept
 }
 
-/// The key that a line assigns to.
+/// Returns the key that a line assigns to.
 pub(super) fn key_of(line: &str) -> Option<&str> {
     let line = line.trim_ascii_start();
     let line = line
@@ -53,8 +55,8 @@ pub(super) fn key_of(line: &str) -> Option<&str> {
     valid.then_some(key)
 }
 
-/// Whether a line assigns one word and nothing else: no expansion, no command, no quote or line left open. Only such a
-/// line can be copied without knowing what a shell makes of it.
+/// Returns whether a line assigns one word and nothing else: no expansion, no command, no open
+/// quote or line. Only such a line can be copied without interpreting it as a shell would.
 pub(super) fn is_plain(line: &str) -> bool {
     let line = line.trim_ascii();
     let Some((key, value)) = line.split_once('=') else {

@@ -1,4 +1,4 @@
-//! What there is of systemd, for the stacks that are built on it.
+//! Helpers shared by stacks that run on systemd.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use super::{resolv, running};
 use crate::effect::{GuestPath, Program};
 use crate::network::{Cidr, Gateway, Interface, Route};
 
-/// Where the library that carries the version in its name may be.
+/// Directories that may hold the library whose name contains the version.
 const LIBRARIES: [GuestPath; 6] = [
     GuestPath::constant("/usr/lib/systemd"),
     GuestPath::constant("/lib/systemd"),
@@ -22,10 +22,10 @@ const LIBRARIES: [GuestPath; 6] = [
     GuestPath::constant("/lib/x86_64-linux-gnu/systemd"),
 ];
 
-/// It only has to be said.
+/// `systemctl --no-block` only queues the job.
 const START_MAX: Duration = Duration::from_secs(5);
 
-/// The version that is installed, as far as it can be told.
+/// Returns the installed version of systemd, if a library shows it.
 pub(super) fn version(guest: &Guest<'_>) -> Option<u32> {
     LIBRARIES
         .iter()
@@ -41,23 +41,23 @@ fn number(library: &str) -> Option<u32> {
     rest.get(..end)?.parse().ok()
 }
 
-/// Whether networkd can be told to read its files again and to forget what is no longer in them.
+/// Returns whether networkd can reload its files and drop what they no longer contain.
 pub(super) const fn reconfigures(version: Option<u32>) -> bool {
     matches!(version, Some(244..))
 }
 
-/// Whether a service does not run, although something tells which ones do. At boot it waits until the agent is ready, and
-/// to wait for it would take forever.
+/// Returns whether a service does not run yet, where the running services are known. At boot it
+/// starts after the agent, so waiting for it would deadlock.
 pub(super) fn starts_later(service: &str, guest: &Guest<'_>) -> bool {
     let active = running::active_services(guest);
     !active.is_empty() && !active.contains(&service)
 }
 
-/// Whether the system boots and has not come to the services that need a network: all that is ordered behind the agent
-/// waits for it.
+/// Returns whether the system is booting and has not reached the services that need a network:
+/// every service ordered after the agent is still waiting.
 pub(super) fn is_before_network(guest: &Guest<'_>) -> bool {
-    // It is started when the network has come, on every system that people log in to. Control groups do not tell of it: it
-    // leaves no process.
+    // It starts after the network, on every system that people log in to. Control groups do not
+    // show it: it leaves no process.
     const AFTER_NETWORK: &str = "systemd-user-sessions";
 
     let units = guest.names(&running::SYSTEMD_UNITS);
@@ -68,7 +68,7 @@ pub(super) fn is_before_network(guest: &Guest<'_>) -> bool {
             .any(|unit| unit == AFTER_NETWORK)
 }
 
-/// Has a service started as soon as what it waits for is done.
+/// Queues the start of a service, which happens when the units before it have started.
 pub(super) fn start_later(service: &str) -> Program {
     Program::new(
         [
@@ -81,8 +81,8 @@ pub(super) fn start_later(service: &str) -> Program {
     )
 }
 
-/// Whether the kernel must be told that a gateway is on the link: if it is in none of the networks, or if another route
-/// leads to it through another gateway. The routes come in any order.
+/// Returns whether a gateway needs the flag `onlink`: if it is in none of the networks, or if
+/// another route leads to it through another gateway. The routes come in any order.
 pub(super) fn must_be_onlink(gateway: Gateway, interface: &Interface) -> bool {
     let address = gateway.address;
     let own = interface
@@ -100,7 +100,8 @@ pub(super) fn must_be_onlink(gateway: Gateway, interface: &Interface) -> bool {
     gateway.onlink || (own.is_some() && others.any(is_nearer))
 }
 
-/// Whether systemd-resolved answers the programs, which it learns of from the network service.
+/// Returns whether systemd-resolved is enabled, which learns the name servers from the network
+/// service.
 pub(super) fn resolved_is_enabled(guest: &Guest<'_>) -> bool {
     const UNIT: &str = "systemd-resolved.service";
     const WANTED: [GuestPath; 4] = [
@@ -117,8 +118,8 @@ pub(super) fn resolved_is_enabled(guest: &Guest<'_>) -> bool {
     units.contains(&UNIT) && masked != Some("/dev/null")
 }
 
-/// Writes `/etc/resolv.conf` unless systemd-resolved hands the servers on: then programs are sent to it, by a symlink
-/// or by an address of this host.
+/// Writes `/etc/resolv.conf`, unless systemd-resolved is used: then the file leads programs to it,
+/// by a symlink or by an address of this host.
 pub(super) fn update_resolv_conf(
     nameservers: &[IpAddr],
     resolved: bool,

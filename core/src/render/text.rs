@@ -1,7 +1,8 @@
-//! Helpers for the line formats of Unix.
+//! Helpers for line-based formats.
 //!
-//! Files of a guest are not always UTF-8: an old comment may be in any encoding. They are edited as text of which each
-//! character stands for one byte, so that what is not changed comes out as it went in.
+//! Files of a guest are not always UTF-8: an old comment may be in any encoding. They are edited as
+//! text of which each character stands for one byte, so that unchanged parts keep their exact
+//! bytes.
 
 use alloc::format;
 use alloc::string::String;
@@ -26,19 +27,19 @@ pub(super) fn label_comment(interface: &Interface) -> String {
         .unwrap_or_default()
 }
 
-/// Takes each byte for the character of the same number.
+/// Decodes Latin-1: each byte becomes the character of the same number.
 pub(super) fn decode(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
-/// The reverse of [`decode`]; generated text is ASCII and comes out as it is.
+/// Encodes Latin-1, the reverse of [`decode`].
 pub(super) fn encode(text: &str) -> Vec<u8> {
     text.chars()
         .map(|c| u8::try_from(c).unwrap_or(b'?'))
         .collect()
 }
 
-/// The lines that mean something, in a format whose comments begin with `#`; none if there is no file.
+/// Returns the lines that are neither empty nor comments (`#`); none if there is no file.
 pub(super) fn effective_lines(text: Option<&str>) -> Vec<&str> {
     let lines = text.unwrap_or_default().lines().map(str::trim_ascii);
     lines
@@ -53,15 +54,15 @@ pub(super) fn end_line(text: &mut String) {
     }
 }
 
-/// The order in which name servers are written: the host's order changes from write to write, so the order of the
-/// guest stays if it has the same ones.
+/// Returns the name servers in a stable order: the host's order changes from write to write, so the
+/// order of the guest stays if it has the same ones.
 pub(super) fn stable_order(wanted: &[IpAddr], present: &[IpAddr]) -> Vec<IpAddr> {
     let same =
         wanted.len() == present.len() && wanted.iter().all(|address| present.contains(address));
     if same { present.into() } else { wanted.into() }
 }
 
-/// Whether a file name matches a pattern of the shell: `*`, `?` and sets like `[a-z]` or `[!0]`.
+/// Returns whether a file name matches a shell pattern: `*`, `?` and sets like `[a-z]` or `[!0]`.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     // A hidden file must be asked for.
     if name.starts_with('.') && !pattern.starts_with('.') {
@@ -116,7 +117,8 @@ fn matches_rest(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Whether a character is in the set that starts behind `[`, and what follows the set; `None` without a `]`.
+/// Whether a character is in the set that starts behind `[`, and what follows the set; `None`
+/// without a `]`.
 fn set(pattern: &str, c: char) -> Option<(&str, bool)> {
     let (negated, body) = match pattern.strip_prefix(['!', '^']) {
         Some(body) => (true, body),

@@ -1,4 +1,4 @@
-//! What the kernel shall show of a configuration.
+//! The state of the kernel that a configuration should lead to.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -10,14 +10,14 @@ use crate::effect::{Expectation, ExpectedInterface, is_configured};
 use crate::network::{Interface, NetworkConfig};
 use crate::plan::Await;
 
-/// Stacks that return before they are done need a second or two; the kernel takes one to find out whether another server
-/// has an address.
+/// Some stacks return before they are done and need a second or two; the kernel takes one second to
+/// find out whether another server has an address.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The same, where less time is left.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// All interfaces as a configuration says.
+/// Waits until all interfaces are as a configuration says.
 pub(super) fn applied(config: &NetworkConfig) -> Await {
     let interfaces = config.interfaces.iter().map(expected).collect();
     Await {
@@ -26,8 +26,8 @@ pub(super) fn applied(config: &NetworkConfig) -> Await {
     }
 }
 
-/// The interfaces of a configuration with the addresses that they have now. One that moves from server to server was taken
-/// away and is not the configuration's to bring back.
+/// Waits until the interfaces have the addresses that they have now. A floating address was taken
+/// away and does not come back with the configuration.
 pub(super) fn restored(config: &NetworkConfig, guest: &Guest<'_>) -> Await {
     let now = config
         .interfaces
@@ -51,8 +51,9 @@ pub(super) fn restored(config: &NetworkConfig, guest: &Guest<'_>) -> Await {
     }
 }
 
-/// Whether the kernel lacks anything of an interface that a configuration says. An address beside those may be that of a
-/// service that moves from server to server, which is no reason to restart the interface.
+/// Returns whether the kernel lacks anything that a configuration says about an interface. An
+/// additional address may be that of a service that moves from server to server, which is no reason
+/// to restart the interface.
 pub(super) fn differs(interface: &Interface, guest: &Guest<'_>) -> bool {
     let expected = ExpectedInterface {
         exclusive: false,

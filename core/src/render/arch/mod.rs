@@ -19,7 +19,8 @@ const NETWORK: &str = "network";
 /// Its script.
 const NETWORK_SCRIPT: &str = "/etc/rc.d/network";
 
-/// What starts at boot, in this order: `!` is in front of what does not, `@` of what is not waited for.
+/// The services that start at boot, in this order. `!` disables one, `@` starts it in the
+/// background.
 const DAEMONS: &str = "DAEMONS";
 
 /// The name in an entry of a list.
@@ -38,7 +39,7 @@ fn starts(file: &Assignments, name: &str) -> bool {
         .any(|entry| is_enabled(entry, name))
 }
 
-/// Makes a service start at boot, in the place of the other one that must not.
+/// Makes a service start at boot in the place of another one, which is disabled.
 fn start_instead(file: &mut Assignments, name: &str, entry: &str, other: &str) {
     let listed = file
         .words(DAEMONS)

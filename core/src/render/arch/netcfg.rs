@@ -25,13 +25,13 @@ use crate::render::text::stable_order;
 
 const PROFILES: GuestPath = GuestPath::constant("/etc/network.d");
 
-/// Where later versions look first for what is in rc.conf otherwise.
+/// Later versions prefer this file over rc.conf.
 const SETTINGS: GuestPath = GuestPath::constant("/etc/conf.d/netcfg");
 
 /// The profiles in use.
 const NETWORKS: &str = "NETWORKS";
 
-/// There is no way to force an interface down; removing its addresses is what helps.
+/// netcfg cannot force an interface down; removing its addresses helps.
 const PROGRAMS: InterfacePrograms = InterfacePrograms {
     up: &["netcfg", "-u"],
     down: &["netcfg", "-d"],
@@ -41,7 +41,7 @@ const PROGRAMS: InterfacePrograms = InterfacePrograms {
 const STOP_MAX: Duration = Duration::from_secs(5);
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// The stack of Arch Linux in 2012, and before for those who wanted it.
+/// The stack of Arch Linux in 2012, and an option before.
 pub(in crate::render) static STACK: Stack = Stack::new("netcfg", &Netcfg);
 
 #[derive(Debug)]
@@ -108,7 +108,8 @@ fn write_profiles(cx: &mut Context<'_>) -> Result<Profiles, Refusal> {
     Ok(Profiles { changed, new })
 }
 
-/// Makes netcfg start at boot instead of the service that reads rc.conf; returns whether that one did.
+/// Makes netcfg start at boot instead of the service that reads rc.conf; returns whether that one
+/// did.
 fn start_at_boot(cx: &mut Context<'_>) -> Result<bool, Refusal> {
     let text = cx.text(&RC_CONF)?.unwrap_or_default();
     let mut file = Assignments::for_editing(&RC_CONF, &text)?;
@@ -141,7 +142,8 @@ fn down(stop: Program, start: Program) -> Step {
     }
 }
 
-/// Puts the profiles of the interfaces into use instead of others for the same interfaces; returns those others.
+/// Lists the agent's profiles as in use instead of others for the same interfaces; returns those
+/// others.
 fn put_into_use(cx: &mut Context<'_>) -> Result<Vec<(String, InterfaceName)>, Refusal> {
     let mut path = SETTINGS;
     let mut file = Assignments::for_editing(&path, &cx.text(&path)?.unwrap_or_default())?;
@@ -192,7 +194,7 @@ fn put_into_use(cx: &mut Context<'_>) -> Result<Vec<(String, InterfaceName)>, Re
     Ok(replaced)
 }
 
-/// Whether the agent decides what a key of a profile says, or that it is not there.
+/// Returns whether the agent sets or removes a key of a profile.
 fn is_ours(key: &str) -> bool {
     const KEYS: [&str; 18] = [
         "ADDR",
@@ -218,7 +220,8 @@ fn is_ours(key: &str) -> bool {
     KEYS.contains(&key)
 }
 
-/// The profile of an interface. It has room for one address a family; what is beyond that is done when it is up.
+/// Returns the profile of an interface. It has room for one address per family; commands add the
+/// others when it is up.
 fn profile(interface: &Interface, config: &NetworkConfig, old: &Assignments) -> String {
     let name = &interface.name;
     let mut text = label_comment(interface);
@@ -281,7 +284,7 @@ fn profile(interface: &Interface, config: &NetworkConfig, old: &Assignments) -> 
     text
 }
 
-/// The gateway, if it can be reached when the interface has nothing but its first address.
+/// Returns the gateway, if it can be reached through the first address.
 fn early_gateway(family: &Family) -> Option<IpAddr> {
     let address = family.gateway?.address;
     let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
@@ -289,7 +292,8 @@ fn early_gateway(family: &Family) -> Option<IpAddr> {
     (link_local || first.contains(address)).then_some(address)
 }
 
-/// Whether a route can be set when the interface has nothing but its first addresses. Older versions know no IPv6 routes.
+/// Returns whether a route can be set while the interface has only its first addresses. Older
+/// versions know no IPv6 routes.
 fn is_early(destination: Cidr, via: Option<Gateway>, v4: &Family) -> bool {
     let Some(first) = v4.addresses.first() else {
         return false;
@@ -297,7 +301,8 @@ fn is_early(destination: Cidr, via: Option<Gateway>, v4: &Family) -> bool {
     destination.address().is_ipv4() && via.is_none_or(|via| first.contains(via.address))
 }
 
-/// Commands for the other addresses, and for gateways and routes that need them. They may be repeated.
+/// Returns commands for the other addresses, and for gateways and routes that need them. They may
+/// be repeated.
 fn later(interface: &Interface) -> Vec<String> {
     let name = &interface.name;
     let ip = |address: IpAddr| if address.is_ipv4() { "ip" } else { "ip -6" };

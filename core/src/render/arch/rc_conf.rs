@@ -29,7 +29,7 @@ const INTERFACES: &str = "INTERFACES";
 /// The same for route(8).
 const ROUTES: &str = "ROUTES";
 
-/// Later versions describe one interface in these.
+/// Later versions describe a single interface with these variables.
 const SINGLE: [&str; 5] = ["address", "broadcast", "gateway", "interface", "netmask"];
 
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -77,7 +77,7 @@ impl Renderer for RcConf {
 
         let affected = affected(config, &changed, guest);
         let mut programs = BatchPrograms::default();
-        // It ends DHCP clients, as the old file says.
+        // It must read the old file, to end the right DHCP clients.
         programs.run_before(Program::new([NETWORK_SCRIPT, "stop"], STOP_MAX));
         for interface in &affected {
             programs.try_run(flush(&interface.name));
@@ -89,12 +89,12 @@ impl Renderer for RcConf {
     }
 }
 
-/// What becomes of the lists.
+/// The new content of the lists.
 #[derive(Debug)]
 struct Lists {
     interfaces: Vec<String>,
     routes: Vec<String>,
-    /// The lists themselves and the variables that they lose.
+    /// The lists themselves, and the variables that are removed from them.
     unwanted: BTreeSet<String>,
 }
 
@@ -213,7 +213,8 @@ fn mtu(old: &str) -> Option<u16> {
         .ok()
 }
 
-/// Arguments of ifconfig(8), an address each. Every further IPv4 address has a label of its own there.
+/// Returns arguments of ifconfig(8), one entry per address. Every further IPv4 address has a label
+/// of its own there.
 fn ifconfig(interface: &Interface) -> Vec<String> {
     let name = &interface.name;
     let v4 = interface.v4.addresses.iter().enumerate().map(|(nth, own)| {
@@ -241,7 +242,7 @@ fn ifconfig(interface: &Interface) -> Vec<String> {
     v4.chain(v6).collect()
 }
 
-/// Arguments of `route add`: gateways outside all networks, default routes, others.
+/// Returns arguments of `route add`: gateways outside all networks, default routes, others.
 fn routes(interface: &Interface) -> Vec<String> {
     let name = &interface.name;
     let defaults = [interface.v4.gateway, interface.v6.gateway]

@@ -1,4 +1,4 @@
-//! A place in a text, and the words of a shell behind it.
+//! A position in a text, and reading words of a shell from it.
 
 use alloc::string::String;
 
@@ -42,7 +42,7 @@ impl<'a> Cursor<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
-    /// Blanks and line ends that are escaped.
+    /// Skips blanks and escaped line ends.
     pub(super) fn blanks(&mut self) {
         while self.eat(" ") || self.eat("\t") || self.eat("\\\n") {}
     }
@@ -118,7 +118,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// What a shell would replace; it is kept as it is written.
+    /// Reads something that a shell would expand; it is kept as it is written.
     fn expansion(&mut self, word: &mut Word) -> Parsed<()> {
         self.depth = self.depth.saturating_add(1);
         if self.depth > NESTING_MAX {

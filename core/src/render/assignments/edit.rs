@@ -8,7 +8,8 @@ use super::{Assignments, Line, Part, Value, parse};
 use crate::render::text::{HEADER, LABEL};
 
 impl Assignments {
-    /// Sets a key, in place of its last assignment if there is one. The value is written as it is, so it has its quotes.
+    /// Sets a key, in place of its last assignment if there is one. The value must bring its own
+    /// quotes.
     pub(in crate::render) fn set(&mut self, key: &str, value: &str) {
         let new = format!("{key}={value}");
         for line in self.lines.iter_mut().rev() {
@@ -24,7 +25,8 @@ impl Assignments {
         self.remove_all(|other| other == key);
     }
 
-    /// Removes every assignment of some keys, and the lines that hold nothing else; tells where the first one was.
+    /// Removes every assignment of the unwanted keys, and lines that hold nothing else; returns the
+    /// place of the first one.
     pub(in crate::render) fn remove_all(
         &mut self,
         unwanted: impl Fn(&str) -> bool,
@@ -34,7 +36,7 @@ impl Assignments {
         for mut line in core::mem::take(&mut self.lines) {
             let removed = line.remove(&unwanted);
             if removed {
-                // The comment above belongs to what is gone.
+                // The label above belongs to what was removed.
                 if kept.last().is_some_and(Line::is_label) {
                     kept.pop();
                 }
@@ -48,7 +50,7 @@ impl Assignments {
         first
     }
 
-    /// Replaces some keys by generated lines, which stand where the first of them was, or at the end.
+    /// Replaces the unwanted keys by generated lines, in the place of the first one or at the end.
     pub(in crate::render) fn replace(&mut self, unwanted: impl Fn(&str) -> bool, generated: &str) {
         let before = self.lines.len();
         let header = self.lines.iter().position(|line| line.text() == HEADER);
@@ -65,8 +67,8 @@ impl Assignments {
         self.lines.append(&mut end);
     }
 
-    /// Changes words of a list: to what the function returns, which may be several words or none. Other words, blanks and
-    /// comments between them stay.
+    /// Replaces words of a list by what the function returns, which may be several words or none.
+    /// Other words, blanks and comments between them stay.
     pub(in crate::render) fn edit_list(
         &mut self,
         key: &str,
@@ -124,7 +126,7 @@ impl Assignments {
         }
     }
 
-    /// Makes comments of the lines that assign to a key.
+    /// Comments out the lines that assign to a key.
     pub(in crate::render) fn comment_out(&mut self, key: &str) {
         for line in &mut self.lines {
             if line
@@ -157,7 +159,7 @@ impl Line {
         self.text().starts_with(LABEL)
     }
 
-    /// Whether nothing is left that means or says something.
+    /// Returns whether nothing but separators is left.
     fn is_empty(&self) -> bool {
         let text = self.text();
         matches!(
@@ -166,7 +168,7 @@ impl Line {
         )
     }
 
-    /// Replaces the last assignment of a key; tells whether there is one.
+    /// Replaces the last assignment of a key; returns whether there is one.
     fn set(&mut self, key: &str, new: &str) -> bool {
         let last = self
             .parts
@@ -189,7 +191,7 @@ impl Line {
         true
     }
 
-    /// Removes assignments and what separates them from the next one; tells whether there were any.
+    /// Removes assignments and their separators; returns whether there were any.
     fn remove(&mut self, unwanted: &impl Fn(&str) -> bool) -> bool {
         let before = self.parts.len();
         let mut after_removed = false;

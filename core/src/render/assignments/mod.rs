@@ -1,6 +1,7 @@
-//! Files of assignments that a shell reads: os-release, `/etc/sysconfig`, ifcfg, rc.conf, `/etc/conf.d`.
+//! Files of assignments that a shell reads: os-release, `/etc/sysconfig`, ifcfg, rc.conf,
+//! `/etc/conf.d`.
 //!
-//! What is not changed comes out as it went in, byte for byte.
+//! Unchanged parts keep their exact bytes.
 
 mod cursor;
 mod edit;
@@ -13,7 +14,7 @@ use alloc::vec::Vec;
 
 use crate::effect::GuestPath;
 
-/// Such a file, line by line. An assignment and the line that it is on may go on over several lines of text.
+/// Such a file, line by line. An assignment may span several lines of text.
 #[derive(Debug, Default)]
 pub(super) struct Assignments {
     lines: Vec<Line>,
@@ -35,13 +36,13 @@ struct Assignment {
     key: String,
     operator: Operator,
     value: Value,
-    /// As it is written.
+    /// The assignment as it is written.
     text: String,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Operator {
-    /// `KEY+=` and `KEY[0]=`: there is more than this.
+    /// `KEY+=` and `KEY[0]=`: one part of several.
     Append,
     /// `KEY=`
     Set,
@@ -63,17 +64,17 @@ struct Word {
 }
 
 impl Assignments {
-    /// Reads a file to know what it says; a line that is not understood says nothing.
+    /// Parses a file for reading; lines that are not understood are ignored.
     pub(super) fn parse(text: &str) -> Self {
         Self {
             lines: parse::leniently(text),
         }
     }
 
-    /// Reads a file to edit it.
+    /// Parses a file for editing.
     ///
     /// # Errors
-    /// Refuses if an edit might do something else than it seems to do.
+    /// Refuses if an edit could have another effect than intended.
     pub(super) fn for_editing(path: &GuestPath, text: &str) -> Result<Self, Refusal> {
         let lines = parse::strictly(text)
             .map_err(|parse::Unclear { line, what }| Unclear::Shell { line, what }.at(path))?;
@@ -85,13 +86,13 @@ impl Assignments {
         self.lines.iter().map(Line::text)
     }
 
-    /// What is assigned to, in the order of the file; a key may occur more than once.
+    /// Returns the keys in the order of the file; a key may occur more than once.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.assignments().map(|assignment| assignment.key.as_str())
     }
 
-    /// The value of a key at the end of the file, without quotes; the words of a list are on lines of their own. What a
-    /// shell would expand is not expanded.
+    /// Returns the final value of a key, without quotes; the words of a list are on lines of their
+    /// own. What a shell would expand is not expanded.
     pub(super) fn get(&self, key: &str) -> Option<String> {
         let mut found: Option<String> = None;
         for assignment in self.of(key) {
@@ -109,7 +110,7 @@ impl Assignments {
         found
     }
 
-    /// The words of a key at the end of the file, be they in a list or in one value.
+    /// Returns the final words of a key, whether they are in a list or in one value.
     pub(super) fn words(&self, key: &str) -> Vec<String> {
         let mut words = Vec::new();
         for assignment in self.of(key) {
@@ -128,7 +129,7 @@ impl Assignments {
         words
     }
 
-    /// Whether a key has the value that it seems to have: nothing in it is expanded.
+    /// Returns whether the value of a key is literal: a shell expands nothing in it.
     pub(super) fn is_literal(&self, key: &str) -> bool {
         self.of(key).all(|assignment| match &assignment.value {
             Value::List(elements) => elements.iter().all(|(word, ..)| word.literal),
@@ -136,7 +137,8 @@ impl Assignments {
         })
     }
 
-    /// What a shell makes of some of the keys, for comparison: whether it is a list, and its value.
+    /// Returns the meaning of the wanted keys, for comparison: whether each is a list, and its
+    /// value.
     pub(super) fn meaning(
         &self,
         wanted: impl Fn(&str) -> bool,

@@ -1,4 +1,4 @@
-//! Takes a text apart as a shell would, as far as assignments need it.
+//! Parses a text as a shell would, as far as assignments need it.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -7,10 +7,11 @@ use core::fmt;
 use super::cursor::{Cursor, Parsed};
 use super::{Assignment, Line, Operator, Part, Value, Word};
 
-/// Lines that are not understood before the rest of a text is taken as it is. Each one may be read to the end of the text.
+/// The most lines that are not understood before parsing stops. Each one may be read to the end of
+/// the text.
 const UNCLEAR_MAX: usize = 64;
 
-/// Where a text leaves what can be edited, and why.
+/// The line that cannot be edited, and why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::render) struct Unclear {
     pub(super) line: usize,
@@ -23,7 +24,7 @@ impl fmt::Display for Unclear {
     }
 }
 
-/// All of a text.
+/// Parses all of a text.
 ///
 /// # Errors
 /// [`Unclear`], if an assignment may be hidden in what is not understood.
@@ -45,7 +46,7 @@ pub(super) fn strictly(text: &str) -> Result<Vec<Line>, Unclear> {
     Ok(lines)
 }
 
-/// All of a text; a line that is not understood is kept and says nothing.
+/// Parses all of a text; a line that is not understood is kept and ignored.
 pub(super) fn leniently(text: &str) -> Vec<Line> {
     let mut cursor = Cursor {
         text,
@@ -77,7 +78,7 @@ pub(super) fn leniently(text: &str) -> Vec<Line> {
     lines
 }
 
-/// The name in front of a text that assigns to it, how, and what follows the sign.
+/// Splits a text that begins with an assignment: the key, the operator, and the rest after it.
 pub(super) fn target(text: &str) -> Option<(&str, Operator, &str)> {
     let len = text
         .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
@@ -107,14 +108,14 @@ pub(super) fn target(text: &str) -> Option<(&str, Operator, &str)> {
 
 /// What a simple command turned out to be.
 enum Command {
-    /// Nothing but assignments, which last.
+    /// Only assignments, which last.
     Assignments,
     /// Something else, in which nothing is assigned that lasts, as far as one can tell.
     Other,
 }
 
 impl Cursor<'_> {
-    /// A line and all the lines that it goes on in.
+    /// Parses a line and its continuation lines.
     fn line(&mut self) -> Parsed<Line> {
         let mut parts = Vec::new();
         loop {

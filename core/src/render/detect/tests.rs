@@ -35,8 +35,8 @@ const ARCH: &str = "ID=arch\n";
 const GENTOO: &str = "ID=gentoo\n";
 const SLES: &str = "ID=sles\nVERSION_ID=15.5\n";
 
-/// What is detected on a guest with these files; a text that begins with an arrow is a symlink. A file in a directory of
-/// programs is a program.
+/// What is detected on a guest with these files; a text that begins with an arrow is a symlink. A
+/// file in a directory of programs is a program.
 fn detected(files: &[(&str, &str)]) -> Option<Detected> {
     detected_on("Linux", files)
 }

@@ -1,7 +1,7 @@
 //! FreeBSD: `/etc/rc.conf`.
 //!
-//! The same variables do for all versions from 9 on. There is no `ip`: the system's own scripts take addresses and routes
-//! away before they set new ones.
+//! All versions from 9 on use the same variables. There is no `ip`: the system's own scripts take
+//! addresses and routes away before they set new ones.
 
 mod variables;
 
@@ -73,7 +73,8 @@ impl Renderer for FreeBsd {
             .map(|interface| interface.name.as_str())
             .collect();
         let mut programs = BatchPrograms::default();
-        // With the new file, IPv6 addresses would stay on an interface that shall have none.
+        // It must read the old file: with the new one, IPv6 addresses would stay on an interface
+        // that should have none.
         programs.run_before(netif("stop", &names, STOP_MAX));
         // It takes the default route away.
         programs.run(netif("restart", &names, START_MAX));
@@ -104,7 +105,8 @@ fn restart_routing() -> Program {
 /// Variables and what they say.
 type Settings = BTreeMap<String, (bool, String)>;
 
-/// The interfaces that a difference concerns; one that is about no interface concerns those with a gateway, or all.
+/// The interfaces that a difference concerns; one that is about no interface concerns those with a
+/// gateway, or all.
 fn changed(config: &NetworkConfig, before: &Settings, after: &Settings) -> BTreeSet<InterfaceName> {
     let differing: BTreeSet<&String> = before
         .keys()
@@ -132,8 +134,8 @@ fn changed(config: &NetworkConfig, before: &Settings, after: &Settings) -> BTree
     changed
 }
 
-/// The configuration as the kernel will show it: of several addresses in a network all but the first are alone in
-/// networks of their own (ifconfig(8), "alias").
+/// The configuration as the kernel will show it: of several addresses in a network all but the
+/// first are alone in networks of their own (ifconfig(8), "alias").
 fn with_host_aliases(config: &NetworkConfig) -> NetworkConfig {
     let mut config = config.clone();
     for interface in &mut config.interfaces {

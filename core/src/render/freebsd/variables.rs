@@ -14,7 +14,7 @@ use crate::render::routes::{Hop, in_order};
 use crate::render::shell_line::variable;
 use crate::render::text::label_comment;
 
-/// What an old value may say about the hardware: this stays.
+/// Settings of the hardware in an old value, which are kept.
 const CAPABILITIES: [&str; 12] = [
     "lro",
     "polling",
@@ -30,7 +30,7 @@ const CAPABILITIES: [&str; 12] = [
     "vlanmtu",
 ];
 
-/// Which variables are replaced whatever they say.
+/// The variables that the agent replaces, whatever their values are.
 #[derive(Debug)]
 pub(super) struct Managed<'c> {
     config: &'c NetworkConfig,
@@ -60,14 +60,15 @@ impl<'c> Managed<'c> {
         match key {
             "defaultrouter" => !self.keeps_v4_gateway,
             "ipv6_defaultrouter" => !self.keeps_v6_gateway,
-            // From before FreeBSD 9. Today the first one lets routers configure addresses, and the second one needs no
-            // value to mean every interface.
+            // From before FreeBSD 9. Today the first one lets routers configure addresses, and the
+            // second one needs no value to mean every interface.
             "ipv6_enable" | "ipv6_network_interfaces" => true,
             key => interfaces.iter().any(|interface| is_of(key, interface)),
         }
     }
 
-    /// Whether a route is one of the managed interfaces, or of the first agent, which numbered those of all interfaces.
+    /// Returns whether a route belongs to a managed interface, or to the first agent, which
+    /// numbered the routes of all interfaces.
     fn is_stale_route(&self, name: &str) -> bool {
         let name = route_name(name);
         self.config
@@ -86,7 +87,7 @@ fn is_tied(file: &Assignments, key: &str, config: &NetworkConfig) -> bool {
         .is_some_and(|(_, zone)| config.interface(zone).is_some())
 }
 
-/// Whether a variable configures an interface, or is one of the routes that the agent gave it.
+/// Returns whether a variable configures an interface, or is a route that the agent added for it.
 pub(super) fn is_of(key: &str, interface: &Interface) -> bool {
     is_variable_of(key, &variable(&interface.name))
 }
@@ -112,7 +113,7 @@ fn is_variable_of(key: &str, variable: &str) -> bool {
         || route.is_some_and(|name| is_route_of(name, variable))
 }
 
-/// Whether the agent gave a route this name.
+/// Returns whether the agent gave a route this name.
 fn is_route_of(name: &str, variable: &str) -> bool {
     let rest = name
         .strip_prefix("nova_")
@@ -140,7 +141,7 @@ pub(super) const STATIC_ROUTES: [&str; 2] = ["static_routes", "ipv6_static_route
 
 impl StaticRoutes {
     /// # Errors
-    /// Refuses if nobody knows what a list holds.
+    /// Refuses if the content of a list depends on other variables.
     pub(super) fn all<'a>(
         main: &'a Assignments,
         overrides: &[&'a Assignments],
@@ -181,14 +182,14 @@ impl StaticRoutes {
         Ok(all)
     }
 
-    /// Whether a variable is the list, unless that stays as it is, or one of the routes that it loses.
+    /// Returns whether a variable is the list, if that changes, or a route that is removed from it.
     pub(super) fn replaces(&self, key: &str) -> bool {
         let lost = |name| self.stale.iter().any(|stale| route_name(stale) == name);
         (key == self.key && !(self.stale.is_empty() && self.ours.is_empty()))
             || key.strip_prefix(self.prefix).is_some_and(lost)
     }
 
-    /// The lines for it.
+    /// Returns the lines for the list and its routes.
     pub(super) fn generated(&self) -> String {
         let Self {
             key,
@@ -219,7 +220,8 @@ fn route_name(name: &str) -> &str {
     name.split(':').next().unwrap_or_default()
 }
 
-/// The lines for all interfaces without their static routes; `old` tells what a variable said.
+/// Returns the lines for all interfaces, without their static routes; `old` gives the old value of
+/// a variable.
 pub(super) fn generated(config: &NetworkConfig, old: &dyn Fn(&str) -> Option<String>) -> String {
     let mut text = String::new();
     for interface in &config.interfaces {
@@ -240,7 +242,7 @@ pub(super) fn generated(config: &NetworkConfig, old: &dyn Fn(&str) -> Option<Str
         if let Some(first) = v6.addresses.first() {
             set(&format!("ifconfig_{variable}_ipv6"), &ifconfig(*first));
         }
-        // One count for both families, and reading stops at a gap.
+        // Both families share one count, and reading stops at a gap.
         let others = v4
             .addresses
             .iter()
@@ -264,7 +266,7 @@ pub(super) fn generated(config: &NetworkConfig, old: &dyn Fn(&str) -> Option<Str
     text
 }
 
-/// What of an old value is about the hardware.
+/// Returns the hardware settings of an old value.
 fn hardware(old: &str) -> String {
     let mut kept = String::new();
     let mut words = old.split_ascii_whitespace();
@@ -297,8 +299,8 @@ fn via(gateway: IpAddr, interface: &Interface) -> String {
     }
 }
 
-/// Arguments of route(8), and whether they are about IPv6. They are set before the default routes, so that gateways
-/// outside all networks can be reached by then.
+/// Returns arguments of route(8), and whether they are for IPv6. They are set before the default
+/// routes, so that gateways outside all networks can be reached by then.
 fn static_routes(interface: &Interface) -> Vec<(bool, String)> {
     let name = &interface.name;
     let defaults = [interface.v4.gateway, interface.v6.gateway]

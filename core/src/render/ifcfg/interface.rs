@@ -15,7 +15,7 @@ use crate::render::error::Refusal;
 use crate::render::shell_line::{is_plain, kept_lines};
 use crate::render::text::{HEADER, label_comment, stable_order};
 
-/// Returns the text of the file. What is kept of the old one stands at its end.
+/// Returns the text of the file. Kept lines of the old file come last.
 pub(super) fn ifcfg(
     reader: Reader,
     wanted: &Wanted<'_>,
@@ -36,8 +36,8 @@ pub(super) fn ifcfg(
     }
     lines.push("TYPE", "Ethernet");
     lines.push("BOOTPROTO", "none");
-    // ifup refuses an interface with another address, so one that was changed by hand is known by its name alone.
-    // NetworkManager compares the one that the host gave it.
+    // ifup refuses an interface with another address, so one that was changed by hand is known by
+    // its name alone. NetworkManager compares the one that the host gave it.
     if reader == Reader::NetworkManager || cx.guest.address_unchanged(interface) {
         let mac = interface.mac.to_string().to_ascii_uppercase();
         lines.push("HWADDR", mac);
@@ -114,7 +114,8 @@ fn push_family_options(interface: &Interface, lines: &mut Lines) {
     if interface.v6.addresses.is_empty() {
         lines.push("IPV6_DISABLED", "yes");
     }
-    // Else the profile counts as active when one of its families is, and the other one is still missing.
+    // Else the profile counts as active when one of its families is, and the other one is still
+    // missing.
     for (family, key) in [
         (&interface.v4, "IPV4_FAILURE_FATAL"),
         (&interface.v6, "IPV6_FAILURE_FATAL"),
@@ -145,7 +146,7 @@ fn profile_name(interface: &Interface, old: Option<&Assignments>) -> String {
         .unwrap_or_else(|| format!("System {}", interface.name))
 }
 
-/// Whether the agent decides what a key says, or that it is not there.
+/// Returns whether the agent sets or removes a key.
 fn is_ours(reader: Reader, key: &str) -> bool {
     const KEYS: [&str; 20] = [
         "BOOTPROTO",

@@ -1,8 +1,8 @@
-//! Red Hat's `ifcfg-IF`, `route-IF` and `route6-IF` in `/etc/sysconfig/network-scripts`, which are read by network-scripts
-//! or by NetworkManager.
+//! Red Hat's `ifcfg-IF`, `route-IF` and `route6-IF` in `/etc/sysconfig/network-scripts`, which are
+//! read by network-scripts or by NetworkManager.
 //!
-//! A shell reads these files as root, so every generated line is made of parsed values, and of the old file only lines
-//! are kept that assign a plain word.
+//! A shell reads these files as root, so every generated line is made of parsed values, and of the
+//! old file only lines are kept that assign a plain word.
 
 mod interface;
 mod routes;
@@ -29,7 +29,8 @@ use crate::network::{Interface, InterfaceName, NetworkConfig};
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network-scripts");
 const GLOBAL: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
-/// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
+/// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to
+/// force them.
 const PROGRAMS: InterfacePrograms = InterfacePrograms {
     up: &["ifup"],
     down: &["ifdown"],
@@ -48,7 +49,7 @@ pub(super) enum Reader {
 pub(super) struct Wanted<'a> {
     pub(super) interface: &'a Interface,
     pub(super) nameservers: Vec<IpAddr>,
-    /// The identity of the profile, which network-scripts do without.
+    /// The UUID of the profile; network-scripts have none.
     pub(super) uuid: Option<String>,
 }
 
@@ -61,7 +62,8 @@ struct NetworkScripts;
 impl Renderer for NetworkScripts {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
-        // ifup-post replaces the servers that another interface brought along, so each one that brings any brings them all.
+        // ifup-post replaces the servers that another interface brought along, so each one that
+        // brings any brings them all.
         let all = config.nameservers();
         let mut wanted = Vec::new();
         for interface in &config.interfaces {
@@ -89,12 +91,13 @@ impl Renderer for NetworkScripts {
     }
 }
 
-/// The file of one kind for an interface.
+/// Returns the path of the file with this prefix for an interface.
 pub(super) fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
     DIRECTORY.join(&format!("{prefix}-{name}")).ok()
 }
 
-/// Writes the files of every interface and returns the interfaces for which they mean something new.
+/// Writes the files of every interface and returns the interfaces for which they mean something
+/// new.
 pub(super) fn write(
     reader: Reader,
     all: &[Wanted<'_>],
@@ -131,7 +134,8 @@ pub(super) fn write(
     Ok(changed)
 }
 
-/// Writes `/etc/sysconfig/network` and returns whether something changed that concerns the interfaces.
+/// Writes `/etc/sysconfig/network` and returns whether something changed that concerns the
+/// interfaces.
 pub(super) fn write_global(reader: Reader, cx: &mut Context<'_>) -> Result<bool, Refusal> {
     let old = match (cx.text(&GLOBAL)?, reader) {
         (Some(old), _) => old,
@@ -148,7 +152,8 @@ pub(super) fn write_global(reader: Reader, cx: &mut Context<'_>) -> Result<bool,
     Ok(concerns_interfaces)
 }
 
-/// Removes the gateways that would win over those of the interfaces. An interface that stays as it is may need one.
+/// Removes the gateways that would win over those of the interfaces. An interface that stays as it
+/// is may need one.
 fn remove_gateways(file: &mut Assignments, cx: &Context<'_>) {
     let (config, others) = (cx.config, cx.guest.has_others(cx.config));
     for (v6, gateway, device) in [

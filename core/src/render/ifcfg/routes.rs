@@ -1,4 +1,5 @@
-//! `route-IF` and `route6-IF`: static routes, and default gateways that need more than a line in `ifcfg-IF`.
+//! `route-IF` and `route6-IF`: static routes, and default gateways that need more than a line in
+//! `ifcfg-IF`.
 
 use alloc::format;
 use alloc::string::String;
@@ -12,8 +13,8 @@ use crate::render::text::HEADER;
 
 /// The gateways of IPv4 and IPv6 as far as `GATEWAY` and `IPV6_DEFAULTGW` can express them.
 ///
-/// network-scripts skip one outside the first address's network silently. NetworkManager makes the route to it by itself,
-/// and takes no default route from the other files.
+/// network-scripts skip one outside the first address's network silently. NetworkManager makes the
+/// route to it by itself, and takes no default route from the other files.
 pub(super) fn plain_gateways(reader: Reader, interface: &Interface) -> [Option<IpAddr>; 2] {
     let [v4, v6] = [interface.v4.gateway, interface.v6.gateway];
     let in_first = |gateway: &Gateway| {
@@ -30,7 +31,8 @@ pub(super) fn plain_gateways(reader: Reader, interface: &Interface) -> [Option<I
     plain.map(|gateway| gateway.map(|gateway| gateway.address))
 }
 
-/// `route-IF` for IPv4, in the form of variables if that can express everything, else in that of `ip route`.
+/// `route-IF` for IPv4, in the form of variables if that can express everything, else in that of
+/// `ip route`.
 pub(super) fn route(reader: Reader, interface: &Interface) -> Option<String> {
     let routes = routes(interface, |address| address.is_ipv4());
     let [plain, _] = plain_gateways(reader, interface);

@@ -1,4 +1,4 @@
-//! Files that would configure a managed interface a second time.
+//! Files that would configure a managed interface twice.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -13,12 +13,13 @@ use crate::render::guest::Guest;
 /// In front of the name of an interface.
 const PREFIX: &str = "ifcfg-";
 
-/// What network-scripts do not take for a configuration.
+/// Suffixes of files that network-scripts ignore.
 const IGNORED: [&str; 7] = [
     "~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave",
 ];
 
-/// The files that mean a managed interface, its own one first, for a stack that reads them no more.
+/// Returns the files for managed interfaces, each interface's own first, for a stack that no longer
+/// reads them.
 pub(in crate::render) fn find(
     config: &NetworkConfig,
     guest: &Guest<'_>,
@@ -30,14 +31,14 @@ pub(in crate::render) fn find(
     own.chain(find_beside_own(config, guest)).collect()
 }
 
-/// The files of routes that belong to a file, whether they exist or not.
+/// Returns the route files beside an ifcfg file, whether they exist or not.
 pub(in crate::render) fn routes_beside(path: &GuestPath) -> Vec<GuestPath> {
     let suffix = path.name().strip_prefix(PREFIX);
     let beside = |prefix: &str| DIRECTORY.join(&format!("{prefix}-{}", suffix?)).ok();
     ["route", "route6"].into_iter().filter_map(beside).collect()
 }
 
-/// The files to move away beside the own ones, and which interface each one means.
+/// Returns the files to remove beside the interfaces' own ones, each with its interface.
 pub(in crate::render) fn find_beside_own(
     config: &NetworkConfig,
     guest: &Guest<'_>,
@@ -61,7 +62,7 @@ fn is_read(name: &str) -> bool {
     name.starts_with(PREFIX) && !IGNORED.iter().any(|ignored| name.ends_with(ignored))
 }
 
-/// The managed interface that a file configures beside the interface's own file.
+/// Returns the managed interface that a file configures beside the interface's own file.
 fn owner<'a>(
     suffix: &str,
     path: &GuestPath,
@@ -89,7 +90,8 @@ fn owner<'a>(
     }
     match file.get("DEVICE") {
         Some(device) if config.interface(&device).is_some() => config.interface(&device),
-        // An interface of another name with the same address: the server was cloned, or the kernel changed its mind.
+        // An interface of another name with the same address: the server was cloned, or the kernel
+        // changed its mind.
         Some(device) if device.contains(['.', ':']) || guest.interface(&device).is_some() => None,
         Some(_) | None => {
             let mac = MacAddr::try_from(file.get("HWADDR")?.as_str()).ok()?;

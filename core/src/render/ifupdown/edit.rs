@@ -1,4 +1,4 @@
-//! Taking the managed interfaces out of a file, and everything else of it kept in place.
+//! Removes the managed interfaces from a file and keeps everything else in place.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -13,26 +13,26 @@ use crate::render::text::{HEADER, LABEL, end_line};
 /// A file without the managed interfaces.
 #[derive(Debug, Default)]
 pub(super) struct Edited {
-    /// What stands before the first thing that was taken out; all of it if nothing was.
+    /// The text before the first removed stanza; all of it if none was removed.
     pub(super) before: String,
-    /// What stands behind it.
+    /// The text after it.
     pub(super) after: String,
-    /// Whether anything was taken out.
+    /// Whether any stanza was removed.
     pub(super) changed: bool,
-    /// Whether a stanza is left, that of the loopback interface apart.
+    /// Whether a stanza is left, other than that of the loopback interface.
     pub(super) has_stanzas: bool,
     /// Whether the loopback interface is left.
     pub(super) has_loopback: Loopback,
 }
 
-/// What a configuration says of the loopback interface.
+/// What a configuration says about the loopback interface.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Loopback {
     pub(super) auto: bool,
     pub(super) iface: bool,
 }
 
-/// What is kept of the stanzas of one interface.
+/// The options that are kept of the stanzas of one interface.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept {
     /// Options and hooks, once each.
@@ -43,13 +43,13 @@ pub(super) struct Kept {
     pub(super) nameservers: Vec<IpAddr>,
 }
 
-/// The managed interface that a name in the file means: its own or that of an alias like `eth0:1`.
+/// Returns the managed interface of a name, which may be an alias like `eth0:1`.
 pub(super) fn managed<'a>(name: &str, config: &'a NetworkConfig) -> Option<&'a InterfaceName> {
     let base = name.split(':').next().unwrap_or_default();
     config.names().find(|name| name.as_str() == base)
 }
 
-/// Takes the managed interfaces out of a file and notes what is worth keeping.
+/// Removes the managed interfaces from a file and collects what is worth keeping.
 pub(super) fn take_out(
     text: &str,
     config: &NetworkConfig,
@@ -145,7 +145,7 @@ impl Edited {
         }
     }
 
-    /// Something of a managed interface is left out here; the label of an earlier run in front of it too.
+    /// Marks the place of a removed stanza, and removes the label of an earlier run in front of it.
     fn cut(&mut self) {
         let text = if self.changed {
             &mut self.after
@@ -166,7 +166,7 @@ impl Edited {
     }
 }
 
-/// Notes the options that the host has no say in.
+/// Collects the options that the host does not decide.
 fn keep_options(stanza: &Stanza, kept: &mut Kept) {
     for line in &stanza.body {
         let words = line.words();
@@ -220,7 +220,7 @@ fn configures_addresses(command: &[&str]) -> bool {
     }
 }
 
-/// What a configuration says of an interface, comments apart, to tell whether it changed.
+/// Returns the configuration of each interface without comments, for comparison.
 pub(super) fn meaning<'a>(
     texts: impl Iterator<Item = &'a str>,
     config: &NetworkConfig,

@@ -1,7 +1,8 @@
-//! `/etc/network/interfaces` and the files that it includes: Debian's ifupdown, and those that read the same format.
+//! `/etc/network/interfaces` and the files that it includes: Debian's ifupdown, and those that read
+//! the same format.
 //!
-//! The text is the same for all of them, made of what they have in common: one `iface` an address, the netmask on a line
-//! of its own, `up ip route add` for every route.
+//! The text uses only what all of them support: one `iface` stanza per address, the netmask on a
+//! line of its own, `up ip route add` for every route.
 
 mod edit;
 mod sources;
@@ -30,19 +31,20 @@ const CLOUD_INIT: &str = "50-cloud-init";
 /// The stack of Debian up to 13 and of Ubuntu up to 16.04.
 pub(super) static IFUPDOWN: Stack = Stack::new("ifupdown", &DEBIAN);
 
-/// What takes its place on some of them.
+/// The replacement for ifupdown on some of them.
 pub(super) static IFUPDOWN2: Stack = Stack::new("ifupdown2", &DEBIAN);
 
 /// The stack of Alpine.
 pub(super) static IFUPDOWN_NG: Stack = Stack::new("ifupdown-ng", &ALPINE);
 
-/// The stack of Alpine before, and of small systems.
+/// The stack of older versions of Alpine, and of small systems.
 pub(super) static BUSYBOX: Stack = Stack::new("busybox ifupdown", &ALPINE);
 
 /// An implementation of `ifup` and `ifdown`.
 #[derive(Debug)]
 struct Ifupdown {
-    /// To force is for an interface that failed half way: then it has addresses, but is not known to be up.
+    /// Forced down: for an interface left half-configured, which has addresses but is not known to
+    /// be up.
     programs: InterfacePrograms,
     source_directory: SourceDirectory,
     /// Whether it tells resolvconf the name servers of the interfaces.
@@ -183,7 +185,7 @@ fn whole(
     text
 }
 
-/// An interface: a stanza an address, because aliases are understood differently by every implementation.
+/// Writes one `iface` stanza per address: implementations disagree about aliases (`eth0:1`).
 fn stanzas(interface: &Interface, kept: &Kept) -> String {
     let name = &interface.name;
     let mut text = label_comment(interface);
@@ -214,7 +216,7 @@ fn stanzas(interface: &Interface, kept: &Kept) -> String {
             if let Some(gateway) = family.gateway.filter(|_| gateway_in == Some(nth)) {
                 option(&format!("gateway {}", gateway.address));
             }
-            // resolvconf has one record an interface and family, and the last stanza's list wins.
+            // resolvconf has one record per interface and family, and the last stanza's list wins.
             if v4 || interface.v4.addresses.is_empty() {
                 if !nameservers.is_empty() {
                     option(&format!("dns-nameservers {}", nameservers.join(" ")));
@@ -235,7 +237,8 @@ fn stanzas(interface: &Interface, kept: &Kept) -> String {
     text
 }
 
-/// The stanza that brings up the network of the gateway; none if a `gateway` line cannot express it.
+/// Returns the number of the stanza that brings up the network of the gateway; `None` if a
+/// `gateway` line cannot express it.
 fn place_of_gateway(family: &Family) -> Option<usize> {
     let gateway = family.gateway.filter(|gateway| !gateway.onlink)?;
     let place = family
@@ -246,9 +249,11 @@ fn place_of_gateway(family: &Family) -> Option<usize> {
     Some(place.unwrap_or(0))
 }
 
-/// The arguments of `ip route add` for what an option cannot express. `$IFACE` is set by every implementation.
+/// Returns arguments of `ip route add` for routes that no option can express. Every implementation
+/// sets `$IFACE`.
 ///
-/// ifupdown would put `onlink` to a gateway outside the networks by itself, others do not: a route to it does it for all.
+/// Only ifupdown adds `onlink` to a gateway outside the networks; a route to the gateway works
+/// everywhere.
 fn routes(interface: &Interface, family: &Family, v4: bool) -> Vec<String> {
     let of_family = interface
         .routes

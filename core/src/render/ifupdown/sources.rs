@@ -14,10 +14,10 @@ use crate::render::text::matches;
 /// The file that everything starts from.
 pub(super) const MAIN: GuestPath = GuestPath::constant("/etc/network/interfaces");
 
-/// How deep included files may include others; every level takes two rounds of questions.
+/// The most levels of included files; each level takes two rounds of probes.
 const DEPTH_MAX: usize = 4;
 
-/// What makes a pattern of a name.
+/// Characters that make a name a pattern.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// Which files `source-directory` includes.
@@ -35,7 +35,8 @@ pub(super) struct Source {
     pub(super) path: GuestPath,
     /// Nothing, if it does not exist.
     pub(super) text: String,
-    /// Whether it is included by its name: then it must exist, or several implementations refuse all of it.
+    /// Whether it is included by its name: then it must exist, or several implementations refuse
+    /// all of it.
     pub(super) is_named: bool,
 }
 

@@ -23,14 +23,14 @@ impl Line {
             .collect()
     }
 
-    /// Whether the line says nothing.
+    /// Returns whether the line is blank or a comment.
     fn is_comment(&self) -> bool {
         let text = self.raw.trim_ascii();
         text.is_empty() || text.starts_with('#')
     }
 }
 
-/// What begins with a keyword.
+/// A keyword and the lines that belong to it.
 #[derive(Debug)]
 pub(super) struct Stanza {
     pub(super) kind: Kind,
@@ -38,7 +38,8 @@ pub(super) struct Stanza {
     pub(super) header: Line,
     /// The options with what stands between them.
     pub(super) body: Vec<Line>,
-    /// Blank lines and comments behind the last option: they belong to what follows as often as to this.
+    /// Blank lines and comments behind the last option: they belong to what follows as often as to
+    /// this.
     pub(super) trailing: Vec<Line>,
 }
 

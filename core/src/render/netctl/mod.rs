@@ -1,7 +1,7 @@
-//! netctl: a profile an interface in `/etc/netctl`, and a systemd unit that starts it at boot.
+//! netctl: one profile per interface in `/etc/netctl`, and a systemd unit that starts it at boot.
 //!
-//! bash reads the profiles as root, so every generated line is made of parsed values, and of old profiles only a few
-//! settings are kept, if they are plain words.
+//! bash reads the profiles as root, so every generated line is made of parsed values, and of old
+//! profiles only a few settings are kept, if they are plain words.
 
 mod old;
 mod units;
@@ -46,7 +46,7 @@ struct Netctl;
 impl Renderer for Netctl {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
-        // A profile's unit is ordered behind the agent's: whoever starts it at boot and waits for it, waits for himself.
+        // A profile's unit is ordered after the agent, so waiting for it at boot would deadlock.
         let starts_later = systemd::is_before_network(guest) && !units::any_is_active(guest);
         // A profile with name servers cannot be started without resolvconf.
         let by_resolvconf = guest.program("resolvconf").is_some();
@@ -96,7 +96,7 @@ impl Renderer for Netctl {
     }
 }
 
-/// At boot, old profiles are taken out of what is about to be started, and the new ones are put into it.
+/// At boot, removes the old profiles from the queue of units to start, and adds the new ones.
 fn programs_at_start(
     interfaces: &[&Interface],
     olds: &[Old],
@@ -153,7 +153,7 @@ fn programs(
         programs.restore(link_down(name));
         let mut again: Vec<&Old> = olds.iter().copied().filter(|old| old.is_enabled).collect();
         if again.is_empty() && automatic.is_empty() {
-            // A profile that was started by hand cannot be told from an inactive one.
+            // A profile started by hand is indistinguishable from an inactive one.
             again.extend(olds.first());
         }
         for old in again {
@@ -170,7 +170,7 @@ fn reload() -> Program {
     Program::new(["systemctl", "daemon-reload"], SHORT_MAX)
 }
 
-/// Changes a unit once systemd comes to it.
+/// Queues a job for a unit and does not wait for it.
 fn queue(action: &str, unit: &str) -> Program {
     Program::new(["systemctl", "--no-block", action, unit], STOP_MAX)
 }
@@ -238,7 +238,8 @@ fn family(interface: &Interface, family: &Family, suffix: &str) -> String {
         "IP{suffix}='static'\n{}",
         array(&format!("Address{suffix}"), &family.addresses)
     );
-    // Routes are added before the gateway: one that they lead to, or that is outside all networks, has to be one of them.
+    // Routes are added before the gateway, so a gateway that needs one of them, or is outside all
+    // networks, becomes a route itself.
     let is_led_to = |gateway: IpAddr| {
         of_family
             .clone()
@@ -258,7 +259,7 @@ fn family(interface: &Interface, family: &Family, suffix: &str) -> String {
     text
 }
 
-/// An array of bash. The values are parsed ones and have no quotes.
+/// Returns an array of bash. The values were parsed and contain no quotes.
 fn array(key: &str, values: &[impl Display]) -> String {
     let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
     format!("{key}=({})\n", values.join(" "))

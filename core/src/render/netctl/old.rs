@@ -1,4 +1,4 @@
-//! The profiles that are there for the managed interfaces, the agent's own among them.
+//! The existing profiles of the managed interfaces, the agent's own included.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,7 +12,7 @@ use crate::render::assignments::Assignments;
 use crate::render::context::Context;
 use crate::render::shell_line::{is_plain, key_of};
 
-/// What the host has no say in.
+/// The settings that the host does not decide.
 const KEPT: [&str; 11] = [
     "DNSDomain",
     "DNSSearch",
@@ -44,7 +44,7 @@ pub(super) struct Old {
     pub(super) kept: Vec<(String, String)>,
 }
 
-/// The profiles of the managed interfaces, their own ones first.
+/// Returns the profiles of the managed interfaces, the agent's own first.
 pub(super) fn find(cx: &mut Context<'_>) -> Vec<Old> {
     let mut olds = Vec::new();
     for name in cx.guest.list(&DIRECTORY, is_profile) {
@@ -62,7 +62,7 @@ pub(super) fn find(cx: &mut Context<'_>) -> Vec<Old> {
         let get = |key| assignments.get(key).unwrap_or_default();
         let device = get("Interface");
         let managed = cx.config.names().find(|name| name.as_str() == device);
-        // Another kind of connection only builds on the interface.
+        // Other kinds of connections are only built on the interface.
         let Some(owner) = managed.filter(|_| get("Connection") == "ethernet") else {
             continue;
         };
@@ -81,7 +81,7 @@ pub(super) fn find(cx: &mut Context<'_>) -> Vec<Old> {
     olds
 }
 
-/// Whether netctl takes a file for a profile.
+/// Returns whether netctl treats a file as a profile.
 fn is_profile(name: &str) -> bool {
     let ignored = ["~", ".action", ".conf", ".service"]
         .iter()

@@ -1,5 +1,5 @@
-//! The systemd units of profiles. They are made and removed as files, as netctl does, so that a roll-back brings back
-//! exactly what was there.
+//! The systemd units of profiles. They are made and removed as files, as netctl does, so that a
+//! roll-back brings back exactly what was there.
 
 use alloc::format;
 use alloc::string::String;
@@ -111,12 +111,12 @@ pub(super) fn unit(profile: &str) -> String {
     format!("netctl@{}.service", escape(profile))
 }
 
-/// What systemd calls an interface.
+/// Returns the device unit of an interface.
 fn device(name: &InterfaceName) -> String {
     format!("sys-subsystem-net-devices-{}.device", escape(name.as_str()))
 }
 
-/// The form of a name inside that of a unit, see systemd.unit(5).
+/// Escapes a name for use in the name of a unit, see systemd.unit(5).
 fn escape(name: &str) -> String {
     let mut escaped = String::new();
     for (nth, byte) in name.bytes().enumerate() {

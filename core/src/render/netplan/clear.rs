@@ -1,4 +1,4 @@
-//! Taking the managed interfaces out of the files that are not the agent's.
+//! Removes the managed interfaces from the files that are not the agent's.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::render::context::Context;
 use crate::render::error::{Refusal, Unclear};
 use crate::render::text::HEADER;
 
-/// Takes what is said about managed interfaces out of all files but the agent's own.
+/// Removes the managed interfaces from all files but the agent's own.
 pub(super) fn clear(
     sources: &Sources,
     definitions: &Definitions<'_>,
@@ -29,7 +29,8 @@ pub(super) fn clear(
         } else if !definitions.references.contains(id) {
             Fate::Goes
         } else if entry.value.entries().is_empty() {
-            // A device can only be built on what is defined before it, and the agent's file may come later.
+            // A device can only be built on what is defined before it, and the agent's file may
+            // come later.
             Fate::Stays
         } else {
             Fate::IsEmptied
@@ -80,7 +81,7 @@ pub(super) fn clear(
     Ok(())
 }
 
-/// Who brings all devices up, as far as a file is asked.
+/// Returns the renderer that a file sets for all devices.
 fn renderer(source: &Source) -> Option<&str> {
     network(source.root.as_ref())
         .ok()??

@@ -1,4 +1,4 @@
-//! What the files say about the interfaces, and which of it is about those of the host.
+//! The definitions in the files, and which of them are for managed interfaces.
 
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
@@ -12,10 +12,10 @@ use crate::render::error::{Refusal, Unclear};
 use crate::render::guest::Guest;
 use crate::render::text::matches;
 
-/// The section of devices that are no creation of netplan's.
+/// The section of devices that exist without netplan.
 pub(super) const ETHERNETS: &str = "ethernets";
 
-/// What files say about one id of `ethernets`. netplan takes all of it together, the later file wins.
+/// What files say about one id of `ethernets`. netplan merges it; the later file wins.
 #[derive(Debug)]
 pub(super) struct Definition<'a> {
     pub(super) id: &'a str,
@@ -28,11 +28,11 @@ pub(super) struct Definition<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a> {
     pub(super) body: &'a Node,
-    /// What is said for all ids of the section in that file.
+    /// The renderer of the whole section in that file.
     pub(super) renderer: Option<&'a str>,
 }
 
-/// An id that is for interfaces of several kinds.
+/// An id that matches managed interfaces and others.
 #[derive(Debug)]
 pub(super) struct Pattern<'a> {
     pub(super) id: &'a str,
@@ -42,7 +42,7 @@ pub(super) struct Pattern<'a> {
     pub(super) reason: Refusal,
 }
 
-/// All that is said about devices.
+/// All definitions of devices.
 #[derive(Debug, Default)]
 pub(super) struct Definitions<'a> {
     /// Those that are for managed interfaces, and for no others.
@@ -55,13 +55,13 @@ pub(super) struct Definitions<'a> {
     pub(super) unmanaged: BTreeSet<&'a str>,
     /// The ids that other devices are built on.
     pub(super) references: BTreeSet<&'a str>,
-    /// Who brings the devices up, unless it is said for one of them.
+    /// The renderer for all devices that have none of their own.
     pub(super) renderer: Option<&'a str>,
 }
 
 impl<'a> Definitions<'a> {
     /// # Errors
-    /// Refuses if it is not clear which interface something is about.
+    /// Refuses if it is not clear which interface a definition is for.
     pub(super) fn gather(
         sources: &'a Sources,
         config: &'a NetworkConfig,
@@ -85,7 +85,7 @@ impl<'a> Definitions<'a> {
         Ok(all)
     }
 
-    /// Notes what one file says; what it says about ids of `ethernets` is added to what is found.
+    /// Reads one file; its ids of `ethernets` are added to `found`.
     fn read(&mut self, path: &'a GuestPath, network: &'a Node, found: &mut Vec<Found<'a>>) {
         if let Some(renderer) = network.get("renderer").and_then(Node::scalar) {
             self.renderer = Some(renderer);
@@ -161,7 +161,7 @@ impl<'a> Definitions<'a> {
     }
 }
 
-/// What is said about an id of `ethernets`, before it is known which interfaces it is for.
+/// An id of `ethernets`, before it is known which interfaces it is for.
 struct Found<'a> {
     id: &'a str,
     /// The last file that says something.
@@ -178,7 +178,7 @@ struct Selector<'a> {
     new_name: Option<&'a str>,
 }
 
-/// All of them must hold.
+/// The conditions of `match`, all of which must hold.
 #[derive(Debug, Default)]
 struct Conditions<'a> {
     drivers: Vec<&'a str>,

@@ -1,4 +1,4 @@
-//! Taking ids out of a file and leaving the rest of it as it is.
+//! Removes ids from a file and leaves the rest of it as it is.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -7,16 +7,16 @@ use alloc::vec::Vec;
 use super::definitions::ETHERNETS;
 use super::yaml::{Entry, Lines, Node, Unclear};
 
-/// What is left of a file without some ids.
+/// What is left of a file after ids are removed.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Rest {
-    /// Nothing is taken out.
+    /// No id is removed.
     Everything,
-    /// Nothing that means anything.
+    /// Nothing with an effect is left.
     Nothing,
-    /// Nothing but who brings devices up.
+    /// Only the renderer is left.
     Renderer,
-    /// Other devices, or settings of another kind.
+    /// Other devices or settings are left.
     Something,
 }
 
@@ -25,11 +25,11 @@ pub(super) enum Rest {
 pub(super) enum Fate {
     Stays,
     Goes,
-    /// It stays, but nothing that is said about it.
+    /// The id stays, without its settings.
     IsEmptied,
 }
 
-/// What would be left of a network.
+/// Returns what would be left of a network.
 pub(super) fn rest(network: &Node, fate: &dyn Fn(&Entry) -> Fate) -> Rest {
     let mut rest = Rest::Everything;
     let mut something = false;
@@ -52,7 +52,7 @@ pub(super) fn rest(network: &Node, fate: &dyn Fn(&Entry) -> Fate) -> Rest {
     }
 }
 
-/// The text that is left.
+/// Returns the text that is left.
 ///
 /// # Errors
 /// Why it cannot be done.
@@ -61,7 +61,7 @@ pub(super) fn take_out(
     network: &Node,
     fate: &dyn Fn(&Entry) -> Fate,
 ) -> Result<String, Unclear> {
-    // The lines that go, and what comes instead.
+    // The lines to remove, and the id that stays in their place.
     let mut gone: Vec<(Lines, Option<&str>)> = Vec::new();
     for section in network
         .entries()

@@ -1,4 +1,4 @@
-//! What stays of the settings of an interface.
+//! Settings of an interface that are preserved.
 
 use crate::render::error::Refusal;
 use alloc::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::network::{InterfaceName, MacAddr};
 pub(super) const NETWORKD: &str = "networkd";
 pub(super) const NETWORK_MANAGER: &str = "NetworkManager";
 
-/// What the host says nothing of.
+/// The settings that the host does not decide.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct Kept<'a> {
     /// The id that other devices are built on.
@@ -25,13 +25,13 @@ pub(super) struct Kept<'a> {
     pub(super) search: Vec<&'a str>,
     /// The name servers that the interface had, for their order.
     pub(super) nameservers: Vec<IpAddr>,
-    /// What brings it up, if that is not the one for all.
+    /// The renderer of the interface, if it is not the one for all devices.
     pub(super) renderer: Option<&'static str>,
-    /// What brings it up.
+    /// The backend that brings the interface up.
     pub(super) backend: &'a str,
 }
 
-/// What a value must be to be written again.
+/// The form that a value must have to be kept.
 #[derive(Clone, Copy)]
 enum Kind {
     Boolean,

@@ -1,8 +1,8 @@
 //! netplan: one file for all interfaces, and no other file that says anything about them.
 //!
-//! netplan takes what all files say about an id together, lists are joined. Two ids for one interface compete, and what
-//! decides is the backend. So whatever else is said about the interfaces of the host is taken out: a file that is about
-//! nothing else is moved away, others lose the lines about them.
+//! netplan merges what all files say about an id, and joins lists. If two ids match one interface,
+//! the backend decides which one wins. So the interfaces of the host are removed from all other
+//! files: a file about nothing else is removed, others lose the lines about them.
 
 mod clear;
 mod definitions;
@@ -114,8 +114,8 @@ fn content(
     Ok(text)
 }
 
-/// The id of an interface: the one that other devices are built on, else its name. Where that does not come first, one
-/// that does.
+/// The id of an interface: the one that other devices are built on, else its name. Where that does
+/// not come first, one that does.
 fn id(
     name: &InterfaceName,
     kept: &Kept<'_>,
@@ -140,8 +140,9 @@ fn id(
     })
 }
 
-/// A pattern for the interface that the backend would use instead of an id. networkd takes the first file that is for an
-/// interface, and the files are named after the ids; NetworkManager may take any.
+/// A pattern for the interface that the backend would use instead of an id. networkd takes the
+/// first file that is for an interface, and the files are named after the ids; NetworkManager may
+/// take any.
 fn pattern_before<'d>(
     id: &str,
     name: &InterfaceName,
@@ -156,7 +157,7 @@ fn pattern_before<'d>(
         .find(|pattern| kept.backend != NETWORKD || format!("{}.network", pattern.id) <= file)
 }
 
-/// What the agent wrote for interfaces that are there but are left alone this time.
+/// Returns the agent's lines for existing interfaces that are left alone this time.
 fn unmanaged(sources: &Sources, definitions: &Definitions<'_>) -> Result<String, Refusal> {
     let lines: Vec<&str> = sources.own.text.split_inclusive('\n').collect();
     let network = sources
@@ -191,7 +192,7 @@ fn unmanaged(sources: &Sources, definitions: &Definitions<'_>) -> Result<String,
     Ok(text)
 }
 
-/// The interfaces of which something else is said than before.
+/// Returns the interfaces whose definition differs from the old one.
 fn changed(
     text: &str,
     config: &NetworkConfig,

@@ -8,8 +8,8 @@ use crate::network::Interface;
 use crate::render::restart::{BatchPrograms, flush};
 use crate::render::systemd;
 
-/// It reads a few files and writes a few, but since its version 1.0 it also has systemd read all of its units again, which
-/// runs every generator.
+/// It reads and writes a few files, but since its version 1.0 it also makes systemd reload all of
+/// its units, which runs every generator.
 const GENERATE_MAX: Duration = Duration::from_secs(10);
 
 /// It restarts the backend, and asks udev about every interface before that.
@@ -18,7 +18,7 @@ const APPLY_MAX: Duration = Duration::from_secs(20);
 /// The same, when there is less time.
 const RESTORE_MAX: Duration = Duration::from_secs(15);
 
-/// Applies the files. Older versions of networkd keep addresses that they are not told of any more.
+/// Applies the files. Older versions of networkd keep addresses that are no longer in them.
 pub(super) fn apply(interfaces: &[&Interface], keeps_addresses: bool) -> BatchPrograms {
     let mut programs = BatchPrograms::default();
     programs.run(generate());

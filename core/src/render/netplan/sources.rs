@@ -20,14 +20,15 @@ static DIRECTORIES: [GuestPath; 4] = [
 
 const ETC: GuestPath = GuestPath::constant("/etc/netplan");
 
-/// The agent's own file. Most others that there are by default come before it, which matters to people alone.
+/// The agent's own file. Most default files come before it, which matters only to readers.
 pub(super) static OWN_PATH: GuestPath = GuestPath::constant("/etc/netplan/90-nova-agent.yaml");
 
 /// A file that is in effect.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) path: GuestPath,
-    /// Where its replacement goes: what a package installed is not changed, but overruled by a file of the same name.
+    /// Where its replacement goes: a file of a package is not changed, but overridden by one of the
+    /// same name.
     pub(super) replacement: GuestPath,
     /// Whether another file would come into effect without it.
     pub(super) hides_another: bool,
@@ -42,7 +43,7 @@ pub(super) struct Sources {
     pub(super) own: Own,
 }
 
-/// What the agent wrote before; nothing if that is no longer understood, as it is replaced anyway.
+/// What the agent wrote before; empty if it cannot be parsed, as it is replaced anyway.
 #[derive(Debug, Default)]
 pub(super) struct Own {
     pub(super) text: String,

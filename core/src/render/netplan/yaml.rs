@@ -1,6 +1,7 @@
 //! YAML as far as netplan's files need it, with the lines that everything stands on.
 //!
-//! What two readers of YAML may understand differently is refused: the text shall mean here what it means to netplan.
+//! Whatever two YAML parsers may understand differently is refused: the text must mean here what it
+//! means to netplan.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 /// How deep collections may be nested; netplan needs six levels.
 const DEPTH_MAX: usize = 32;
 
-/// A value and the lines it stands on. Two are equal if they say the same, wherever they stand.
+/// A value and its lines. Two nodes are equal if their values are, wherever they are in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) content: Content,

@@ -1,4 +1,4 @@
-//! NetworkManager where it keeps its profiles in ifcfg files.
+//! NetworkManager on systems where it stores profiles in ifcfg files.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -15,7 +15,8 @@ use crate::render::ifcfg::{self, Reader, Wanted};
 use crate::render::renderer::{Renderer, Stack};
 use crate::render::restart::Activation;
 
-/// The stack of Red Hat Enterprise Linux 8, and of 7 where NetworkManager took over from network-scripts.
+/// The stack of Red Hat Enterprise Linux 8, and of 7 where NetworkManager took over from
+/// network-scripts.
 pub(in crate::render) static STACK: Stack =
     Stack::new("NetworkManager with ifcfg files", &NetworkManagerIfcfg);
 
@@ -68,7 +69,7 @@ impl Renderer for NetworkManagerIfcfg {
     }
 }
 
-/// Returns how the profile in a file is found again.
+/// Returns how the profile in a file can be activated again.
 fn old(text: &str) -> Old {
     Assignments::parse(text)
         .get("UUID")
@@ -99,7 +100,8 @@ fn replaced(
     paths
 }
 
-/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is named after its version.
+/// Whether NetworkManager can read ifcfg files: it looks for the plugin in a directory that is
+/// named after its version.
 pub(in crate::render) fn plugin_exists(guest: &Guest<'_>) -> bool {
     /// The most versions looked into. A system has one.
     const VERSIONS_MAX: usize = 16;

@@ -11,7 +11,8 @@ use crate::render::ini::{Ini, Section};
 use crate::render::routes::{Hop, in_order};
 use crate::render::text::{HEADER, label_comment, stable_order};
 
-/// What the agent writes itself, and what would make the profile one for something else than a plain interface.
+/// Sections that the agent writes itself, and those that would make the profile one for something
+/// else than a plain interface.
 const NOT_KEPT: [&str; 12] = [
     "",
     "802-3-ethernet",
@@ -27,7 +28,8 @@ const NOT_KEPT: [&str; 12] = [
     "team-port",
 ];
 
-/// The profile of an interface. What is kept of the profiles that it replaces is taken from the first one that has it.
+/// The profile of an interface. What is kept of the profiles that it replaces is taken from the
+/// first one that has it.
 pub(super) fn text(
     interface: &Interface,
     nameservers: &[IpAddr],
@@ -50,7 +52,8 @@ pub(super) fn text(
     file.push(connection);
 
     let mut ethernet = Section::new("ethernet");
-    // Not by name: a server that was cloned from this one then boots without an address rather than with a foreign one.
+    // Not by name: so a clone of this server boots without an address rather than with this
+    // server's.
     ethernet.push(
         "mac-address",
         &interface.mac.to_string().to_ascii_uppercase(),
@@ -164,14 +167,16 @@ impl<'a> Side<'a> {
             "ignore-auto-dns",
             kept(replaced, name, "ignore-auto-dns"),
         );
-        // Else the profile counts as active when one of its families is, and the other one is still missing.
+        // Else the profile counts as active when one of its families is, and the other one is still
+        // missing.
         section.push("may-fail", "false");
         section
     }
 }
 
-/// The routes; a gateway outside the networks gets one of its own first. The option `onlink` would not do: of IPv6, the
-/// kernel refuses it if a route through another interface leads to the gateway.
+/// The routes; a gateway outside the networks gets one of its own first. The option `onlink` would
+/// not do: of IPv6, the kernel refuses it if a route through another interface leads to the
+/// gateway.
 fn route_values(routes: &[&Route]) -> Vec<String> {
     let value = |hop: &Hop| hop.to_string().replace(" via ", ",");
     in_order(None, routes.iter().copied())

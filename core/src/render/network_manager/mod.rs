@@ -1,7 +1,8 @@
-//! NetworkManager's keyfiles: a profile an interface in `/etc/NetworkManager/system-connections`.
+//! NetworkManager's keyfiles: one profile per interface in
+//! `/etc/NetworkManager/system-connections`.
 //!
-//! Which profile an interface gets is decided by priority among all that fit, so every other one that means the interface
-//! is moved away, whatever its name and format.
+//! Which profile an interface gets is decided by priority among all that fit, so every other one
+//! that means the interface is moved away, whatever its name and format.
 
 mod ifcfg;
 mod keyfile;
@@ -28,7 +29,8 @@ use crate::network::{Interface, InterfaceName, MacAddr};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/NetworkManager/system-connections");
 
-/// The stack of Red Hat Enterprise Linux from 9 on, Fedora, SUSE Linux Enterprise 16 and of desktops.
+/// The stack of Red Hat Enterprise Linux from 9 on, Fedora, SUSE Linux Enterprise 16 and of
+/// desktops.
 pub(super) static STACK: Stack = Stack::new("NetworkManager", &NetworkManager);
 
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Renderer for NetworkManager {
     fn render(&self, cx: &mut Context<'_>) -> Result<Activation, Refusal> {
         let (config, guest) = (cx.config, cx.guest);
         let profiles = profiles::find(config, guest);
-        // All questions are asked at once. A file that NetworkManager cannot read is nobody's business.
+        // Both are asked in one round. Files that NetworkManager cannot read are left alone.
         let (ifcfg_files, read) = (super::ifcfg::find(config, guest), plugin_exists(guest));
         let ifcfg_files = if read { ifcfg_files } else { Vec::new() };
         let nameservers = nameservers(cx);
@@ -98,7 +100,8 @@ fn own_path(name: &InterfaceName) -> Option<GuestPath> {
     DIRECTORY.join(&format!("nova-{name}.nmconnection")).ok()
 }
 
-/// The identity of an interface's profile. It stays when the file is rewritten, so that it replaces the old profile.
+/// The identity of an interface's profile. It stays when the file is rewritten, so that it replaces
+/// the old profile.
 pub(super) fn uuid(mac: MacAddr) -> String {
     let digits: String = mac
         .octets()
@@ -110,8 +113,8 @@ pub(super) fn uuid(mac: MacAddr) -> String {
 
 /// The name servers of each interface, in the order of the interfaces.
 ///
-/// A family without an address cannot hold any: they go to the first interface that has one. Nobody could reach a server
-/// of a family that no interface has.
+/// A family without an address cannot hold name servers: they go to the first interface that has
+/// one. A name server of a family that no interface has is left out with a warning.
 pub(super) fn nameservers(cx: &mut Context<'_>) -> Vec<Vec<IpAddr>> {
     let config = cx.config;
     let holds = |interface: &Interface, nameserver: &IpAddr| match nameserver {

@@ -1,4 +1,4 @@
-//! Telling a running NetworkManager of changed profiles.
+//! Makes a running NetworkManager load and activate changed profiles.
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
@@ -17,7 +17,8 @@ const NOT_RUNNING: i32 = 8;
 /// Reading a few files.
 const LOAD_MAX: Duration = Duration::from_secs(4);
 
-/// How long an activation may take. IPv6 looks for another owner of each address, all at once, for a second or two.
+/// How long an activation may take. IPv6 looks for another owner of each address, all at once, for
+/// a second or two.
 const UP_SECONDS: u64 = 20;
 
 /// The same when there is less time, for what worked before.
@@ -77,8 +78,8 @@ impl Old {
     }
 }
 
-/// Loads and activates the profiles of the interfaces that are affected. If NetworkManager does not run yet, it reads the
-/// files when it starts.
+/// Loads and activates the profiles of the interfaces that are affected. If NetworkManager does not
+/// run yet, it reads the files when it starts.
 pub(in crate::render) fn activation(
     config: &NetworkConfig,
     changed: &BTreeSet<InterfaceName>,
@@ -86,7 +87,7 @@ pub(in crate::render) fn activation(
     guest: &Guest<'_>,
 ) -> Activation {
     let interfaces = affected(config, changed, guest);
-    // Where nothing tells, it may run if there is a bus; if it does not, `nmcli` is what tells.
+    // If that is unknown, it may run if there is a bus; if it does not, `nmcli` says so.
     let bus = guest.exists(&BUS);
     if !running::network_manager_runs(guest).unwrap_or(bus) {
         return Activation::default();
@@ -100,7 +101,7 @@ pub(in crate::render) fn activation(
         })
         .collect();
     let mut programs = BatchPrograms::default();
-    // What it refuses to load is seen when it is not active then.
+    // A profile that it refuses to load cannot be activated in the next step.
     programs.try_run(load(&connections));
     programs.restore(load(&connections));
     for connection in connections {
@@ -121,7 +122,8 @@ fn load(connections: &[&Connection]) -> Program {
     program(["connection", "load"].into_iter().chain(paths), LOAD_MAX)
 }
 
-/// Brings the old profile up again. By the name of the interface, it is the one that the next boot would choose.
+/// Brings the old profile up again. By the name of the interface, it is the one that the next boot
+/// would choose.
 fn again(Connection { interface, old, .. }: &Connection) -> Option<Program> {
     let which = match old {
         Old::Uuid(uuid) => ["uuid", uuid],

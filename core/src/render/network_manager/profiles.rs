@@ -1,4 +1,4 @@
-//! The profiles that are there already.
+//! The existing profiles.
 
 use alloc::format;
 use alloc::string::String;
@@ -14,7 +14,7 @@ use crate::render::assignments::Assignments;
 use crate::render::guest::Guest;
 use crate::render::ini::{Ini, Section};
 
-/// A profile that means a managed interface.
+/// A profile for a managed interface.
 #[derive(Debug)]
 pub(in crate::render) struct Profile {
     pub(in crate::render) path: GuestPath,
@@ -22,7 +22,8 @@ pub(in crate::render) struct Profile {
     pub(super) file: Ini,
 }
 
-/// The keyfiles that mean a managed interface, the agent's own ones among them. What NetworkManager prefers comes first.
+/// The keyfiles that mean a managed interface, the agent's own ones among them. What NetworkManager
+/// prefers comes first.
 pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<Profile> {
     let mut profiles = Vec::new();
     for name in guest.list(&DIRECTORY, |name| !is_ignored(name)) {
@@ -32,7 +33,8 @@ pub(in crate::render) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<
     profiles
 }
 
-/// The profile in a file; `None` if it means no managed interface. NetworkManager reads no symlinks.
+/// Returns the profile in a file; `None` if it is not for a managed interface. Symlinks are not
+/// followed.
 fn profile(name: &str, config: &NetworkConfig, guest: &Guest<'_>) -> Option<Profile> {
     let path = DIRECTORY.join(name).ok()?;
     let file = Ini::parse(&guest.text(&path)?);
@@ -50,7 +52,7 @@ fn priority(file: &Ini) -> i32 {
         .unwrap_or_default()
 }
 
-/// What NetworkManager takes for a backup or a temporary file.
+/// Returns whether NetworkManager treats a file as a backup or a temporary file.
 fn is_ignored(name: &str) -> bool {
     let is_temporary = name.rsplit_once('.').is_some_and(|(_, suffix)| {
         suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -101,13 +103,13 @@ pub(super) fn nameservers(file: Option<&Ini>, family: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// How a profile is found again.
+/// Returns how a profile can be activated again.
 pub(super) fn old(file: &Ini) -> Old {
     file.get("connection", "uuid")
         .map_or(Old::Unknown, Old::with_uuid)
 }
 
-/// What is kept of an ifcfg file, in the words of a keyfile.
+/// Converts the kept settings of an ifcfg file to those of a keyfile.
 pub(super) fn of_ifcfg(text: &str) -> Ini {
     let ifcfg = Assignments::parse(text);
     let mut file = Ini::default();

@@ -1,7 +1,7 @@
 //! systemd-networkd: `/etc/systemd/network/05-nova-IF.network`.
 //!
-//! Of all files, the first one by its name that is for an interface is taken. The agent's come before those that a
-//! system and its users have, so that files for many interfaces can stay.
+//! networkd takes the first file, by name, that matches an interface. The agent's files come before
+//! those that a system and its users have, so that files for many interfaces can stay.
 
 mod networks;
 
@@ -24,10 +24,10 @@ use super::text::{HEADER, label_comment, stable_order};
 use crate::effect::Program;
 use crate::network::{Interface, InterfaceName};
 
-/// A word to the daemon, and its answer.
+/// One D-Bus call.
 const RELOAD_MAX: Duration = Duration::from_secs(5);
 
-/// The daemon only begins with it.
+/// The daemon only starts the work.
 const RECONFIGURE_MAX: Duration = Duration::from_secs(8);
 
 /// It is ready when it has read its files.
@@ -46,7 +46,8 @@ const KEPT: [(&str, &str); 9] = [
     ("Network", "VXLAN"),
 ];
 
-/// Settings that would make the interface a port of another one, which its addresses belong to then.
+/// Settings that would make the interface a port of another one, which would then have the
+/// addresses.
 const MASTERS: [&str; 4] = ["BatmanAdvanced", "Bond", "Bridge", "VRF"];
 
 /// The stack of systems that were built around systemd, and of those that chose it.
@@ -108,7 +109,7 @@ fn file_name(name: &InterfaceName) -> String {
     format!("05-nova-{name}.network")
 }
 
-/// Moves a file away that is for nothing but interfaces of the host.
+/// Removes a file that is only for interfaces of the host.
 fn retire(network: &Network, cx: &mut Context<'_>) -> Result<(), Refusal> {
     let path = &network.path;
     let own_names: Vec<String> = cx.config.names().map(file_name).collect();
@@ -145,7 +146,7 @@ fn retire(network: &Network, cx: &mut Context<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What the daemon sees of a file.
+/// Returns the sections and entries of a file, for comparison.
 fn meaning(content: &Ini) -> Vec<(&str, Vec<(&str, &str)>)> {
     let sections = content
         .sections()
@@ -219,12 +220,12 @@ fn kept(section: &str, old: &Ini) -> Vec<String> {
     let mut lines = Vec::new();
     for (_, key) in KEPT.iter().filter(|(of, _)| *of == section) {
         let mut values: Vec<&str> = Vec::new();
-        // A backslash at the end would take the next line in.
+        // A backslash at the end would join the next line.
         let is_usable =
             |value: &&str| !value.chars().any(char::is_control) && !value.ends_with('\\');
         for value in old.all(section, key).filter(is_usable) {
             match value {
-                // It takes back what was before it.
+                // An empty value resets the list.
                 "" => values.clear(),
                 value if values.contains(&value) => {}
                 value => values.push(value),
@@ -252,7 +253,7 @@ fn programs(interfaces: &[&Interface], version: Option<u32>) -> BatchPrograms {
         programs.restore(reconfigure(interfaces));
         return programs;
     }
-    // It keeps addresses that it is not told of any more.
+    // It keeps addresses that are no longer in the files.
     for interface in interfaces {
         programs.try_run(flush(&interface.name));
         programs.restore(flush(&interface.name));

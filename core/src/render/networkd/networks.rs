@@ -1,4 +1,4 @@
-//! The `.network` files that there are, and which interface each one is for.
+//! The existing `.network` files, and the interfaces that each one matches.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -26,20 +26,21 @@ pub(super) const ETC: GuestPath = GuestPath::constant("/etc/systemd/network");
 #[derive(Debug)]
 pub(super) struct Network {
     pub(super) path: GuestPath,
-    /// Whether it stays when it is removed: a package brought it, or hides another one of that name.
+    /// Whether a file of this name remains after it is removed: a package's file, or one that it
+    /// hides.
     pub(super) comes_back: bool,
-    /// What it says; `None` if that cannot be read.
+    /// Its content; `None` if it cannot be read.
     pub(super) content: Option<Ini>,
 }
 
-/// How a file names an interface.
+/// How a file matches an interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fit {
-    /// It is for others.
+    /// It does not match.
     No,
-    /// It may be for others, too.
+    /// It matches, and may match others, too.
     Pattern,
-    /// It is for interfaces of the host and no others.
+    /// It matches only interfaces of the host.
     Exact,
 }
 
@@ -49,7 +50,7 @@ impl Network {
         self.path.name()
     }
 
-    /// Whether it is for an interface; a file that cannot be read may be for any.
+    /// Returns how it matches an interface; a file that cannot be read may match any.
     pub(super) fn fit(
         &self,
         interface: &Interface,
@@ -137,8 +138,8 @@ fn unfolded(text: &str) -> String {
     text.replace("\\\n", " ")
 }
 
-/// Whether the conditions of a file hold for an interface, all of which must. Those that are about the whole system are
-/// taken to hold.
+/// Whether the conditions of a file hold for an interface, all of which must. Those that are about
+/// the whole system are taken to hold.
 fn fit(content: &Ini, interface: &Interface, config: &NetworkConfig, guest: &Guest<'_>) -> Fit {
     let state = guest.interface(interface.name.as_str());
     let macs = [Some(interface.mac), state.and_then(|state| state.mac)];
@@ -197,7 +198,7 @@ fn fit(content: &Ini, interface: &Interface, config: &NetworkConfig, guest: &Gue
     }
 }
 
-/// Whether a list of patterns holds; an exclamation mark in front makes it a list of what shall not match.
+/// Returns whether a list of patterns matches; an exclamation mark in front negates the whole list.
 fn holds(patterns: &[&str], is_match: impl Fn(&str) -> bool) -> bool {
     match patterns.split_first() {
         None => true,
@@ -208,7 +209,7 @@ fn holds(patterns: &[&str], is_match: impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// The words of all lines of a key. An empty line takes back what was before it.
+/// Returns the words of all values of a key. An empty value resets the list.
 pub(super) fn words<'a>(content: &'a Ini, section: &'a str, key: &'a str) -> Vec<&'a str> {
     let mut words = Vec::new();
     for value in content.all(section, key) {

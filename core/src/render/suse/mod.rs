@@ -1,7 +1,9 @@
-//! SUSE: `ifcfg-IF` and `ifroute-IF` in `/etc/sysconfig/network`, read by wicked and by the scripts before it.
+//! SUSE: `ifcfg-IF` and `ifroute-IF` in `/etc/sysconfig/network`, read by wicked and by the scripts
+//! before it.
 //!
-//! The scripts are a shell that reads these files as root, so every generated line is made of parsed values, and of the
-//! old file only lines are kept that assign a plain word. An interface is known by the name of its file.
+//! The scripts are a shell that reads these files as root, so every generated line is made of
+//! parsed values, and of the old file only lines are kept that assign a plain word. An interface is
+//! known by the name of its file.
 
 mod netconfig;
 mod routes;
@@ -31,7 +33,8 @@ use crate::network::{Interface, InterfaceName, NetworkConfig};
 
 const DIRECTORY: GuestPath = GuestPath::constant("/etc/sysconfig/network");
 
-/// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to force them.
+/// `ifup` and `ifdown` find the configuration by the name of the interface; there is no way to
+/// force them.
 const PROGRAMS: InterfacePrograms = InterfacePrograms {
     up: &["ifup"],
     down: &["ifdown"],
@@ -103,8 +106,9 @@ impl Renderer for Suse {
     }
 }
 
-/// wicked finds out itself what changed, and takes care of what is built on the interfaces. It does nothing for one whose
-/// configuration is as before but whose addresses are gone: that one is started again.
+/// wicked finds the changes itself, and takes care of devices built on the interfaces. It does
+/// nothing for an interface whose configuration is unchanged but whose addresses are gone: that one
+/// is restarted.
 fn wicked(
     config: &NetworkConfig,
     changed: &BTreeSet<InterfaceName>,
@@ -149,12 +153,12 @@ fn later(
     batch_at_start(&affected(config, changed, guest), programs, guest)
 }
 
-/// The file of one kind for an interface.
+/// Returns the path of the file with this prefix for an interface.
 fn path(prefix: &str, name: &InterfaceName) -> Option<GuestPath> {
     DIRECTORY.join(&format!("{prefix}-{name}")).ok()
 }
 
-/// What a file sets; an empty value is none.
+/// Returns the settings of a file, without empty values.
 fn settings(text: &str) -> BTreeMap<String, String> {
     let file = Assignments::parse(text);
     let values = file
@@ -179,7 +183,7 @@ fn ifcfg(interface: &Interface, old: &str, cx: &mut Context<'_>) -> String {
     text
 }
 
-/// Whether the agent decides what a key says, or that it is not there.
+/// Returns whether the agent sets or removes a key.
 fn is_ours(key: &str) -> bool {
     const PREFIXES: [&str; 16] = [
         "BONDING_",
@@ -203,8 +207,8 @@ fn is_ours(key: &str) -> bool {
     PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// Lines of destination, gateway, netmask and interface; nothing without routes. A gateway outside all networks gets a
-/// route of its own first.
+/// Lines of destination, gateway, netmask and interface; nothing without routes. A gateway outside
+/// all networks gets a route of its own first.
 fn ifroute(interface: &Interface) -> String {
     let name = &interface.name;
     let defaults = [interface.v4.gateway, interface.v6.gateway]

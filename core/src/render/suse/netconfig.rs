@@ -1,4 +1,5 @@
-//! netconfig: it makes `/etc/resolv.conf` of what it is told, a list of fixed name servers among it.
+//! netconfig, which generates `/etc/resolv.conf` from several sources, one of them a list of static
+//! name servers.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -22,7 +23,7 @@ const SERVERS: &str = "NETCONFIG_DNS_STATIC_SERVERS";
 /// It writes a few files and reloads nothing on a server.
 const RUN_MAX: Duration = Duration::from_secs(5);
 
-/// Sets the name servers and nothing else; tells whether netconfig has something to do.
+/// Sets the name servers and nothing else; returns whether netconfig must run.
 ///
 /// # Errors
 /// Refuses if a file cannot be edited.
@@ -58,9 +59,9 @@ pub(super) fn update(nameservers: &[IpAddr], cx: &mut Context<'_>) -> Result<boo
     Ok(in_charge)
 }
 
-/// Runs netconfig when the files are as they shall be, and again when a roll-back made them what they were.
+/// Adds a run of netconfig after the files have changed, and another one after a roll-back.
 pub(super) fn run(activation: &mut Activation) {
-    // It spares a file that was edited by hand unless it is forced.
+    // Without `-f` it does not overwrite a file that was edited by hand.
     let update = || Change::Run(Program::new(["netconfig", "update", "-f"], RUN_MAX));
     activation
         .before

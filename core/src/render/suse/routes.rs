@@ -1,4 +1,5 @@
-//! `/etc/sysconfig/network/routes`, whose routes are for every interface, and the lines of such a file.
+//! `/etc/sysconfig/network/routes`, whose routes are for every interface, and the lines of such a
+//! file.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use crate::render::error::Refusal;
 
 const PATH: GuestPath = GuestPath::constant("/etc/sysconfig/network/routes");
 
-/// Takes out the routes that are the business of the managed interfaces; tells whether there were any.
+/// Removes the routes of the managed interfaces; returns whether there were any.
 ///
 /// # Errors
 /// Refuses if the file cannot be edited.
@@ -38,8 +39,8 @@ pub(super) fn lines(text: &str) -> Vec<Vec<&str>> {
         .collect()
 }
 
-/// Whether a route belongs to a managed interface, by its fourth column or, without one, by where it leads. If there are
-/// others, which stay as they are, a default route may be theirs.
+/// Whether a route belongs to a managed interface, by its fourth column or, without one, by where
+/// it leads. If there are others, which stay as they are, a default route may be theirs.
 fn is_managed(line: &str, config: &NetworkConfig, others: bool) -> bool {
     let words = words(line);
     let column = |nth: usize| words.get(nth).copied().filter(|word| *word != "-");
@@ -136,7 +137,8 @@ mod tests {
         ] {
             assert!(!is_managed(kept, &config, false), "{kept}");
         }
-        // It may be that of an interface that stays as it is, unless it leads into a network of one that does not.
+        // It may be that of an interface that stays as it is, unless it leads into a network of one
+        // that does not.
         assert!(!is_managed("default 198.51.100.1 - -", &config, true));
         assert!(is_managed("default 192.0.2.1 - -", &config, true));
         assert!(is_managed("default 198.51.100.1 - eth0", &config, true));

@@ -1,4 +1,4 @@
-//! Files that would configure a managed interface a second time.
+//! Files that would configure a managed interface twice.
 
 use alloc::vec::Vec;
 
@@ -10,7 +10,7 @@ use crate::render::guest::Guest;
 /// In front of the name of an interface.
 const PREFIXES: [&str; 2] = ["ifcfg-", "ifroute-"];
 
-/// What no program takes for a configuration.
+/// Suffixes of files that no program reads as a configuration.
 const IGNORED: [&str; 8] = [
     "~",
     ".old",
@@ -22,7 +22,7 @@ const IGNORED: [&str; 8] = [
     ".rpmorig",
 ];
 
-/// The files to move away, and which interface each one means.
+/// Returns the files to remove, each with its interface.
 pub(super) fn find(config: &NetworkConfig, guest: &Guest<'_>) -> Vec<(GuestPath, InterfaceName)> {
     let mut stale = Vec::new();
     for name in guest.list(&DIRECTORY, is_read) {
@@ -41,8 +41,8 @@ fn is_read(name: &str) -> bool {
         && !IGNORED.iter().any(|ignored| name.ends_with(ignored))
 }
 
-/// The managed interface that a file means beside the interface's own file: an alias of it, or its address as in old
-/// releases.
+/// The managed interface that a file means beside the interface's own file: an alias of it, or its
+/// address as in old releases.
 fn owner<'a>(suffix: &str, config: &'a NetworkConfig) -> Option<&'a InterfaceName> {
     let mac = suffix
         .strip_prefix("eth-id-")

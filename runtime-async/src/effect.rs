@@ -11,7 +11,7 @@ use std::time::Instant;
 use async_io::{Async, Timer};
 use blocking::unblock;
 use nova_agent_core::effect::{Effect, Outcome};
-use nova_agent_system::{Interest, PendingEffect, Started, System};
+use nova_agent_system::runtime::{Interest, PendingEffect, Started, System};
 
 /// Carries an effect out. Dropped before, it ends the program that runs.
 ///

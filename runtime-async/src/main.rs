@@ -5,10 +5,11 @@ use std::io;
 use std::process::ExitCode;
 
 use async_global_executor::GlobalExecutorConfig;
-use nova_agent_system::{Launch, Signals};
+use nova_agent_system::cli;
+use nova_agent_system::runtime::{Launch, Signals};
 
 fn main() -> ExitCode {
-    nova_agent_system::launch(run)
+    cli::launch(run)
 }
 
 fn run(launch: Launch, signals: Signals) -> io::Result<()> {

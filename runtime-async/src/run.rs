@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use async_io::{Async, Timer};
 use nova_agent_core::effect::{EffectId, Outcome};
-use nova_agent_system::{Demand, Driver, Launch, Signals, System};
+use nova_agent_system::runtime::{Demand, Driver, Launch, More, Signals, System};
 
 use crate::effect::perform;
 
@@ -54,7 +54,7 @@ pub async fn run_until(launch: Launch, leave: impl Future<Output = ()>) {
         for happened in happened {
             agent.tell(happened);
         }
-        agent.driver.tick();
+        agent.driver.fire_timers();
     }
 }
 
@@ -97,7 +97,7 @@ impl Agent {
     /// Does what the driver demands, until that is to wait or to leave.
     fn drain(&mut self) -> ControlFlow<(), Option<Instant>> {
         loop {
-            match self.driver.poll(attach) {
+            match self.driver.next_demand(attach) {
                 Demand::Exit => return ControlFlow::Break(()),
                 Demand::Perform(id, effect) => {
                     let waits_its_turn = effect.waits_its_turn();
@@ -127,9 +127,9 @@ impl Agent {
     /// Looks before it waits again, as waiting takes more system calls than looking.
     fn receive(&mut self) {
         for _ in 0..READS_MAX {
-            let has_more = self.driver.receive();
+            let more = self.driver.receive();
             let _ = self.drain();
-            if !has_more {
+            if more == More::Nothing {
                 return;
             }
         }
@@ -174,7 +174,7 @@ impl Agent {
         };
         let mut happened = Vec::new();
         // An error is found by reading or writing.
-        if self.driver.is_sending() && store.poll_writable(context).is_ready() {
+        if self.driver.wants_write() && store.poll_writable(context).is_ready() {
             happened.push(Happened::StoreWritable);
         }
         if store.poll_readable(context).is_ready() {

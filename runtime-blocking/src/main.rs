@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use nova_agent_system::cli;
+
 fn main() -> ExitCode {
-    nova_agent_system::launch(nova_agent_blocking::run)
+    cli::launch(nova_agent_blocking::run)
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nova_agent_system::{Demand, Driver, Launch, Signals, Started};
+use nova_agent_system::runtime::{Demand, Driver, Launch, Signals, Started};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -36,20 +36,21 @@ pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
                 }
                 Happened::StoreWritable => driver.flush(),
                 Happened::StoreReadable => {
-                    driver.receive();
+                    // poll(2) returns at once if there is more.
+                    let _ = driver.receive();
                 }
             }
             // Should this be the end, it is so at the next turn as well.
             let _ = drain(&mut driver, &worker)?;
         }
-        driver.tick();
+        driver.fire_timers();
     }
 }
 
 /// Does what the driver demands, until that is to wait or to leave.
 fn drain(driver: &mut Driver<()>, worker: &Worker) -> io::Result<ControlFlow<(), Option<Instant>>> {
     loop {
-        match driver.poll(|_| Ok(())) {
+        match driver.next_demand(|_| Ok(())) {
             Demand::Exit => return Ok(ControlFlow::Break(())),
             Demand::Perform(id, effect) if effect.waits_its_turn() => {
                 worker.perform(id, Task::Perform(effect))?
@@ -81,7 +82,7 @@ fn wait(
     fds.push(PollFd::from_borrowed_fd(worker.as_fd(), PollFlags::IN));
     fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
     if let Some((store, ())) = driver.store() {
-        let write = if driver.is_sending() {
+        let write = if driver.wants_write() {
             PollFlags::OUT
         } else {
             PollFlags::empty()

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use nova_agent_core::effect::{Effect, EffectId, Outcome};
-use nova_agent_system::{Started, System};
+use nova_agent_system::runtime::{Started, System};
 
 pub(crate) struct Worker {
     pub(crate) system: Arc<System>,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Poll, Registry, Token};
 use nova_agent_core::effect::{Effect, EffectId};
-use nova_agent_system::{
-    Demand, Driver, Interest, Launch, PendingEffect, Signals, Source, Started, System,
+use nova_agent_system::runtime::{
+    Demand, Driver, Interest, Launch, More, PendingEffect, Signals, Source, Started, System,
 };
 
 use crate::registration::Registration;
@@ -65,7 +65,7 @@ pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
         }
         agent.advance_overdue();
         agent.receive();
-        agent.driver.tick();
+        agent.driver.fire_timers();
     }
 }
 
@@ -98,7 +98,7 @@ impl Agent {
         loop {
             match self
                 .driver
-                .poll(|store| Registration::new(&self.registry, store, STORE))
+                .next_demand(|store| Registration::new(&self.registry, store, STORE))
             {
                 Demand::Exit => return ControlFlow::Break(()),
                 Demand::Perform(id, effect) => self.begin(id, effect),
@@ -110,7 +110,8 @@ impl Agent {
     /// Has the poller wait until the store can be written, if something is unsent.
     fn arm(&mut self) {
         let registration = self.driver.store().map(|(_, registration)| registration);
-        if let Some(Err(error)) = registration.map(|it| it.set_writable(self.driver.is_sending())) {
+        if let Some(Err(error)) = registration.map(|it| it.set_writable(self.driver.wants_write()))
+        {
             self.driver.abandon(&error);
         }
     }
@@ -141,7 +142,7 @@ impl Agent {
             if !self.is_readable {
                 return;
             }
-            self.is_readable = self.driver.receive();
+            self.is_readable = self.driver.receive() == More::Maybe;
             let _ = self.drain();
         }
     }

@@ -1,4 +1,4 @@
-//! Between the machine and a runtime: everything but waiting.
+//! Everything a runtime needs except waiting.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,57 +12,68 @@ use crate::connection::Connection;
 use crate::service::{ServiceManager, report};
 use crate::transport::StoreAddress;
 
-/// The most effects that a runtime has in hand: one for each request. More can only be when the core has given some up,
-/// because a disk is dead, and they do not end.
+/// The most effects that a runtime carries out at the same time: one per request. There are more only if the core has given
+/// some up that do not end, because a disk is dead.
 const EFFECTS_MAX: usize = REQUESTS_MAX;
 
 /// The machine with its connection to Xenstore, its clock, its log and its service manager.
 ///
-/// A runtime does what [`Driver::poll`] demands until that is to wait. Then it waits for
+/// `Attachment` is what the runtime needs for waiting for a connection, such as its registration with a poller; `()` if it
+/// needs nothing. [`Driver::next_demand`] makes one for each connection, and drops it before the connection is closed.
+///
+/// A runtime meets the demands of [`Driver::next_demand`] until that is to wait. Then it waits for
 ///
 /// - the deadline,
-/// - [`Driver::store`] to become readable, or writable if that [is wanted](Driver::is_sending),
-/// - an effect to be finished, by a thread or by driving its [`PendingEffect`](crate::PendingEffect),
-/// - a signal to leave.
+/// - [`Driver::store`] to become readable, or writable if [`Driver::wants_write`],
+/// - an effect to be finished, by a thread or as a [`PendingEffect`](crate::runtime::PendingEffect),
+/// - a signal to end.
 ///
-/// What has happened it tells the driver: [`Driver::receive`], [`Driver::flush`], [`Driver::complete`],
-/// [`Driver::terminate`]; after each of them it polls until it is to wait again. At last, when everything is told or has had
-/// its turn, it calls [`Driver::tick`] and begins anew.
+/// It passes what has happened to [`Driver::receive`], [`Driver::flush`], [`Driver::complete`] and [`Driver::terminate`],
+/// and after each of them meets the demands again. When everything has had its turn it calls [`Driver::fire_timers`] and
+/// begins anew.
 ///
-/// `A` is what the runtime needs for waiting for a connection, such as its registration with a poller. The driver makes
-/// one for each connection, and drops it before the connection is closed.
+/// In the words of the core's documentation, this is a driver without the waiting and the effects.
 #[derive(Debug)]
-pub struct Driver<A> {
+pub struct Driver<Attachment> {
     machine: Machine,
     clock: Clock,
     xenstore: StoreAddress,
     service: ServiceManager,
-    store: Option<Store<A>>,
+    store: Option<Store<Attachment>>,
     deadline: Option<Instant>,
-    /// How many effects were demanded and are not completed.
-    in_hand: usize,
+    /// The number of effects that were demanded and are not completed.
+    running: usize,
 }
 
-/// What a runtime is to do.
+/// What a runtime must do next.
 #[derive(Debug)]
 #[must_use = "an effect that is dropped is lost to the host"]
 pub enum Demand {
-    /// Return. Everything in hand is finished.
+    /// Return: everything is finished.
     Exit,
-    /// Carry the effect out beside waiting for everything else, and tell the driver what came of it, exactly once.
+    /// Carry the effect out while waiting for everything else, and call [`Driver::complete`] exactly once.
     Perform(EffectId, Effect),
-    /// Wait until this time at most, or without end. It may have passed: then look what has happened, and do not wait.
+    /// Wait until this time, or without a limit. If it has passed, only look what has happened.
     Wait(Option<std::time::Instant>),
+}
+
+/// Whether [`Driver::receive`] may find more to read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum More {
+    /// There may be more: call it again, without waiting if the poller is edge-triggered.
+    Maybe,
+    /// Everything was read, or the connection is closed: wait until the store is readable.
+    Nothing,
 }
 
 /// The fields are dropped in their order.
 #[derive(Debug)]
-struct Store<A> {
-    attachment: A,
+struct Store<Attachment> {
+    attachment: Attachment,
     connection: Connection,
 }
 
-impl<A> Driver<A> {
+impl<Attachment> Driver<Attachment> {
     pub(crate) fn new(machine: Machine, xenstore: StoreAddress, service: ServiceManager) -> Self {
         Self {
             machine,
@@ -71,23 +82,26 @@ impl<A> Driver<A> {
             service,
             store: None,
             deadline: None,
-            in_hand: 0,
+            running: 0,
         }
     }
 
-    /// What to do next. `attach` is called with every connection that is opened; if it fails, so does the connection.
-    pub fn poll(&mut self, mut attach: impl FnMut(BorrowedFd<'_>) -> io::Result<A>) -> Demand {
+    /// Returns what to do next. Calls `attach` with each connection that is opened; if that fails, closes the connection.
+    pub fn next_demand(
+        &mut self,
+        mut attach: impl FnMut(BorrowedFd<'_>) -> io::Result<Attachment>,
+    ) -> Demand {
         loop {
             match self.machine.poll_output() {
                 Output::Connect => self.connect(&mut attach),
                 Output::Disconnect => self.store = None,
                 Output::Exit => return Demand::Exit,
-                Output::Perform(id, _) if self.in_hand >= EFFECTS_MAX => {
+                Output::Perform(id, _) if self.running >= EFFECTS_MAX => {
                     let refusal = Failure::Refused(format!("{EFFECTS_MAX} effects do not end"));
                     self.tell(id, Outcome::Failed(refusal));
                 }
                 Output::Perform(id, effect) => {
-                    self.in_hand = self.in_hand.saturating_add(1);
+                    self.running = self.running.saturating_add(1);
                     return Demand::Perform(id, effect);
                 }
                 Output::Report(event) => report(&event, &self.service),
@@ -102,31 +116,31 @@ impl<A> Driver<A> {
         }
     }
 
-    /// The connection to wait for, if there is one: its descriptor, and what `attach` made for it.
-    pub fn store(&self) -> Option<(BorrowedFd<'_>, &A)> {
+    /// Returns the connection to wait for, if there is one: its descriptor and its attachment.
+    pub fn store(&self) -> Option<(BorrowedFd<'_>, &Attachment)> {
         self.store
             .as_ref()
             .map(|store| (store.connection.as_fd(), &store.attachment))
     }
 
-    /// Whether to wait for the connection to become writable, too. The device of Linux never does, so this is never the
-    /// case for a device.
+    /// Whether to wait for the connection to become writable, too. Never so for a device, because that of Linux never
+    /// becomes writable.
     #[must_use]
-    pub fn is_sending(&self) -> bool {
+    pub fn wants_write(&self) -> bool {
         self.store
             .as_ref()
             .is_some_and(|store| store.connection.has_unsent())
     }
 
-    /// The connection has something to read. Reads once, and tells whether there may be more: if not, it says so again
-    /// when something comes.
-    pub fn receive(&mut self) -> bool {
+    /// Reads from the connection once. Call it when the store is readable.
+    #[must_use = "a poller that is edge-triggered does not report the rest"]
+    pub fn receive(&mut self) -> More {
         let Some(store) = &mut self.store else {
-            return false;
+            return More::Nothing;
         };
         let misuse = match store.connection.receive() {
             Ok(Some(bytes)) => self.machine.handle_bytes(self.clock.now(), bytes).err(),
-            Ok(None) => return false,
+            Ok(None) => return More::Nothing,
             Err(error) => {
                 let is_end = error.kind() == ErrorKind::UnexpectedEof;
                 self.close(&if is_end {
@@ -134,28 +148,28 @@ impl<A> Driver<A> {
                 } else {
                     format!("read: {error}")
                 });
-                return false;
+                return More::Nothing;
             }
         };
         if let Some(misuse) = misuse {
             tracing::error!(%misuse, "the driver broke the machine's contract");
         }
-        true
+        More::Maybe
     }
 
-    /// The connection can be written.
+    /// Writes what is unsent. Call it when the store is writable.
     pub fn flush(&mut self) {
         self.write(Connection::flush);
     }
 
-    /// The connection cannot be waited for, and is closed.
+    /// Closes the connection because the runtime cannot wait for it.
     pub fn abandon(&mut self, error: &io::Error) {
         self.close(&format!("wait: {error}"));
     }
 
-    /// What came of an effect.
+    /// Passes the outcome of an effect to the machine.
     pub fn complete(&mut self, id: EffectId, outcome: Outcome) {
-        self.in_hand = self.in_hand.saturating_sub(1);
+        self.running = self.running.saturating_sub(1);
         self.tell(id, outcome);
     }
 
@@ -165,24 +179,23 @@ impl<A> Driver<A> {
         }
     }
 
-    /// Timers that are due go off.
+    /// Fires due timers. Call it once per turn, after everything else that has happened, even if there is always more.
     ///
-    /// After a pause of the whole guest the outcome of an effect and its deadline come at once. So this comes behind what
-    /// has happened: a step that succeeded is not to be taken for one that hangs. But it has to come even if there is always
-    /// more.
-    pub fn tick(&mut self) {
+    /// After a pause of the whole guest, the outcome of an effect and its deadline are due at once. The outcome comes first,
+    /// so that a change that succeeded is not taken for one that hangs.
+    pub fn fire_timers(&mut self) {
         let now = self.clock.now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now);
         }
     }
 
-    /// The agent is to leave as soon as the command in hand is finished and answered.
+    /// Ends the agent as soon as the command that runs is finished and answered.
     pub fn terminate(&mut self) {
         self.machine.handle_terminate(self.clock.now());
     }
 
-    fn connect(&mut self, attach: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<A>) {
+    fn connect(&mut self, attach: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<Attachment>) {
         let opened = self.xenstore.open().map_err(io::Error::other);
         let store = opened.map(Connection::new).and_then(|connection| {
             let attachment = attach(connection.as_fd())?;
@@ -223,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A store with one key exchange waiting; returns the response that it gets.
+    /// Serves a store with one key exchange waiting, and returns the response.
     fn serve(listener: &UnixListener) -> String {
         let (mut agent, _) = listener.accept().unwrap();
         let mut decoder = Decoder::new(PAYLOAD_MAX);
@@ -269,19 +282,19 @@ mod tests {
         }
     }
 
-    /// What an agent answers that has so many effects in hand; `None` if it goes on with one more.
-    fn answer(in_hand: usize) -> Option<String> {
+    /// Returns what an agent answers while so many effects run, or `None` if it starts one more.
+    fn answer(running: usize) -> Option<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         let listener = UnixListener::bind(&path).unwrap();
         let store = std::thread::spawn(move || serve(&listener));
         let machine = Machine::new(Config::default());
         let mut driver = Driver::new(machine, StoreAddress::Unix(path), ServiceManager::detect());
-        driver.in_hand = in_hand;
+        driver.running = running;
         while !store.is_finished() {
-            match driver.poll(|_| Ok(())) {
+            match driver.next_demand(|_| Ok(())) {
                 Demand::Perform(..) => {
-                    assert_eq!(driver.in_hand, in_hand + 1);
+                    assert_eq!(driver.running, running + 1);
                     return None;
                 }
                 Demand::Exit => panic!("it leaves"),
@@ -301,10 +314,10 @@ mod tests {
             .unwrap()
                 > 0
             {
-                driver.receive();
+                let _ = driver.receive();
             }
         }
-        assert_eq!(driver.in_hand, in_hand);
+        assert_eq!(driver.running, running);
         Some(store.join().unwrap())
     }
 

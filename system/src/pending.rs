@@ -11,8 +11,8 @@ use rustix::io::Errno;
 
 use crate::root::Root;
 
-/// The state of an effect after [`System::start`](crate::System::start) or
-/// [`System::advance`](crate::System::advance).
+/// The state of an effect after [`System::start`](crate::runtime::System::start) or
+/// [`System::advance`](crate::runtime::System::advance).
 #[derive(Debug)]
 #[must_use = "an outcome that is dropped is never reported to the core"]
 pub enum Started {
@@ -24,7 +24,7 @@ pub enum Started {
 
 /// An effect that is not finished: a program that runs, or a condition of the guest that another process has to meet.
 ///
-/// Call [`System::advance`](crate::System::advance) whenever one of [`PendingEffect::sources`] is ready or
+/// Call [`System::advance`](crate::runtime::System::advance) whenever one of [`PendingEffect::sources`] is ready or
 /// [`PendingEffect::deadline`] has passed, until the effect is finished. Dropping a pending effect kills its program.
 #[derive(Debug)]
 pub struct PendingEffect(Box<dyn Pending>);
@@ -46,7 +46,7 @@ pub(crate) trait Pending: fmt::Debug + Send + Sync {
 /// A descriptor to wait for, level- or edge-triggered.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// The descriptor. It stays open until the next [`System::advance`](crate::System::advance).
+    /// The descriptor. It stays open until the next [`System::advance`](crate::runtime::System::advance).
     pub fd: BorrowedFd<'a>,
     /// What to wait for.
     pub interest: Interest,
@@ -66,7 +66,7 @@ impl PendingEffect {
         Self(pending)
     }
 
-    /// Returns what to wait for. The set may shrink with each [`System::advance`](crate::System::advance), but never
+    /// Returns what to wait for. The set may shrink with each [`System::advance`](crate::runtime::System::advance), but never
     /// grows.
     #[must_use]
     pub fn sources(&self) -> Vec<Source<'_>> {

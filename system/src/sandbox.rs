@@ -1,14 +1,20 @@
-//! What a sandbox writes down instead of doing it: a JSON object a line.
+//! A sandbox: a directory that stands for the guest's file system, in which no program of the guest runs.
 
 use std::collections::BTreeMap;
 
 use nova_agent_core::effect::Program;
 use serde::Serialize;
 
+/// The file in a sandbox that lists what was not done, one JSON object per line.
+pub const EFFECTS_FILE: &str = "effects.jsonl";
+
+/// The directory in a sandbox with the executables that run in place of the guest's programs.
+pub const STAND_INS: &str = "stand-ins";
+
 /// Stands for every secret.
 const REDACTED: &str = "[redacted]";
 
-/// One line of the list.
+/// One line of [`EFFECTS_FILE`].
 #[derive(Serialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub(crate) enum Record<'a> {

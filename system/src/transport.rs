@@ -46,7 +46,7 @@ pub enum StoreAddress {
 
 /// An open way to Xenstore, in non-blocking mode.
 #[derive(Debug)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// The kernel's device. One `write` carries one message, and it is never reported writable.
     Device(File),
     /// The daemon's socket.
@@ -56,7 +56,7 @@ pub enum Transport {
 /// Nothing could be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("no way to Xenstore (not on Xen, or not root?): {}", List(.tried))]
-pub struct OpenError {
+pub(crate) struct OpenError {
     /// Each path with what was wrong with it, in the order in which they were tried.
     pub tried: Vec<(PathBuf, io::Error)>,
 }
@@ -67,7 +67,7 @@ impl StoreAddress {
     /// # Errors
     /// [`OpenError`] if there is none. On Linux the device appears only some time after the start of the kernel, so it is
     /// worth trying again.
-    pub fn open(&self) -> Result<Transport, OpenError> {
+    pub(crate) fn open(&self) -> Result<Transport, OpenError> {
         self.open_in(|name| std::env::var_os(name))
     }
 

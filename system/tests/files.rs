@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guest::{Guest, is_root, path, write};
 use nova_agent_core::effect::{Change, Effect, ExistingMode, Failure, FileMode, Outcome};
-use nova_agent_system::{Root, System};
+use nova_agent_system::runtime::{Root, System};
 
 const BACKUPS: &str = "/var/lib/nova-agent/backup";
 

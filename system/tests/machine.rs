@@ -12,7 +12,7 @@ use std::process::Command;
 
 use nova_agent_core::effect::{Change, Done, Effect, Failure, Outcome};
 use nova_agent_core::secret::Secret;
-use nova_agent_system::{Root, System};
+use nova_agent_system::runtime::{Root, System};
 
 /// Runs itself in a mount namespace in which a made-up directory lies on `/etc`.
 #[test]

@@ -17,7 +17,7 @@ use nova_agent_core::effect::{
     Probe,
 };
 use nova_agent_core::network::MacAddr;
-use nova_agent_system::{Root, System};
+use nova_agent_system::runtime::{Root, System};
 
 #[test]
 fn files_are_told_apart_without_following_the_last_symlink() {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use guest::{Guest, program, secret};
 use nova_agent_core::effect::{Change, Done, Effect, Failure, OUTPUT_MAX, Outcome, Program};
-use nova_agent_system::{Interest, Root, Source, Started, System};
+use nova_agent_system::runtime::{Interest, Root, Source, Started, System};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const LONG: Duration = Duration::from_secs(30);

@@ -127,10 +127,10 @@ fn a_sandbox_that_names_itself_nowhere_is_localhost() {
 #[test]
 fn what_cannot_be_written_down_is_not_done() {
     let guest = Guest::new();
-    guest.file(nova_agent_system::EFFECTS_FILE, "");
+    guest.file(nova_agent_system::sandbox::EFFECTS_FILE, "");
     let file = std::fs::OpenOptions::new()
         .write(true)
-        .open(guest.host(nova_agent_system::EFFECTS_FILE))
+        .open(guest.host(nova_agent_system::sandbox::EFFECTS_FILE))
         .unwrap();
     file.set_len(64 * 1024 * 1024 - 1).unwrap();
     guest.step(Change::SetHostname("one".into())).unwrap();

@@ -23,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nova_agent_core::render::HostData;
-use nova_agent_system::read_host_file;
+use nova_agent_system::internal::read_host_file;
 
 pub use self::guest::Guest;
 pub use self::tree::{Entry, Tree};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_std::channel;
 use futures_lite::future::{block_on, or};
-use nova_agent_system::{Launch, Settings, StoreAddress};
+use nova_agent_system::runtime::{Launch, Settings, StoreAddress};
 use nova_agent_tests::agent::{DOMID, Sandbox};
 use nova_agent_tests::host::{Domain, Host, Server};
 use nova_agent_tests::stores::{RunningStore, StoreKind};

@@ -18,7 +18,7 @@ use crate::root::{Access, LastSymlink, Root, file_type};
 use crate::sandbox::{CarriedOut, Record};
 
 /// Where programs are looked up, and what they get as their `PATH`.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Starts a program. In a sandbox, starts its stand-in, whether or not the program itself exists there, or nothing.
 ///

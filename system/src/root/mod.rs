@@ -17,16 +17,10 @@ use rustix::fs::{Mode, OFlags, Stat};
 
 pub(crate) use self::walk::{Access, Directory, LastSymlink, Located, file_type};
 use crate::file_error::FileError;
-use crate::sandbox::Record;
+use crate::sandbox::{EFFECTS_FILE, Record, STAND_INS};
 
-/// In a sandbox: the file that tells what was not done, one JSON object a line.
-pub const EFFECTS_FILE: &str = "effects.jsonl";
-
-/// The largest list of effects. Whoever plays for so long has to clear it.
+/// The largest list of effects. Delete the file to continue.
 const EFFECTS_LEN_MAX: u64 = 64 * 1024 * 1024;
-
-/// In a sandbox: the directory of executables that are run in place of the guest's programs.
-pub const STAND_INS: &str = "stand-ins";
 
 /// Where the guest's file system is.
 #[derive(Debug)]

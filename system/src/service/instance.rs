@@ -20,13 +20,13 @@ const NAME: &str = "nova-agent.lock";
 
 /// The right to be the guest's only agent, until dropped or the process ends in any way.
 #[derive(Debug)]
-pub struct InstanceLock {
+pub(crate) struct InstanceLock {
     _file: File,
 }
 
 /// Why this process must not run.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// Another agent runs.
     #[error("another nova-agent runs already: process {holder} holds {path}")]
     Held {
@@ -45,7 +45,7 @@ impl InstanceLock {
     ///
     /// # Errors
     /// [`LockError::Held`] if another agent has it, [`LockError::Unavailable`] if the system refuses.
-    pub fn acquire(root: &Root) -> Result<Self, LockError> {
+    pub(crate) fn acquire(root: &Root) -> Result<Self, LockError> {
         Self::try_acquire(root).map_err(|error| LockError::Unavailable(error.to_string()))?
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
-pub use self::instance::{InstanceLock, LockError};
+pub(crate) use self::instance::InstanceLock;
 pub(crate) use self::report::report;
 
 /// Set to `1` in an upstart job that has the stanza `expect stop`.
@@ -25,7 +25,7 @@ const STATUS_MAX: usize = 512;
 
 /// Whoever started this process, told of its state. A message that cannot be delivered is logged and forgotten.
 #[derive(Debug)]
-pub struct ServiceManager {
+pub(crate) struct ServiceManager {
     kind: Kind,
     watchdog: Option<Duration>,
 }
@@ -43,19 +43,19 @@ enum Kind {
 impl ServiceManager {
     /// Finds out from the environment.
     #[must_use]
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         Self::detect_in(|name| std::env::var_os(name))
     }
 
     /// How often [`ServiceManager::watchdog`] is to be called: half of what is allowed; `None` if nobody waits for it.
     #[must_use]
-    pub fn watchdog_interval(&self) -> Option<Duration> {
+    pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog
     }
 
     /// The requests that were pending at the start are answered. Under upstart this stops the process until upstart
     /// resumes it.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         match &self.kind {
             Kind::Plain => {}
             Kind::Systemd { .. } => self.notify("READY=1"),
@@ -68,7 +68,7 @@ impl ServiceManager {
     }
 
     /// What the agent does, in a few words.
-    pub fn status(&self, status: &str) {
+    pub(crate) fn status(&self, status: &str) {
         // Another line would be another message.
         let line: String = status
             .chars()
@@ -79,12 +79,12 @@ impl ServiceManager {
     }
 
     /// The agent is about to end.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.notify("STOPPING=1");
     }
 
     /// The agent lives.
-    pub fn watchdog(&self) {
+    pub(crate) fn watchdog(&self) {
         self.notify("WATCHDOG=1");
     }
 

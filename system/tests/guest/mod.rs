@@ -13,7 +13,8 @@ use nova_agent_core::effect::{
     Snapshot, WriteFile,
 };
 use nova_agent_core::secret::Secret;
-use nova_agent_system::{EFFECTS_FILE, Root, STAND_INS, System};
+use nova_agent_system::runtime::{Root, System};
+use nova_agent_system::sandbox::{EFFECTS_FILE, STAND_INS};
 
 pub(crate) struct Guest {
     directory: tempfile::TempDir,

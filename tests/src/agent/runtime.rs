@@ -12,9 +12,12 @@ const VARIABLE: &str = "NOVA_AGENT";
 /// Names the directory with the binaries of all runtimes, in place of those that are built.
 const DIRECTORY_VARIABLE: &str = "NOVA_AGENT_DIR";
 
-/// A runtime of the agent, by the name of its package, which is that of its binary.
+/// A runtime of the agent, by the name of its package, which is that of its binary, or by that of an example.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Runtime(&'static str);
+pub struct Runtime {
+    package: &'static str,
+    example: Option<&'static str>,
+}
 
 impl Runtime {
     /// Blocking threads.
@@ -23,40 +26,51 @@ impl Runtime {
     pub const MIO: Self = Self::new("nova-agent-mio");
     /// A task of async-std.
     pub const ASYNC: Self = Self::new("nova-agent-async");
-    /// All of this workspace.
+    /// The example of a runtime, `system/examples/minimal.rs`.
+    pub const MINIMAL: Self = Self {
+        package: "nova-agent-system",
+        example: Some("minimal"),
+    };
+    /// All packages of this workspace.
     pub const ALL: [Self; 3] = [Self::BLOCKING, Self::MIO, Self::ASYNC];
 
     /// The runtime that a package of this workspace builds.
     #[must_use]
     pub const fn new(package: &'static str) -> Self {
-        Self(package)
+        Self {
+            package,
+            example: None,
+        }
     }
 
     /// The name of the package and its binary.
     #[must_use]
     pub const fn package(self) -> &'static str {
-        self.0
+        self.package
     }
 
     /// The binary: what `NOVA_AGENT` names, or its own one in `NOVA_AGENT_DIR`, else the package's, which is built once in
     /// a test process, with the profile of the test and beside it.
     #[must_use]
     pub fn binary(self) -> PathBuf {
-        static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+        static BUILT: Mutex<BTreeMap<(&str, Option<&str>), PathBuf>> = Mutex::new(BTreeMap::new());
 
         if let Some(binary) = env::var_os(VARIABLE) {
             return binary.into();
         }
         if let Some(directory) = env::var_os(DIRECTORY_VARIABLE) {
-            return Path::new(&directory).join(self.0);
+            return Path::new(&directory).join(self.package);
         }
         // Whoever comes second waits for the one that builds.
         let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-        built.entry(self.0).or_insert_with(|| build(self.0)).clone()
+        built
+            .entry((self.package, self.example))
+            .or_insert_with(|| build(self))
+            .clone()
     }
 }
 
-fn build(package: &str) -> PathBuf {
+fn build(Runtime { package, example }: Runtime) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
     // target/[triple/]profile/deps/test
     let profile = test
@@ -75,6 +89,9 @@ fn build(package: &str) -> PathBuf {
         "--manifest-path",
         concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
     ]);
+    if let Some(example) = example {
+        cargo.args(["--example", example]);
+    }
     // Cargo marks its target directory.
     if above.join("CACHEDIR.TAG").exists() {
         cargo.arg("--target-dir").arg(above);
@@ -97,5 +114,8 @@ fn build(package: &str) -> PathBuf {
     });
     let status = cargo.status().expect("cargo is needed to build the agent");
     assert!(status.success(), "{package} cannot be built: {status}");
-    profile.join(package)
+    match example {
+        Some(example) => profile.join("examples").join(example),
+        None => profile.join(package),
+    }
 }

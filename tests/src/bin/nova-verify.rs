@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use nova_agent_core::effect::{Effect, Expectation, ExpectedInterface, Outcome};
-use nova_agent_system::{Root, System};
+use nova_agent_system::runtime::{Root, System};
 use serde::Deserialize;
 
 /// Some stacks return before they are done, on a busy machine long before.

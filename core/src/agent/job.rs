@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::request::Context;
+use super::context::Context;
 use super::session::{Purpose, Session};
 use super::{Report, RequestId};
 use crate::command::{

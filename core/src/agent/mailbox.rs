@@ -217,6 +217,18 @@ pub(super) fn is_own(token: &Token) -> bool {
     token.as_bytes() == TOKEN.as_bytes()
 }
 
+/// The requests or responses that a listing names. A node that does not exist has none.
+pub(super) fn ids(result: Result<Reply, ErrorName>) -> Result<BTreeSet<RequestId>, ErrorName> {
+    match result.and_then(Reply::into_names) {
+        Ok(names) => Ok(names
+            .iter()
+            .filter_map(|name| RequestId::from_node(name))
+            .collect()),
+        Err(ErrorName::Enoent) => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    }
+}
+
 fn watch(session: &mut Session) {
     let operation = Operation::Watch {
         path: REQUESTS,

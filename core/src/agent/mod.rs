@@ -8,12 +8,14 @@
 //! | `mailbox` | discovers requests: the watch and the listings |
 //! | `requests` | all requests that are followed, and what they share |
 //! | `request` | the life of one request, a state machine with a diagram |
+//! | `context` | what a request can see and do |
 //! | `job` | a command at work for a request: its questions, its plan |
 //! | `retention` | which responses stay in the store |
 //! | `turn` | which request may change the guest |
 //! | `readiness` | whether the requests that waited at the start are answered |
 //! | `session` | the clock, the connection, outputs and who awaits the answers |
 
+mod context;
 mod envelope;
 mod id;
 mod job;
@@ -319,15 +321,15 @@ impl Agent {
             },
             Purpose::EvictAll => {}
             Purpose::FactList(id, path) => {
-                let event = request::Event::FactList(path, request::names(result));
+                let event = request::Event::FactList(path, result.and_then(Reply::into_names));
                 requests.handle(&id, event, session);
             }
             Purpose::FactValue(id, path) => {
-                let event = request::Event::FactValue(path, request::value(result));
+                let event = request::Event::FactValue(path, result.and_then(Reply::into_value));
                 requests.handle(&id, event, session);
             }
-            Purpose::ListRequests => self.handle_requests(ids(result)),
-            Purpose::ListResponses => match ids(result) {
+            Purpose::ListRequests => self.handle_requests(mailbox::ids(result)),
+            Purpose::ListResponses => match mailbox::ids(result) {
                 Ok(found) => requests.responses.handle_found(found),
                 Err(error) => mailbox.handle_responses_refused(error, session),
             },
@@ -406,18 +408,6 @@ impl Agent {
                 session.exit();
             }
         }
-    }
-}
-
-/// The requests or responses that a listing names. A node that does not exist has none.
-fn ids(result: Result<Reply, ErrorName>) -> Result<BTreeSet<RequestId>, ErrorName> {
-    match request::names(result) {
-        Ok(names) => Ok(names
-            .iter()
-            .filter_map(|name| RequestId::from_node(name))
-            .collect()),
-        Err(ErrorName::Enoent) => Ok(BTreeSet::new()),
-        Err(error) => Err(error),
     }
 }
 

@@ -4,7 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::request::{Context, Event, Next, Request};
+use super::context::Context;
+use super::request::{Event, Next, Request};
 use super::retention::{Need, Responses};
 use super::session::Session;
 use super::turn::Turn;
@@ -75,11 +76,7 @@ impl Requests {
             if !self.responses.contains(&id) {
                 self.responses.insert(session.now, id);
                 let all = &self.all;
-                let need = |id: &RequestId| match need(all, id) {
-                    Need::Needed => Need::Free,
-                    need => need,
-                };
-                self.responses.limit_burst(session, need);
+                self.responses.limit_burst(session, |id| need(all, id));
             }
         }
         self.limit_responses(session);
@@ -88,7 +85,7 @@ impl Requests {
     /// Tells a request of an event, if it is followed, and everybody of what came of it.
     pub(super) fn handle(&mut self, id: &RequestId, event: Event, session: &mut Session) {
         if let Some(request) = self.all.remove(id) {
-            let next = request.handle(event, &mut self.context(session));
+            let next = self.with_context(session, |cx| request.handle(event, cx));
             self.go_on(id, next, session);
         }
     }
@@ -140,19 +137,24 @@ impl Requests {
         session: &mut Session,
         begin: impl FnOnce(&mut Context<'_>) -> Next,
     ) {
-        let next = begin(&mut self.context(session));
+        let next = self.with_context(session, begin);
         self.go_on(id, next, session);
     }
 
-    fn context<'a>(&'a mut self, session: &'a mut Session) -> Context<'a> {
-        Context {
+    fn with_context(
+        &mut self,
+        session: &mut Session,
+        action: impl FnOnce(&mut Context<'_>) -> Next,
+    ) -> Next {
+        let all = &self.all;
+        action(&mut Context {
             session,
             policy: &self.policy,
             exchanges: &mut self.exchanges,
             turn: &mut self.turn,
             responses: &mut self.responses,
-            others: &self.all,
-        }
+            need: &|id| all.get(id).map(Request::need),
+        })
     }
 
     fn go_on(&mut self, id: &RequestId, next: Next, session: &mut Session) {

@@ -58,9 +58,13 @@ impl Responses {
         self.evict(RESPONSES_MAX, session, need);
     }
 
-    /// The same before another response is written, when many are written at once.
+    /// Makes room before another response is written, when many are written at once. During such a burst even responses
+    /// whose request is being removed must go.
     pub(super) fn limit_burst(&mut self, session: &mut Session, need: impl Fn(&RequestId) -> Need) {
-        self.evict(RESPONSES_BURST, session, need);
+        self.evict(RESPONSES_BURST, session, |id| match need(id) {
+            Need::Free | Need::Needed => Need::Free,
+            Need::Unremovable => Need::Unremovable,
+        });
     }
 
     /// Removes a response to make room, unless its host may not have read it.

@@ -64,6 +64,30 @@ pub enum Reply {
     Value(Vec<u8>),
 }
 
+impl Reply {
+    /// The names of a listing.
+    ///
+    /// # Errors
+    /// `EINVAL` if it is another kind of reply, which no store sends.
+    pub(crate) fn into_names(self) -> Result<Vec<String>, ErrorName> {
+        match self {
+            Self::Names(names) => Ok(names),
+            Self::Done | Self::Value(_) => Err(ErrorName::Einval),
+        }
+    }
+
+    /// The value that was read.
+    ///
+    /// # Errors
+    /// As [`Reply::into_names`].
+    pub(crate) fn into_value(self) -> Result<Vec<u8>, ErrorName> {
+        match self {
+            Self::Value(value) => Ok(value),
+            Self::Done | Self::Names(_) => Err(ErrorName::Einval),
+        }
+    }
+}
+
 /// What comes from Xenstore.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {

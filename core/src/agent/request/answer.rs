@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::state::State;
-use super::{Context, Need, Next, Request};
+use super::{Next, Request};
+use crate::agent::context::Context;
+use crate::agent::retention::Need;
 use crate::agent::{RESPONSES, Report, RequestId};
 use crate::response::{MESSAGE_MAX, Response, ReturnCode, harmless};
 use crate::store::{Operation, Reply};
@@ -123,7 +125,7 @@ impl Request {
             Ok(names) => {
                 for id in names.iter().filter_map(|name| RequestId::from_node(name)) {
                     // Without its response, a request that is still there would be carried out a second time.
-                    if id != self.id && !cx.others.contains_key(&id) {
+                    if id != self.id && (cx.need)(&id).is_none() {
                         cx.responses.evict_unless_young(&id, cx.session);
                     }
                 }
@@ -173,19 +175,12 @@ impl Request {
         }
     }
 
-    /// The response exists, or is about to be written: makes room first if many are written at once. During such a burst
-    /// even responses whose request is being removed must go.
+    /// The response exists, or is about to be written: makes room first if many are written at once.
     pub(super) fn make_room(&self, cx: &mut Context<'_>) {
-        let others = cx.others;
+        let need = cx.need;
         cx.responses.insert(cx.session.now, self.id.clone());
-        cx.responses.limit_burst(cx.session, |id| {
-            let need = others.get(id).map_or(Need::Free, Self::need);
-            if need == Need::Needed {
-                Need::Free
-            } else {
-                need
-            }
-        });
+        cx.responses
+            .limit_burst(cx.session, |id| need(id).unwrap_or(Need::Free));
     }
 
     fn report_answer(&self, response: &Response, cx: &mut Context<'_>) {

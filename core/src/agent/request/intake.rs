@@ -8,8 +8,9 @@ use core::time::Duration;
 use zeroize::Zeroizing;
 
 use super::state::State;
-use super::{Context, Next, Request};
+use super::{Next, Request};
 use crate::agent::Report;
+use crate::agent::context::Context;
 use crate::agent::envelope::Envelope;
 use crate::agent::job::Job;
 use crate::command::{self, Argument, Kind};

@@ -26,19 +26,16 @@ mod intake;
 mod state;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use self::state::State;
+use super::context::Context;
 use super::job::{self, Job};
-use super::retention::{Need, Responses};
-use super::session::{Purpose, Session};
-use super::turn::Turn;
+use super::retention::Need;
+use super::session::Purpose;
 use super::{REQUESTS, RESPONSES, RequestId};
 use crate::command::{self, Argument};
-use crate::config::CommandPolicy;
-use crate::crypto::exchanges::Exchanges;
 use crate::effect::Outcome;
 use crate::store::{Operation, Reply};
 use crate::time::Instant;
@@ -103,17 +100,6 @@ pub(super) enum Next {
     Keep(Request),
     /// It goes on with [`Event::Started`] at once.
     Start(Request),
-}
-
-/// All that a request can see and do.
-pub(super) struct Context<'a> {
-    pub(super) session: &'a mut Session,
-    pub(super) policy: &'a CommandPolicy,
-    pub(super) exchanges: &'a mut Exchanges,
-    pub(super) turn: &'a mut Turn,
-    pub(super) responses: &'a mut Responses,
-    /// The other requests.
-    pub(super) others: &'a BTreeMap<RequestId, Request>,
 }
 
 impl Request {
@@ -223,13 +209,15 @@ impl Request {
         match core::mem::replace(&mut self.state, State::Unreadable) {
             State::CheckingAnswered { .. } => self.handle_checked(result, cx),
             State::Reading { changed_meanwhile } => {
-                self.handle_read(value(result), changed_meanwhile, cx)
+                self.handle_read(result.and_then(Reply::into_value), changed_meanwhile, cx)
             }
             State::ConfirmingDemand { response } => self.handle_demand(response, result, cx),
             State::Answering { response, attempt } => {
                 self.handle_written(response, attempt, result, cx)
             }
-            State::MakingRoom { response } => self.handle_responses(response, names(result), cx),
+            State::MakingRoom { response } => {
+                self.handle_responses(response, result.and_then(Reply::into_names), cx)
+            }
             State::Removing { changed_meanwhile } => {
                 self.handle_removed(changed_meanwhile, result, cx)
             }
@@ -338,21 +326,5 @@ impl Request {
             let purpose = Purpose::Request(self.id.clone());
             cx.session.submit(purpose, operation(nodes));
         }
-    }
-}
-
-/// The names of a listing.
-pub(super) fn names(result: Result<Reply, ErrorName>) -> Result<Vec<String>, ErrorName> {
-    match result? {
-        Reply::Names(names) => Ok(names),
-        Reply::Done | Reply::Value(_) => Err(ErrorName::Einval),
-    }
-}
-
-/// The value that was read.
-pub(super) fn value(result: Result<Reply, ErrorName>) -> Result<Vec<u8>, ErrorName> {
-    match result? {
-        Reply::Value(value) => Ok(value),
-        Reply::Done | Reply::Names(_) => Err(ErrorName::Einval),
     }
 }

@@ -3,7 +3,8 @@
 //! The host writes a request to Xenstore at `data/host/<id>`; the agent carries it out, answers at `data/guest/<id>` and
 //! removes the request. Everything that is to be decided about it is decided here, by a pure state machine: no I/O, no
 //! clock, no randomness, no environment. A run is a function of its inputs. What touches the world is an [`Effect`]
-//! that a *driver* carries out; the driver also owns the connection to Xenstore and the clock.
+//! that a *driver*, the caller of [`Machine`], carries out; the driver also owns the connection to Xenstore and the clock.
+//! (`nova-agent-system` has a type `Driver`, which is such a driver without the waiting and the effects.)
 //!
 //! ```text
 //!            bytes, time, outcomes                      the driver's part

@@ -1,4 +1,4 @@
-//! Carrying an effect out without keeping an executor waiting.
+//! Carries an effect out without blocking the executor.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,10 +13,10 @@ use blocking::unblock;
 use nova_agent_core::effect::{Effect, Outcome};
 use nova_agent_system::runtime::{Interest, PendingEffect, Started, System};
 
-/// Carries an effect out. Dropped before, it ends the program that runs.
+/// Carries an effect out. Dropping the future kills the program that runs.
 ///
-/// What waits for the disk goes to the threads behind async-std's `spawn_blocking`, but directly: that would have
-/// async-std's executor start in a program that has another one.
+/// Calls `unblock` for what waits for the disk, and not async-std's `spawn_blocking`, which uses the same threads but would
+/// start async-std's executor in a program that has another one.
 pub(crate) async fn perform(system: Arc<System>, effect: Effect) -> Outcome {
     let own = Arc::clone(&system);
     let mut started = unblock(move || own.start(effect)).await;

@@ -1,4 +1,4 @@
-//! The loop: do what the driver demands, wait, tell it what has happened.
+//! The loop: meet the driver's demands, wait, and pass to the driver what has happened.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -15,21 +15,21 @@ use nova_agent_system::runtime::{Demand, Driver, Launch, More, Signals, System};
 
 use crate::effect::perform;
 
-/// How often the store is read before something else has its turn.
+/// The most reads from the store per turn.
 const READS_MAX: usize = 64;
 
-/// Serves the host's requests until a signal says to leave and everything in hand is finished.
+/// Serves the host's requests until SIGTERM or SIGINT, and until everything that was begun is finished.
 ///
 /// # Errors
 /// If the system cannot wait for the signals.
 pub async fn run(launch: Launch, signals: Signals) -> io::Result<()> {
     let signals = Async::new_nonblocking(signals)?;
-    // Should that fail, nobody could be told to leave.
+    // If waiting fails, no signal could end the agent: it ends at once.
     run_until(launch, async { _ = signals.readable().await }).await;
     Ok(())
 }
 
-/// Serves the host's requests until `leave` is ready and everything in hand is finished.
+/// Serves the host's requests until `leave` is ready, and until everything that was begun is finished.
 ///
 /// Dropped before, it leaves at once: a program of the guest that runs is killed, and its request stays in the store for
 /// the next agent. A file that is being written is finished, and until then no other agent can start.
@@ -61,10 +61,10 @@ pub async fn run_until(launch: Launch, leave: impl Future<Output = ()>) {
 struct Agent {
     driver: Driver<Async<OwnedFd>>,
     system: Arc<System>,
-    /// In the order in which they were demanded.
+    /// The effects that run, in the order in which they were demanded.
     effects: Vec<Performing>,
     timer: Timer,
-    /// What the timer is set to.
+    /// The time to which the timer is set.
     alarm: Option<Instant>,
 }
 
@@ -94,7 +94,7 @@ impl Agent {
         }
     }
 
-    /// Does what the driver demands, until that is to wait or to leave.
+    /// Meets the driver's demands until that is to wait or to exit.
     fn drain(&mut self) -> ControlFlow<(), Option<Instant>> {
         loop {
             match self.driver.next_demand(attach) {
@@ -120,11 +120,11 @@ impl Agent {
             Happened::StoreReadable => return self.receive(),
             Happened::StoreWritable => self.driver.flush(),
         }
-        // Should this be the end, it is so at the next turn as well.
+        // If this is `Break`, the next turn sees it again.
         let _ = self.drain();
     }
 
-    /// Looks before it waits again, as waiting takes more system calls than looking.
+    /// Reads until nothing is left, because waiting takes more system calls than reading.
     fn receive(&mut self) {
         for _ in 0..READS_MAX {
             let more = self.driver.receive();
@@ -197,7 +197,7 @@ impl Agent {
     }
 }
 
-/// The driver closes its own descriptor as it sees fit, right after it drops this one.
+/// Duplicates the descriptor: the driver closes its own right after it drops this one.
 fn attach(store: BorrowedFd<'_>) -> io::Result<Async<OwnedFd>> {
     Async::new_nonblocking(store.try_clone_to_owned()?)
 }

@@ -1,4 +1,4 @@
-//! The loop: do what the driver demands, wait, tell it what has happened.
+//! The loop: meet the driver's demands, wait, and pass to the driver what has happened.
 
 use std::io;
 use std::iter::repeat;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::worker::{Task, Worker};
 
-/// Serves the host's requests until a signal says to leave and everything in hand is finished.
+/// Serves the host's requests until SIGTERM or SIGINT, and until everything that was begun is finished.
 ///
 /// # Errors
 /// If the system refuses a thread, or cannot wait.
@@ -40,14 +40,14 @@ pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
                     let _ = driver.receive();
                 }
             }
-            // Should this be the end, it is so at the next turn as well.
+            // If this is `Break`, the next turn sees it again.
             let _ = drain(&mut driver, &worker)?;
         }
         driver.fire_timers();
     }
 }
 
-/// Does what the driver demands, until that is to wait or to leave.
+/// Meets the driver's demands until that is to wait or to exit.
 fn drain(driver: &mut Driver<()>, worker: &Worker) -> io::Result<ControlFlow<(), Option<Instant>>> {
     loop {
         match driver.next_demand(|_| Ok(())) {

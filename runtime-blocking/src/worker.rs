@@ -1,4 +1,4 @@
-//! The thread that carries out what may take its time, one effect after the other.
+//! The thread that carries out effects that may block, one after the other.
 
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,9 +17,9 @@ pub(crate) struct Worker {
     wake_reader: PipeReader,
 }
 
-/// What the thread is to do.
+/// What the thread must do.
 pub(crate) enum Task {
-    /// Wait for an effect that was begun.
+    /// Wait for an effect that was started.
     Finish(Started),
     Perform(Effect),
 }
@@ -38,7 +38,7 @@ impl Worker {
                         Task::Finish(started) => own.finish(started),
                         Task::Perform(effect) => own.perform(effect),
                     };
-                    // The machine's thread may have left: then nobody needs to know.
+                    // If the machine's thread has ended, no one waits for the outcome.
                     if finished.send((id, outcome)).is_err() || wake_writer.write_all(&[0]).is_err()
                     {
                         return;
@@ -57,7 +57,7 @@ impl Worker {
         self.tasks.send((id, task)).map_err(|_| ended())
     }
 
-    /// The next outcome. Waits for it if the worker is not readable.
+    /// Returns the next outcome. Waits for it if the worker is not readable.
     pub(crate) fn take(&mut self) -> io::Result<(EffectId, Outcome)> {
         self.wake_reader.read_exact(&mut [0]).map_err(|_| ended())?;
         self.outcomes.recv().map_err(|_| ended())

@@ -1,4 +1,4 @@
-//! What a poller is told to wait for.
+//! The registration of a connection with a poller.
 
 use std::cell::Cell;
 use std::io;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-/// A connection that a poller waits for, until this is dropped, which has to be before the connection is closed.
+/// A connection that a poller waits for until this is dropped. Must be dropped before the connection is closed.
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Rc<Registry>,
@@ -18,7 +18,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Waits for something to read.
+    /// Registers a connection for reading.
     pub(crate) fn new(
         registry: &Rc<Registry>,
         fd: BorrowedFd<'_>,
@@ -34,8 +34,8 @@ impl Registration {
         })
     }
 
-    /// Waits until it can be written as well, or does not any more. A poller that is asked for both all the time would
-    /// wake up with every message that the store reads.
+    /// Starts or stops waiting until the connection is writable. A poller that always waited for both would wake up with
+    /// every message that the store reads.
     pub(crate) fn set_writable(&self, is_wanted: bool) -> io::Result<()> {
         let interest = if is_wanted {
             Interest::READABLE | Interest::WRITABLE
@@ -52,7 +52,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // It fails if the connection is closed, and then nobody waits for it.
+        // This fails if the connection is closed, which ends the registration anyway.
         let _ = self.registry.deregister(&mut SourceFd(&self.fd));
     }
 }

@@ -1,4 +1,4 @@
-//! The loop: do what the driver demands, wait, tell it what has happened.
+//! The loop: meet the driver's demands, wait, and pass to the driver what has happened.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,13 +22,13 @@ const SIGNALS: Token = Token(1);
 /// Tokens from here on are those of effects that go on, each used once.
 const EFFECTS: Token = Token(2);
 
-/// How many events are taken from the poller at once; the others come next. More than there ever are, with one program.
+/// The most events per call of the poller; the rest follow with the next one. With one program there are fewer.
 const EVENTS_MAX: usize = 32;
 
-/// How often the store is read before something else has its turn.
+/// The most reads from the store per turn.
 const READS_MAX: usize = 64;
 
-/// Serves the host's requests until a signal says to leave and everything in hand is finished.
+/// Serves the host's requests until SIGTERM or SIGINT, and until everything that was begun is finished.
 ///
 /// # Errors
 /// If the system refuses a poller, or cannot wait.
@@ -60,7 +60,7 @@ pub fn run(launch: Launch, mut signals: Signals) -> io::Result<()> {
                 }
                 effect => agent.advance(effect),
             }
-            // Should this be the end, it is so at the next turn as well.
+            // If this is `Break`, the next turn sees it again.
             let _ = agent.drain();
         }
         agent.advance_overdue();
@@ -76,7 +76,7 @@ struct Agent {
     /// The effects that are not finished, by the tokens of their sources.
     pending: BTreeMap<Token, (EffectId, PendingEffect)>,
     next: Token,
-    /// There may be something to read from the store. The poller tells only when more comes.
+    /// Whether there may be something to read from the store: the poller is edge-triggered.
     is_readable: bool,
 }
 
@@ -93,7 +93,7 @@ impl Agent {
         }
     }
 
-    /// Does what the driver demands, until that is to wait or to leave.
+    /// Meets the driver's demands until that is to wait or to exit.
     fn drain(&mut self) -> ControlFlow<(), Option<Instant>> {
         loop {
             match self
@@ -107,7 +107,7 @@ impl Agent {
         }
     }
 
-    /// Has the poller wait until the store can be written, if something is unsent.
+    /// Makes the poller wait until the store is writable, if something is unsent.
     fn arm(&mut self) {
         let registration = self.driver.store().map(|(_, registration)| registration);
         if let Some(Err(error)) = registration.map(|it| it.set_writable(self.driver.wants_write()))
@@ -116,7 +116,7 @@ impl Agent {
         }
     }
 
-    /// How long to wait.
+    /// Returns how long to wait.
     fn timeout(&self, deadline: Option<Instant>) -> Option<Duration> {
         if self.is_readable {
             return Some(Duration::ZERO);

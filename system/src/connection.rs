@@ -56,7 +56,7 @@ impl Connection {
 
     /// Reads once; `None` if there is nothing yet. The end is an error, [`ErrorKind::UnexpectedEof`].
     ///
-    /// Only to be called when there is something to read: FreeBSD's device sleeps although it is told not to, and on
+    /// Must only be called when there is something to read: FreeBSD's device blocks despite `O_NONBLOCK`, and on
     /// `/proc/xen/xenbus` of Linux 3.14 to about 4.9 a `read` that sleeps keeps every `write` waiting.
     pub(crate) fn receive(&mut self) -> io::Result<Option<&[u8]>> {
         match rustix::io::read(&self.transport, &mut self.buffer[..]) {

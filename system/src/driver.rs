@@ -152,7 +152,7 @@ impl<Attachment> Driver<Attachment> {
             }
         };
         if let Some(misuse) = misuse {
-            tracing::error!(%misuse, "the driver broke the machine's contract");
+            tracing::error!(%misuse, "bytes were passed to a machine without a connection");
         }
         More::Maybe
     }

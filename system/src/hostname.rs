@@ -49,8 +49,10 @@ impl Hostname {
         const FILE: GuestPath = GuestPath::constant("/etc/hostname");
         let mut name = self.sandbox.lock().unwrap_or_else(PoisonError::into_inner);
         // Kept, because a kernel does not notice that the file changes.
-        let at_boot = || first_line(root, &FILE).unwrap_or_else(|| String::from("localhost"));
-        name.get_or_insert_with(at_boot).clone()
+        name.get_or_insert_with(|| {
+            first_line(root, &FILE).unwrap_or_else(|| String::from("localhost"))
+        })
+        .clone()
     }
 }
 

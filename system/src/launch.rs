@@ -45,7 +45,6 @@ impl Launch {
             rescan: settings.rescan,
             reset_network_at_start: settings.reset_network,
             alive: service.watchdog_interval(),
-            ..Config::default()
         };
         tracing::info!(version = config.commands.version, xenstore = %settings.xenstore, "nova-agent starts");
         let machine = Machine::new(config);

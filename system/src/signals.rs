@@ -1,7 +1,7 @@
-//! The wish to end, as bytes on a descriptor: SIGTERM and SIGINT.
+//! SIGTERM and SIGINT as a readable descriptor.
 //!
 //! A handler may hardly do anything and cannot be written without unsafe code, so `signal-hook` does it: it writes a byte
-//! into a socket pair. A descriptor is what every runtime can wait for beside its others.
+//! into a socket pair. Every runtime can wait for a descriptor.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Learns of SIGTERM and SIGINT, which no longer end the process. Dropped, they do nothing at all.
+/// Receives SIGTERM and SIGINT, which no longer end the process. After it is dropped, the signals do nothing at all.
 #[derive(Debug)]
 pub struct Signals {
     pipe: UnixStream,

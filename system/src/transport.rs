@@ -163,7 +163,7 @@ fn open_device(path: &Path) -> io::Result<Transport> {
     Ok(Transport::Device(file))
 }
 
-/// Never waits: a daemon that hangs accepts nobody, and its queue of those who want to connect is short.
+/// Never waits: a daemon that hangs accepts no connection, and its queue of connections is short.
 fn connect(path: &Path) -> io::Result<Transport> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

@@ -12,7 +12,7 @@ use crate::file_error::FileError;
 use crate::root::{Access, Directory, Located, Root, file_type};
 use crate::utc::Utc;
 
-/// Where the backups are: a directory a second, in it the files by their full paths.
+/// The backup directory: one subdirectory per second, holding the files under their full paths.
 pub(crate) const BACKUPS: GuestPath = GuestPath::constant("/var/lib/nova-agent/backup");
 
 /// How many directories are kept.
@@ -179,7 +179,7 @@ fn remove_old(root: &Root, now: Utc, own: &str) {
             continue;
         }
         if let Err(error) = remove_tree(&all, &name) {
-            tracing::warn!(error = %error, "an old backup stays");
+            tracing::warn!(error = %error, "failed to remove an old backup");
         }
     }
 }
@@ -188,14 +188,14 @@ fn remove_old(root: &Root, now: Utc, own: &str) {
 fn is_time(name: &str) -> bool {
     const SHAPE: &str = "00000000T000000Z";
 
-    let alike = |(byte, shape): (u8, u8)| {
-        if shape == b'0' {
-            byte.is_ascii_digit()
-        } else {
-            byte == shape
-        }
-    };
-    name.len() >= SHAPE.len() && name.bytes().zip(SHAPE.bytes()).all(alike)
+    name.len() >= SHAPE.len()
+        && name
+            .bytes()
+            .zip(SHAPE.bytes())
+            .all(|(byte, shape)| match shape {
+                b'0' => byte.is_ascii_digit(),
+                _ => byte == shape,
+            })
 }
 
 /// Removes a directory with all that is in it. Its depth is bounded by the length of a path.

@@ -31,7 +31,7 @@ impl Label {
             &self.0,
             rustix::fs::XattrFlags::empty(),
         ) {
-            tracing::warn!(%error, "the SELinux label of a replaced file is lost");
+            tracing::warn!(%error, "failed to set the SELinux label of a replaced file");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Steps that change files, each whole or not at all.
+//! Changes of files, each made completely or not at all.
 
 mod backup;
 mod label;
@@ -33,7 +33,7 @@ pub(crate) fn write_file(
     let attributes = match &mut present {
         Present::Missing => Attributes::new(*mode),
         Present::Regular(old, stat) => {
-            // Whoever created a file in a shared directory would be handed the new content.
+            // The user who created a file in a shared directory could read the new content.
             if place.directory.is_shared() && !root.trusts_owner(stat) {
                 return Err(FileError::refused(format!(
                     "{} belongs to another user in a shared directory",
@@ -164,8 +164,8 @@ pub(crate) fn make_directory(
         return Ok(Done::default());
     };
     let directory = root.directory(&parent, Access::Write)?;
-    // As it is to be from the start, as far as nobody else could write there: should this run end before the mode is set,
-    // the next one finds a directory that exists, and leaves it as it is.
+    // Created with its final mode minus group/other write: if this run ends before the mode is set, the next one finds a
+    // directory that exists, and leaves it as it is.
     let closed = FileMode::new(mode.bits() & !0o022);
     match rustix::fs::mkdirat(&directory, path.name(), replace::raw_mode(closed)) {
         Ok(()) => {}
@@ -186,7 +186,7 @@ pub(crate) fn make_directory(
             .map_err(FileError::io("set the mode of", path))
     };
     if let Err(error) = root.directory(path, Access::Write).and_then(set_mode) {
-        // A step that failed has no undo.
+        // A change that failed has no undo.
         let _ = rustix::fs::unlinkat(&directory, path.name(), AtFlags::REMOVEDIR);
         return Err(error);
     }
@@ -227,7 +227,7 @@ pub(crate) fn remove_directory(root: &Root, path: &GuestPath) -> Result<Done, Fi
     })
 }
 
-/// Copies what is at a place, if there is something, and names the step that brings it back.
+/// Backs up what is at a place, if there is something, and returns the change that restores it.
 fn back_up(
     root: &Root,
     backups: &Backups,
@@ -245,7 +245,7 @@ fn back_up(
     }))
 }
 
-/// Whether a file has just this content. Leaves it at its start.
+/// Whether a file has exactly this content. Rewinds it.
 fn holds(file: &mut std::fs::File, content: &[u8]) -> std::io::Result<bool> {
     use std::io::Seek;
 

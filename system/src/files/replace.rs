@@ -14,7 +14,7 @@ use super::label::Label;
 use crate::file_error::FileError;
 use crate::root::{Directory, file_type};
 
-/// What a file has beside its content.
+/// The attributes of a file besides its content.
 #[derive(Clone, Debug)]
 pub(crate) struct Attributes {
     mode: FileMode,
@@ -128,7 +128,7 @@ pub(crate) fn replace_with_symlink(
 /// Makes a change of a directory last. The change is done whatever comes of this.
 pub(crate) fn sync(directory: &Directory) {
     if let Err(error) = rustix::fs::fsync(directory) {
-        tracing::warn!(%error, directory = directory.path(), "a change may not survive a crash");
+        tracing::warn!(%error, directory = directory.path(), "failed to sync a directory: a change may not survive a crash");
     }
 }
 
@@ -165,7 +165,7 @@ impl<'a> Temporary<'a> {
         name: &'a str,
         create: impl Fn(&str) -> Result<T, Errno>,
     ) -> Result<(Self, T), FileError> {
-        /// Names are random, so even one collision is somebody's doing.
+        /// Names are random, so even one collision is another user's attempt.
         const ATTEMPTS: usize = 8;
 
         remove_stale(directory);
@@ -215,7 +215,7 @@ impl Drop for Temporary<'_> {
         if let Some(temporary) = &self.temporary
             && let Err(error) = rustix::fs::unlinkat(self.directory, temporary, AtFlags::empty())
         {
-            tracing::warn!(%error, path = self.directory.path_of(temporary), "a temporary file stays behind");
+            tracing::warn!(%error, path = self.directory.path_of(temporary), "failed to remove a temporary file");
         }
     }
 }
@@ -270,11 +270,13 @@ fn remove_stale(directory: &Directory) {
     }
 }
 
-/// Whether the agent must have made an entry. Its owner does not tell, who is that of the file to be replaced, but nobody
-/// else makes entries in a directory that is not shared.
+/// Whether the agent must have made an entry: no other user makes entries in a directory that is not shared. The owner
+/// of the entry proves nothing there, because it is that of the file to be replaced.
 fn is_ours(directory: &Directory, name: &str) -> bool {
-    let by_us = |stat: Stat| stat.st_uid == rustix::process::geteuid().as_raw();
-    !directory.is_shared() || directory.stat(name).is_ok_and(by_us)
+    !directory.is_shared()
+        || directory
+            .stat(name)
+            .is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw())
 }
 
 /// Whether a name is that of a temporary file whose run is over.

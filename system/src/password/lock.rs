@@ -30,7 +30,7 @@ pub(super) struct ShadowLock<'a> {
     _thread: MutexGuard<'static, ()>,
 }
 
-/// Who has one of the locks.
+/// The process that holds one of the locks.
 #[derive(Debug)]
 pub(super) struct Holder(String);
 
@@ -73,12 +73,12 @@ impl From<Holder> for FileError {
 impl Drop for ShadowLock<'_> {
     fn drop(&mut self) {
         if let Err(error) = rustix::fs::unlinkat(self.etc, LINK_LOCK, AtFlags::empty()) {
-            tracing::warn!(%error, path = self.etc.path_of(LINK_LOCK), "the lock stays");
+            tracing::warn!(%error, path = self.etc.path_of(LINK_LOCK), "failed to remove the lock of the shadow file");
         }
     }
 }
 
-/// `None` if another process has it.
+/// Takes the lock of lckpwdf(3); returns `None` if another process holds it.
 fn record_lock(etc: &Directory) -> Result<Option<OwnedFd>, FileError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(etc, RECORD_LOCK, flags, Mode::RUSR | Mode::WUSR)
@@ -92,7 +92,7 @@ fn record_lock(etc: &Directory) -> Result<Option<OwnedFd>, FileError> {
 
 /// Tries once. Returns who holds the lock; a lock whose holder is gone is removed.
 fn link_lock(etc: &Directory) -> Result<Option<String>, FileError> {
-    // Of the name of this file nothing depends; one of ours is removed by the next run if this one is killed.
+    // Nothing depends on the name of this file; if this run is killed, the next one removes it.
     let (own, mut file) = Temporary::file(etc, LINK_LOCK)?;
     let own = own.name();
     // The NUL belongs to the format.
@@ -112,7 +112,7 @@ fn link_lock(etc: &Directory) -> Result<Option<String>, FileError> {
     if !is_gone {
         return Ok(Some(text));
     }
-    // Nobody else replaces it meanwhile: whoever does this holds the record lock.
+    // No other process replaces it meanwhile: it would have to hold the record lock.
     rustix::fs::unlinkat(etc, LINK_LOCK, AtFlags::empty())
         .map_err(FileError::io("remove", etc.path_of(LINK_LOCK)))?;
     match link() {

@@ -36,7 +36,7 @@ impl Edit {
         })
     }
 
-    /// Puts the hash into the user's line, if nobody else holds the lock. Every other byte of the file stays, and no copy
+    /// Puts the hash into the user's line, if no other process holds the lock. Every other byte of the file stays, and no copy
     /// of the old file is made.
     pub(super) fn attempt(&self, root: &Root) -> Result<Result<(), Holder>, FileError> {
         let place = root.place(&PATH, LastSymlink::Keep, Access::Write)?;
@@ -107,7 +107,7 @@ fn edit(old: &[u8], user: &str, hash: &str, today: u64) -> Result<Zeroizing<Vec<
         let (Some(name), Some(_), Some(_), Some(rest)) =
             (fields.next(), fields.next(), fields.next(), fields.next())
         else {
-            // Not a line of a user, or one that nobody understands: as getspnam(3), skip it.
+            // Not the line of a user, or malformed: skip it, as getspnam(3) does.
             new.extend_from_slice(line);
             continue;
         };

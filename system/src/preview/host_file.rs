@@ -48,7 +48,7 @@ pub fn read_host_file(path: &Path) -> Result<HostData, HostFileError> {
     Ok(file.into())
 }
 
-/// All keys. An unknown one is an error, because whoever wrote it expected an effect.
+/// All keys. An unknown one is an error, because its author expected an effect.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct HostFile {

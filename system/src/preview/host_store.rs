@@ -104,7 +104,7 @@ impl Exchange {
             }
             match self.client.poll_event() {
                 Some(Event::Answered(_, result)) => return Ok(result),
-                // Nothing is watched here, but a socket of dom0 may tell all the same.
+                // Nothing is watched here, but a socket of dom0 may send events all the same.
                 Some(Event::Fired { .. }) => continue,
                 None => self.receive()?,
             }

@@ -9,10 +9,10 @@ use nova_agent_core::render::Configuration;
 
 use super::unified::unified;
 
-/// What the name of a setting has in it whose value nobody shall see: those of keyfiles, netplan, netctl and interfaces(5).
+/// Parts of the names of settings whose values are secret, in keyfiles, netplan, netctl and interfaces(5).
 const SECRETS: [&str; 6] = ["key", "pass", "pin=", "psk", "secret", "token"];
 
-/// Files first, as a unified diff and what is no text, then what would be run, then what would be told.
+/// Writes the files first, as unified diffs or by name if they are not text, then the programs, then the messages.
 pub(super) fn describe(configuration: &Configuration, snapshot: &Snapshot) -> String {
     let Configuration {
         plan,
@@ -115,7 +115,7 @@ fn diff(text: &mut String, write: &WriteFile, snapshot: &Snapshot) -> core::fmt:
     }
 }
 
-/// A line without the value of a secret setting. A password for another interface may stand beside what is changed.
+/// A line without the value of a secret setting. A password for another interface may be next to a changed line.
 fn without_secret(line: &str) -> Cow<'_, str> {
     const SEPARATORS: [char; 4] = ['=', ':', ' ', '\t'];
 

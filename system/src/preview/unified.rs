@@ -68,7 +68,7 @@ fn write_hunk(text: &mut String, changes: &[Change], old: &[&str], new: &[&str])
     write_lines(text, ' ', old, next..from.end);
 }
 
-/// Where the lines are, counted from one; an empty range is told by the line before it.
+/// Writes the range of the lines, counted from one; an empty range is given by the line before it.
 fn place(lines: &Range<usize>) -> String {
     match lines.len() {
         0 => format!("{},0", lines.start),

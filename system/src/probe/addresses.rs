@@ -26,7 +26,7 @@ pub(super) fn add(root: &Root, interfaces: &mut [InterfaceState]) {
     let listed = match getifaddrs() {
         Ok(listed) => listed,
         Err(error) => {
-            tracing::warn!(%error, "the addresses of the interfaces are unknown");
+            tracing::warn!(%error, "failed to list the addresses of network interfaces");
             return;
         }
     };

@@ -14,7 +14,7 @@ pub(super) fn interfaces() -> Vec<InterfaceState> {
     let listed = match getifaddrs() {
         Ok(listed) => listed,
         Err(error) => {
-            tracing::warn!(%error, "the interfaces are unknown");
+            tracing::warn!(%error, "failed to list network interfaces");
             return Vec::new();
         }
     };

@@ -1,4 +1,4 @@
-//! Answers to the core's questions about the guest. Asking changes nothing.
+//! Answers the core's probes of the guest, without changing anything.
 
 mod addresses;
 mod await_interfaces;
@@ -113,11 +113,15 @@ fn entries(root: &Root, path: &GuestPath) -> Vec<DirectoryEntry> {
 
 fn entry_kind(directory: &Directory, name: &str) -> Option<EntryKind> {
     let stat = directory.stat(name).ok()?;
-    Some(match file_type(&stat) {
-        FileType::Directory => EntryKind::Directory,
-        FileType::RegularFile => EntryKind::File,
-        FileType::Symlink => EntryKind::Symlink,
-        _ => EntryKind::Other,
+    let kind = file_type(&stat);
+    Some(if kind.is_dir() {
+        EntryKind::Directory
+    } else if kind.is_file() {
+        EntryKind::File
+    } else if kind.is_symlink() {
+        EntryKind::Symlink
+    } else {
+        EntryKind::Other
     })
 }
 
@@ -141,7 +145,7 @@ fn names(directory: &Directory) -> Vec<String> {
     names
 }
 
-/// As uname(2) tells it. A sandbox may name another kernel where Linux shows its own, and is FreeBSD if that system's own
+/// Returns what uname(2) returns. A sandbox may name another kernel where Linux shows its own, and is FreeBSD if that system's own
 /// tool is there.
 fn kernel(root: &Root, hostname: &Hostname) -> Kernel {
     const SYSTEM: GuestPath = GuestPath::constant("/proc/sys/kernel/ostype");

@@ -19,17 +19,18 @@ const RTF_REJECT: u32 = 0x200;
 
 /// The unicast routes of both families; none on a system that does not list them.
 pub(super) fn routes(root: &Root) -> Vec<RouteState> {
-    let lines = |path: &GuestPath| {
-        let place = root.place(path, LastSymlink::Follow, Access::Read).ok()?;
-        read_text(&place.directory, &place.name)
-    };
-    let v4 = lines(&V4).unwrap_or_default();
-    let v6 = lines(&V6).unwrap_or_default();
+    let v4 = table(root, &V4).unwrap_or_default();
+    let v6 = table(root, &V6).unwrap_or_default();
     v4.lines()
         .filter_map(v4_route)
         .chain(v6.lines().filter_map(v6_route))
         .take(ROUTES_MAX)
         .collect()
+}
+
+fn table(root: &Root, path: &GuestPath) -> Option<String> {
+    let place = root.place(path, LastSymlink::Follow, Access::Read).ok()?;
+    read_text(&place.directory, &place.name)
 }
 
 /// `eth0 00000000 0102000A 0003 0 0 100 00000000 0 0 0`: interface, network, gateway, flags, reference count, uses, metric,
@@ -39,18 +40,16 @@ fn v4_route(line: &str) -> Option<RouteState> {
     let [interface, destination, gateway, flags, _, _, _, mask, ..] = words.as_slice() else {
         return None;
     };
-    let number = |hex: &str| u32::from_str_radix(hex, 16).ok();
-    let address = |hex: &str| Some(Ipv4Addr::from(number(hex)?.to_ne_bytes()));
-    let flags = number(flags)?;
+    let flags = u32::from_str_radix(flags, 16).ok()?;
     (flags & RTF_REJECT == 0).then_some(())?;
     Some(RouteState {
         interface: String::from(*interface),
-        destination: IpAddr::V4(address(destination)?),
-        prefix_len: u8::try_from(address(mask)?.to_bits().leading_ones()).ok()?,
+        destination: IpAddr::V4(v4_address(destination)?),
+        prefix_len: u8::try_from(v4_address(mask)?.to_bits().leading_ones()).ok()?,
         gateway: if flags & RTF_GATEWAY == 0 {
             None
         } else {
-            Some(IpAddr::V4(address(gateway)?))
+            Some(IpAddr::V4(v4_address(gateway)?))
         },
     })
 }
@@ -74,19 +73,27 @@ fn v6_route(line: &str) -> Option<RouteState> {
     else {
         return None;
     };
-    let address = |hex: &str| u128::from_str_radix(hex, 16).ok().map(Ipv6Addr::from_bits);
     let flags = u32::from_str_radix(flags, 16).ok()?;
     (flags & RTF_REJECT == 0).then_some(())?;
     Some(RouteState {
         interface: String::from(*interface),
-        destination: IpAddr::V6(address(destination)?),
+        destination: IpAddr::V6(v6_address(destination)?),
         prefix_len: u8::from_str_radix(prefix_len, 16).ok()?,
         gateway: if flags & RTF_GATEWAY == 0 {
             None
         } else {
-            Some(IpAddr::V6(address(gateway)?))
+            Some(IpAddr::V6(v6_address(gateway)?))
         },
     })
+}
+
+fn v4_address(hex: &str) -> Option<Ipv4Addr> {
+    let number = u32::from_str_radix(hex, 16).ok()?;
+    Some(Ipv4Addr::from(number.to_ne_bytes()))
+}
+
+fn v6_address(hex: &str) -> Option<Ipv6Addr> {
+    u128::from_str_radix(hex, 16).ok().map(Ipv6Addr::from_bits)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A running program: fed, listened to, and killed with all that it started when its time is over.
+//! A running program: its input, its output, and its end; after its timeout it is killed with all that it started.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -22,7 +22,7 @@ use crate::root::Root;
 /// Between asking a program to end and killing it. With [`REAP_TIMEOUT`], below what the core grants for killing.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long a killed program may take to be gone: one that waits for a dead disk never is.
+/// How long to wait for a killed program to exit: one that waits for a dead disk never does.
 const REAP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// No program of the agent runs longer.
@@ -41,7 +41,7 @@ pub(super) struct Child {
     tail: Tail,
     phase: Phase,
     deadline: Instant,
-    /// Since when there may be more to see, although no source will say so again.
+    /// Since when there may be more to read, although no source will become ready again.
     has_more: Option<Instant>,
     accept: Vec<i32>,
     /// Must not be seen in what the program printed.
@@ -310,10 +310,10 @@ fn group_of(process: &process::Child) -> Option<Pid> {
     i32::try_from(process.id()).ok().and_then(Pid::from_raw)
 }
 
-/// Kills a group whose leader is a child that was not waited for.
+/// Kills a group whose leader is a child that was not reaped.
 fn kill_and_reap_later(group: Pid) {
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    // It cannot be waited for here: a process that hangs in the kernel does not even die of this.
+    // Waiting here could block for ever: a process that hangs in the kernel does not even die of SIGKILL.
     KILLED
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -321,10 +321,10 @@ fn kill_and_reap_later(group: Pid) {
     reap();
 }
 
-/// Programs that were killed and not waited for.
+/// Programs that were killed and not reaped.
 static KILLED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Has those go that have ended. The others stay zombies until the next one.
+/// Reaps killed children that have exited. The rest are retried with the next program.
 fn reap() {
     let options = rustix::process::WaitOptions::NOHANG;
     KILLED

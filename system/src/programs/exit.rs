@@ -22,7 +22,7 @@ pub(super) enum ExitWatch {
 }
 
 impl ExitWatch {
-    /// Watches a child of this process. It may have ended before: a [`ExitWatch::Signal`] does not tell that.
+    /// Watches a child of this process. It may have ended before: a [`ExitWatch::Signal`] does not show that.
     #[cfg(target_os = "linux")]
     pub(super) fn new(pid: Pid) -> io::Result<Self> {
         match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
@@ -47,14 +47,14 @@ impl ExitWatch {
     }
 }
 
-/// Sees to it that children can be waited for. A process may have been started with SIGCHLD ignored, and then the kernel
-/// forgets how they ended.
+/// Makes sure that SIGCHLD is not ignored, so that exit codes can be collected. A process may have been started with it
+/// ignored, and then the kernel discards them.
 pub(super) fn unignore_sigchld() {
     static ONCE: Once = Once::new();
 
     ONCE.call_once(|| {
         if let Err(error) = signal_hook::flag::register(SIGCHLD, Arc::default()) {
-            tracing::warn!(%error, "programs cannot be waited for if SIGCHLD is ignored");
+            tracing::warn!(%error, "failed to handle SIGCHLD: exit codes of programs may be lost");
         }
     });
 }

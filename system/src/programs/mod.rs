@@ -1,4 +1,4 @@
-//! Running programs of the guest, or saying that a sandbox would have run them.
+//! Runs programs of the guest, or records that a sandbox would have run them.
 
 mod child;
 mod exit;
@@ -22,7 +22,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Starts a program. In a sandbox, starts its stand-in, whether or not the program itself exists there, or nothing.
 ///
-/// If what it prints contains `conceal`, nothing of that is shown.
+/// Discards the output if it contains `conceal`.
 pub(crate) fn launch(root: &Root, program: Program, conceal: Option<Secret>) -> Started {
     match try_launch(root, program, conceal) {
         Ok(Some(child)) => Started::Running(PendingEffect::new(Box::new(child))),

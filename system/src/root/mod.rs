@@ -28,7 +28,7 @@ pub struct Root {
     directory: OwnedFd,
     base: PathBuf,
     sandbox: bool,
-    /// Who may own the directories above a file that is written, beside root.
+    /// The user who may own the directories above a file that is written, besides root.
     user: u32,
     group: u32,
 }
@@ -57,7 +57,7 @@ impl Root {
     }
 
     /// Where a path of the guest is for this process, with all symlinks resolved; the last component need not exist. For
-    /// what a trusted user configured and nobody else can change: between this and its use symlinks may come.
+    /// paths that a trusted user configured and no other user can change: symlinks may appear between this call and the use.
     ///
     /// # Errors
     /// If a directory on the way does not exist or cannot be opened.
@@ -109,12 +109,12 @@ impl Root {
         &self.base
     }
 
-    /// Whether nobody but root, or the tester who owns the sandbox, decides what is in such a directory.
+    /// Whether the owner of a directory is root, or the tester who owns the sandbox.
     pub(crate) fn trusts_owner(&self, stat: &Stat) -> bool {
         stat.st_uid == 0 || (self.sandbox && stat.st_uid == self.user)
     }
 
-    /// Bits of a directory's mode that let others than its owner write into it.
+    /// Returns the mode bits of a directory that let others than its owner write into it.
     fn foreign_write_bits(&self, stat: &Stat) -> Mode {
         // A tester with a private group and umask 002 has a sandbox full of group-writable directories.
         let own_group = self.sandbox && self.user != 0 && stat.st_gid == self.group;

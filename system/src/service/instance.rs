@@ -65,7 +65,7 @@ impl InstanceLock {
         let file = rustix::fs::openat(&directory, NAME, flags, mode)
             .map_err(FileError::io("open", &path))?;
         let mut file = File::from(file);
-        // Not removed at the end: whoever opened it meanwhile would lock a file that nobody else sees.
+        // Never unlinked: a process that already opened it would then lock an invisible file.
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {

@@ -1,4 +1,4 @@
-//! What the service manager is told: systemd's notifications, upstart's stop signal, or nothing.
+//! Notifies the service manager: systemd by messages, upstart by a stop signal, any other not at all.
 
 mod instance;
 mod report;
@@ -23,7 +23,7 @@ pub const EXPECT_STOP: &str = "NOVA_AGENT_EXPECT_STOP";
 /// The longest status line that is sent.
 const STATUS_MAX: usize = 512;
 
-/// Whoever started this process, told of its state. A message that cannot be delivered is logged and forgotten.
+/// The service manager that started this process. A message that cannot be delivered is logged and dropped.
 #[derive(Debug)]
 pub(crate) struct ServiceManager {
     kind: Kind,
@@ -41,19 +41,19 @@ enum Kind {
 }
 
 impl ServiceManager {
-    /// Finds out from the environment.
+    /// Detects the service manager from the environment.
     #[must_use]
     pub(crate) fn detect() -> Self {
         Self::detect_in(|name| std::env::var_os(name))
     }
 
-    /// How often [`ServiceManager::watchdog`] is to be called: half of what is allowed; `None` if nobody waits for it.
+    /// Returns how often to call [`ServiceManager::watchdog`]: half of what is allowed; `None` without a watchdog.
     #[must_use]
     pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    /// The requests that were pending at the start are answered. Under upstart this stops the process until upstart
+    /// Notifies that the requests that were pending at the start are answered. Under upstart this stops the process until upstart
     /// resumes it.
     pub(crate) fn ready(&self) {
         match &self.kind {
@@ -61,13 +61,13 @@ impl ServiceManager {
             Kind::Systemd { .. } => self.notify("READY=1"),
             Kind::Upstart => {
                 if let Err(error) = kill_process(getpid(), Signal::STOP) {
-                    tracing::warn!(%error, "upstart is not told that the agent is ready");
+                    tracing::warn!(%error, "failed to notify upstart that the agent is ready");
                 }
             }
         }
     }
 
-    /// What the agent does, in a few words.
+    /// Notifies what the agent does, in a few words.
     pub(crate) fn status(&self, status: &str) {
         // Another line would be another message.
         let line: String = status
@@ -78,12 +78,12 @@ impl ServiceManager {
         self.notify(&format!("STATUS={line}"));
     }
 
-    /// The agent is about to end.
+    /// Notifies that the agent is about to end.
     pub(crate) fn stopping(&self) {
         self.notify("STOPPING=1");
     }
 
-    /// The agent lives.
+    /// Notifies that the agent is alive.
     pub(crate) fn watchdog(&self) {
         self.notify("WATCHDOG=1");
     }
@@ -92,7 +92,7 @@ impl ServiceManager {
         if let Kind::Systemd { socket, address } = &self.kind
             && let Err(error) = socket.send_to_addr(message.as_bytes(), address)
         {
-            tracing::warn!(%error, message, "systemd is not told");
+            tracing::warn!(%error, message, "failed to notify systemd");
         }
     }
 
@@ -101,7 +101,7 @@ impl ServiceManager {
         let expects_stop = variable(EXPECT_STOP).is_some_and(|value| value == "1");
         let kind = match variable("NOTIFY_SOCKET") {
             Some(path) => systemd(&path).unwrap_or_else(|error| {
-                tracing::warn!(%error, ?path, "systemd's socket cannot be used");
+                tracing::warn!(%error, ?path, "failed to use systemd's socket (NOTIFY_SOCKET)");
                 Kind::Plain
             }),
             None if variable("UPSTART_JOB").is_some() && expects_stop => Kind::Upstart,

@@ -151,7 +151,6 @@ pub mod effect;
 mod json;
 mod machine;
 pub mod network;
-mod ordered;
 pub mod plan;
 pub mod render;
 pub mod response;

@@ -10,7 +10,6 @@ use super::decode::{Description, Refusal, decode};
 use super::nic::{Match, Nics, no_interface};
 use super::{Cidr, Family, Gateway, Interface, InterfaceName, Label, MacAddr, NetworkConfig};
 use crate::effect::InterfaceState;
-use crate::ordered::sort_by;
 
 /// The most interfaces that are configured. Xen's toolstacks attach far fewer to a domain.
 pub const INTERFACES_MAX: usize = 64;
@@ -47,14 +46,14 @@ pub fn validate(
         .iter()
         .filter_map(|(index, mac)| Some((*index, MacAddr::try_from(mac.as_str()).ok()?)))
         .collect();
-    sort_by(&mut vifs, Ord::cmp);
+    vifs.sort();
     let nics = Nics {
         vifs: &vifs,
         interfaces,
     };
 
     let mut networking: Vec<&(String, Vec<u8>)> = networking.iter().collect();
-    sort_by(&mut networking, Ord::cmp);
+    networking.sort();
 
     let mut assembly = Assembly::default();
     if networking.len() > INTERFACES_MAX {
@@ -169,9 +168,8 @@ impl Assembly {
             }
         }
         let vif = |interface: &Interface| interface.vif.unwrap_or(u32::MAX);
-        sort_by(&mut self.interfaces, |a, b| {
-            vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name))
-        });
+        self.interfaces
+            .sort_by(|a, b| vif(a).cmp(&vif(b)).then_with(|| a.name.cmp(&b.name)));
 
         // A NIC whose address was changed by hand can be meant by its VIF number and by its present address.
         let mut repeated: Vec<MacAddr> = Vec::new();

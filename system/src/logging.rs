@@ -1,35 +1,47 @@
-//! The log: one line an event, to standard error or to a file.
+//! The log: entries of the journal where standard error leads there, else one line per event, on standard error or in a
+//! file.
 
 use core::fmt::{self, Write as _};
 use core::str::FromStr;
+use std::env;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use clap::ValueEnum;
 use rustix::fs::OFlags;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Registry;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::utc::Utc;
 
-/// The least important kind of event that is logged.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// The least important kind of event that is logged. Names of Python's `logging` are taken as well, in any case.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub enum LogLevel {
     /// Nothing at all.
     Off,
     /// What went wrong for good.
+    #[value(aliases = ["critical", "fatal"])]
     Error,
     /// What went wrong but could be dealt with.
+    #[value(alias = "warning")]
     Warn,
     /// Changes of state, one line a request or so.
     #[default]
     Info,
     /// Details, with names and addresses of the guest.
     Debug,
-    /// Every message to and from the host.
+    /// Every message to and from the store, without what it holds.
+    #[value(alias = "notset")]
     Trace,
 }
 
@@ -38,20 +50,11 @@ pub enum LogLevel {
 #[error("unknown log level {0:?}: off, error, warn, info, debug or trace")]
 pub struct InvalidLogLevel(String);
 
-/// Takes the names that Python's `logging` has as well, in any case.
 impl FromStr for LogLevel {
     type Err = InvalidLogLevel;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.to_ascii_lowercase().as_str() {
-            "off" => Ok(Self::Off),
-            "error" | "critical" | "fatal" => Ok(Self::Error),
-            "warn" | "warning" => Ok(Self::Warn),
-            "info" => Ok(Self::Info),
-            "debug" => Ok(Self::Debug),
-            "trace" | "notset" => Ok(Self::Trace),
-            _ => Err(InvalidLogLevel(text.into())),
-        }
+        ValueEnum::from_str(text, true).map_err(|_| InvalidLogLevel(text.into()))
     }
 }
 
@@ -106,22 +109,50 @@ pub fn complain(error: impl fmt::Display) {
 }
 
 fn try_init(level: LogLevel, target: &LogTarget) -> Result<(), LogError> {
-    let sink = match target {
-        LogTarget::Stderr => Sink::Stderr,
-        LogTarget::File(path) => Sink::File(open(path).map_err(|source| LogError::Open {
-            path: path.clone(),
-            source,
-        })?),
+    let level = LevelFilter::from(level);
+    let result = match target {
+        LogTarget::Stderr => match journal() {
+            Some(journal) => Registry::default().with(level).with(journal).try_init(),
+            None => lines(level, io::stderr).try_init(),
+        },
+        LogTarget::File(path) => {
+            let file = open(path).map_err(|source| LogError::Open {
+                path: path.clone(),
+                source,
+            })?;
+            lines(level, Arc::new(file)).try_init()
+        }
     };
-    tracing::subscriber::set_global_default(subscriber(level, sink))
-        .map_err(|_| LogError::AlreadySet)
+    result.map_err(|_| LogError::AlreadySet)
 }
 
-fn subscriber(level: LogLevel, sink: Sink) -> Log {
-    Log {
-        level: level.into(),
-        sink,
+/// Returns a subscriber that writes each event as one line, with one `write`.
+fn lines<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(writer)
+        // It would complain to standard error, and panic if that is closed.
+        .log_internal_errors(false)
+        .event_format(LineFormat)
+        .finish()
+}
+
+/// Returns the way to journald if standard error leads there.
+fn journal() -> Option<tracing_journald::Layer> {
+    let stream = env::var("JOURNAL_STREAM").ok()?;
+    let stderr = rustix::fs::fstat(io::stderr()).ok()?;
+    if stream != format!("{}:{}", stderr.st_dev, stderr.st_ino) {
+        return None;
     }
+    let journal = tracing_journald::layer().ok()?;
+    Some(
+        journal
+            .with_field_prefix(Some(String::from("NOVA")))
+            .with_syslog_identifier(String::from("nova-agent")),
+    )
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -148,82 +179,64 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-enum Sink {
-    File(File),
-    Stderr,
-}
+/// The target of events whose message says all that their other fields say.
+pub(crate) const REPORT: &str = "nova_agent::report";
 
-/// Everything that is logged, one `write` a line. There are no spans.
-struct Log {
-    level: LevelFilter,
-    sink: Sink,
-}
+/// One line: time, level, message, other fields.
+struct LineFormat;
 
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(format!("{} {:>5}", Utc::now(), event.metadata().level()));
-        event.record(&mut line);
-        line.0.push('\n');
-        // Whoever cannot be told cannot be told that either.
-        let _ = match &self.sink {
-            Sink::File(file) => (&mut &*file).write_all(line.0.as_bytes()),
-            Sink::Stderr => io::stderr().write_all(line.0.as_bytes()),
+impl<S, N> FormatEvent<S, N> for LineFormat
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let mut line = Line {
+            text: format!("{} {:>5}", Utc::now(), metadata.level()),
+            is_report: metadata.target() == REPORT,
         };
+        event.record(&mut line);
+        writeln!(writer, "{}", line.text)
     }
-
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-    fn enter(&self, _span: &Id) {}
-
-    fn exit(&self, _span: &Id) {}
 }
 
 /// The longest line, but for its end: what the host or a program says is bounded already, and this is for all else.
 const LINE_MAX: usize = 8 * 1024;
 
-/// Takes up the message and the other fields as `name=value`, and is one line whatever a program printed or the host sent.
-struct Line(String);
+/// Takes the message and the other fields as `name=value`, and stays one line whatever a program printed or the host sent.
+struct Line {
+    text: String,
+    is_report: bool,
+}
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // A line takes everything.
         let _ = match field.name() {
             "message" => write!(self, " {value:?}"),
+            _ if self.is_report => Ok(()),
             name => write!(self, " {name}={value:?}"),
         };
-    }
-
-    /// Without its fraction. No event has such a number, and what can print it to the last digit is 12 KiB of code.
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.record_i64(field, value as i64);
     }
 }
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            if self.0.len() >= LINE_MAX {
+            if self.text.len() >= LINE_MAX {
                 break;
             }
             match c {
-                '\n' => self.0.push_str("\\n"),
-                '\t' => self.0.push(' '),
-                c if c.is_control() => self.0.push('?'),
-                c => self.0.push(c),
+                '\n' => self.text.push_str("\\n"),
+                '\t' => self.text.push(' '),
+                c if c.is_control() => self.text.push('?'),
+                c => self.text.push(c),
             }
         }
         Ok(())
@@ -241,7 +254,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         for _ in 0..2 {
-            let log = subscriber(LogLevel::Info, Sink::File(open(&path).unwrap()));
+            let log = lines(LevelFilter::INFO, Arc::new(open(&path).unwrap()));
             tracing::subscriber::with_default(log, || {
                 tracing::info!(code = 7, "first\nsecond\x1b[31m\ttab");
                 tracing::debug!("not important");
@@ -263,9 +276,12 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_cut() {
         for (len, written) in [(100, 100), (LINE_MAX, LINE_MAX), (1 << 20, LINE_MAX)] {
-            let mut line = Line(String::new());
+            let mut line = Line {
+                text: String::new(),
+                is_report: false,
+            };
             write!(line, "{}", "x".repeat(len)).unwrap();
-            assert_eq!(line.0.len(), written);
+            assert_eq!(line.text.len(), written);
         }
     }
 
@@ -303,14 +319,14 @@ mod tests {
         const SELF: &str = "logging::tests::a_log_that_cannot_be_written_does_not_end_the_process";
         const INSIDE: &str = "NOVA_AGENT_TEST_CLOSED_LOG";
 
-        if std::env::var_os(INSIDE).is_some() {
+        if env::var_os(INSIDE).is_some() {
             init(LogLevel::Info, &LogTarget::Stderr).unwrap();
             tracing::info!("nobody reads this");
             return;
         }
         let (reader, closed) = rustix::pipe::pipe().unwrap();
         drop(reader);
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
+        let status = std::process::Command::new(env::current_exe().unwrap())
             .args(["--exact", "--nocapture", SELF])
             .env(INSIDE, "1")
             .stdout(std::process::Stdio::null())

@@ -1,14 +1,14 @@
-//! The command line, the same for every runtime.
+//! The command line, the same for every runtime. Shell completions and the manual page are made of it, too
+//! (`system/examples/command_line_docs.rs`).
 
-use core::fmt::Display;
-use core::str::FromStr;
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lexopt::{Arg, Parser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::UNUSABLE;
 use crate::logging::LogLevel;
@@ -17,7 +17,7 @@ use crate::transport::StoreAddress;
 /// What the agent is asked to do and how.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CommandLine {
-    /// What to do; to run if it is not said.
+    /// The command; to run if none is named.
     pub command: Option<Command>,
     /// The configuration file.
     pub config: Option<PathBuf>,
@@ -27,9 +27,9 @@ pub struct CommandLine {
     pub sandbox: Option<PathBuf>,
     /// Whether the network is reset once at the start.
     pub reset_network: bool,
-    /// What is logged.
+    /// The least important kind of event that is logged.
     pub log_level: Option<LogLevel>,
-    /// Where the log goes; `-` for standard error.
+    /// The file that the log goes to; `-` for standard error.
     pub log_file: Option<PathBuf>,
 }
 
@@ -48,14 +48,14 @@ pub enum Command {
 /// What there is to say instead of doing anything.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Instead {
-    /// What was asked for: the help or the version.
+    /// The help or the version, which was asked for.
     Answer(String),
     /// What is wrong with the command line.
     Mistake(String),
 }
 
 impl CommandLine {
-    /// The command line of this process.
+    /// Reads the command line of this process.
     ///
     /// # Errors
     /// As [`CommandLine::parse`].
@@ -70,244 +70,186 @@ impl CommandLine {
     pub fn parse(
         arguments: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, Instead> {
-        let mut parser = Parser::from_args(arguments.into_iter().map(Into::into));
-        let mut line = Self::default();
-        while let Some(argument) = parser.next().map_err(mistake)? {
-            match argument {
-                Arg::Long("config") => set(&mut line.config, "--config <FILE>", &mut parser, path)?,
-                Arg::Long("xenstore") => set(
-                    &mut line.xenstore,
-                    "--xenstore <ADDRESS>",
-                    &mut parser,
-                    text,
-                )?,
-                Arg::Long("sandbox") => {
-                    set(&mut line.sandbox, "--sandbox <DIR>", &mut parser, path)?
-                }
-                Arg::Long("reset-network") => line.reset_network = true,
-                Arg::Short('l') | Arg::Long("log-level") => {
-                    set(
-                        &mut line.log_level,
-                        "--log-level <LEVEL>",
-                        &mut parser,
-                        text,
-                    )?;
-                }
-                Arg::Short('o') | Arg::Long("log-file") => {
-                    set(&mut line.log_file, "--log-file <FILE>", &mut parser, path)?;
-                }
-                Arg::Long("network") => match &mut line.command {
-                    Some(Command::Plan { network }) => {
-                        set(network, "--network <FILE>", &mut parser, path)?
-                    }
-                    Some(Command::Run) | None => {
-                        return Err(mistake("'--network' can only be used after 'plan'"));
-                    }
-                },
-                // Without effect: the agent never forks. Service files of version 2 have it, with a value or without.
-                Arg::Long("no-fork") => {
-                    if parser.optional_value().is_none() {
-                        let mut rest = parser.raw_args().map_err(mistake)?;
-                        rest.next_if(|next| is_value(next) && command(next).is_none());
-                    }
-                }
-                Arg::Short('h') | Arg::Long("help") => {
-                    return Err(Instead::Answer(help(line.command.as_ref())));
-                }
-                Arg::Short('V') | Arg::Long("version") => {
-                    return Err(Instead::Answer(VERSION.into()));
-                }
-                Arg::Value(name) if line.command.is_none() => {
-                    let known = command(&name).ok_or_else(|| {
-                        mistake(format_args!(
-                            "unrecognized command '{}': plan or run",
-                            name.display()
-                        ))
-                    })?;
-                    line.command = Some(known);
-                }
-                Arg::Value(value) => return Err(unexpected(&value.display())),
-                Arg::Short(letter) => return Err(unexpected(&format_args!("-{letter}"))),
-                Arg::Long(name) => return Err(unknown(name)),
-            }
-        }
-        Ok(line)
+        let arguments = arguments.into_iter().map(Into::into);
+        Cli::try_parse_from([OsString::from(NAME)].into_iter().chain(arguments))
+            .and_then(Cli::merge)
+            .map_err(Instead::from)
+    }
+
+    /// Returns the definition of the command line, for completions and a manual page.
+    #[must_use]
+    pub fn definition() -> clap::Command {
+        Cli::command()
     }
 }
 
 impl Instead {
-    /// Says it, and with which code to exit: 0 for an answer, 2 for a mistake.
+    /// Prints it, and returns the exit code: 0 for an answer, 2 for a mistake.
     #[must_use]
     pub fn say(&self) -> ExitCode {
-        // If nobody listens there is nobody to tell.
+        // A closed descriptor leaves no way to report that it is closed.
         match self {
             Self::Answer(text) => {
                 let _ = io::stdout().write_all(text.as_bytes());
                 ExitCode::SUCCESS
             }
             Self::Mistake(text) => {
-                let _ = writeln!(
-                    io::stderr(),
-                    "error: {text}\n\n{USAGE}\n\nFor more information, try '--help'."
-                );
+                let _ = io::stderr().write_all(text.as_bytes());
                 ExitCode::from(UNUSABLE)
             }
         }
     }
 }
 
-const VERSION: &str = concat!("nova-agent ", env!("CARGO_PKG_VERSION"), "\n");
-
-const USAGE: &str = "Usage: nova-agent [OPTIONS] [COMMAND]";
-
-const COMMANDS: &str = "
-Commands:
-  plan  Show what a reset of the network would change now, and change nothing
-  run   Serve the host's requests (the default)
-";
-
-const PLAN_OPTIONS: &str =
-    "      --network <FILE>      Take what the host says from a file instead of Xenstore
-                            [default: network.json beside the directory of --sandbox,
-                            if there is one and --xenstore is not given]
-";
-
-const OPTIONS: &str =
-    "      --config <FILE>       Configuration file [default: /etc/nova-agent/config.toml, if it exists]
-      --xenstore <ADDRESS>  Way to Xenstore: auto, the path of a device, or unix:PATH for a socket
-                            [default: auto]
-      --sandbox <DIR>       Work on the files below DIR instead of the guest's own, and run none of
-                            its programs
-      --reset-network       Reset the network once at the start
-  -l, --log-level <LEVEL>   Log level: off, error, warn, info, debug or trace [default: info]
-  -o, --log-file <FILE>     Log file, or - for standard error [default: -]
-  -h, --help                Print help
-  -V, --version             Print version
-";
-
-/// All that a mistyped flag may have been.
-const LONG_NAMES: [&str; 10] = [
-    "config",
-    "help",
-    "log-file",
-    "log-level",
-    "network",
-    "no-fork",
-    "reset-network",
-    "sandbox",
-    "version",
-    "xenstore",
-];
-
-/// As many letters as must be right at the start of a flag to be told which one was meant.
-const PREFIX_MIN: usize = 3;
-
-fn help(command: Option<&Command>) -> String {
-    match command {
-        None => {
-            format!("Guest agent for Xen cloud servers\n\n{USAGE}\n{COMMANDS}\nOptions:\n{OPTIONS}")
-        }
-        Some(Command::Plan { .. }) => format!(
-            "Show what a reset of the network would change now, and change nothing\n\n\
-             Usage: nova-agent plan [OPTIONS]\n\nOptions:\n{PLAN_OPTIONS}{OPTIONS}"
-        ),
-        Some(Command::Run) => {
-            format!(
-                "Serve the host's requests (the default)\n\nUsage: nova-agent run [OPTIONS]\n\nOptions:\n{OPTIONS}"
-            )
+impl From<clap::Error> for Instead {
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        if error.use_stderr() {
+            Self::Mistake(text)
+        } else {
+            Self::Answer(text)
         }
     }
 }
 
-fn command(name: &OsStr) -> Option<Command> {
-    match name.to_str()? {
-        "plan" => Some(Command::Plan { network: None }),
-        "run" => Some(Command::Run),
-        _ => None,
-    }
-}
+const NAME: &str = "nova-agent";
 
-/// Takes the value of a flag, which may be there once.
-fn set<T>(
-    place: &mut Option<T>,
-    flag: &str,
-    parser: &mut Parser,
-    read: fn(&OsStr) -> Result<T, String>,
-) -> Result<(), Instead> {
-    if place.is_some() {
-        return Err(mistake(format_args!(
-            "the argument '{flag}' cannot be used multiple times"
-        )));
-    }
-    let value = match parser.optional_value() {
-        Some(value) => Some(value),
-        None => parser.raw_args().map_err(mistake)?.next_if(is_value),
-    };
-    let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
-        mistake(format_args!(
-            "a value is required for '{flag}' but none was supplied"
-        ))
-    })?;
-    let read = read(&value).map_err(|error| {
-        mistake(format_args!(
-            "invalid value '{}' for '{flag}': {error}",
-            value.display()
-        ))
-    })?;
-    *place = Some(read);
-    Ok(())
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "any text is a path, but not any text is any value"
+/// Guest agent for Xen cloud servers
+#[derive(Debug, Parser)]
+#[command(
+    name = NAME,
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    // So that `--no-fork run` is a command and not a value.
+    subcommand_precedence_over_arg = true
 )]
-fn path(value: &OsStr) -> Result<PathBuf, String> {
-    Ok(value.into())
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Subcommands>,
 }
 
-fn text<T: FromStr<Err: Display>>(value: &OsStr) -> Result<T, String> {
-    value
-        .to_str()
-        .ok_or("not UTF-8")?
-        .parse()
-        .map_err(|error: T::Err| error.to_string())
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Show what a reset of the network would change now, and change nothing
+    Plan {
+        /// Take what the host says from FILE [default: network.json beside DIR]
+        #[arg(long, value_name = "FILE")]
+        network: Option<PathBuf>,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Serve the host's requests (the default)
+    Run {
+        #[command(flatten)]
+        flags: Flags,
+    },
 }
 
-/// Not the next flag; `-` is standard error.
-fn is_value(argument: &OsStr) -> bool {
-    argument == "-" || !argument.as_encoded_bytes().starts_with(b"-")
+/// The flags that may stand before or after the command. They are no global flags of clap, which takes the last of two
+/// values in silence.
+#[derive(Args, Debug)]
+struct Flags {
+    /// Configuration file [default: /etc/nova-agent/config.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// auto, the path of a device, or unix:PATH for a socket [default: auto]
+    #[arg(long, value_name = "ADDRESS")]
+    xenstore: Option<StoreAddress>,
+    /// Work on the files below DIR, and run none of the guest's programs
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    sandbox: Option<PathBuf>,
+    /// Reset the network once at the start
+    #[arg(long)]
+    reset_network: bool,
+    /// off, error, warn, info, debug or trace [default: info]
+    #[arg(
+        short,
+        long,
+        value_name = "LEVEL",
+        ignore_case = true,
+        hide_possible_values = true
+    )]
+    log_level: Option<LogLevel>,
+    /// Log file, or - for standard error [default: -]
+    #[arg(short = 'o', long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// Without effect: the agent never forks. Service files of version 2 have it, with a value or without.
+    #[arg(long, hide = true, num_args = 0..=1)]
+    no_fork: Vec<OsString>,
 }
 
-fn unknown(name: &str) -> Instead {
-    let right = |known: &str| {
-        known
-            .bytes()
-            .zip(name.bytes())
-            .take_while(|(one, other)| one == other)
-            .count()
-    };
-    let meant = LONG_NAMES
-        .iter()
-        .filter(|known| right(known) >= PREFIX_MIN)
-        .max_by_key(|known| right(known));
-    let tip = meant
-        .map(|known| format!("\n\n  tip: a similar argument exists: '--{known}'"))
-        .unwrap_or_default();
-    mistake(format_args!("unexpected argument '--{name}' found{tip}"))
+impl Cli {
+    /// Joins the flags before the command with those after it.
+    fn merge(self) -> Result<CommandLine, clap::Error> {
+        let (command, after) = match self.command {
+            Some(Subcommands::Plan { network, flags }) => {
+                (Some(Command::Plan { network }), Some(flags))
+            }
+            Some(Subcommands::Run { flags }) => (Some(Command::Run), Some(flags)),
+            None => (None, None),
+        };
+        let before = self.flags;
+        let Some(after) = after else {
+            return Ok(before.with_command(command));
+        };
+        let flags = Flags {
+            config: once("--config <FILE>", before.config, after.config)?,
+            xenstore: once("--xenstore <ADDRESS>", before.xenstore, after.xenstore)?,
+            sandbox: once("--sandbox <DIR>", before.sandbox, after.sandbox)?,
+            reset_network: before.reset_network || after.reset_network,
+            log_level: once("--log-level <LEVEL>", before.log_level, after.log_level)?,
+            log_file: once("--log-file <FILE>", before.log_file, after.log_file)?,
+            no_fork: Vec::new(),
+        };
+        Ok(flags.with_command(command))
+    }
 }
 
-fn unexpected(argument: &dyn Display) -> Instead {
-    mistake(format_args!("unexpected argument '{argument}' found"))
+impl Flags {
+    fn with_command(self, command: Option<Command>) -> CommandLine {
+        CommandLine {
+            command,
+            config: self.config,
+            xenstore: self.xenstore,
+            sandbox: self.sandbox,
+            reset_network: self.reset_network,
+            log_level: self.log_level,
+            log_file: self.log_file,
+        }
+    }
 }
 
-fn mistake(what: impl Display) -> Instead {
-    Instead::Mistake(what.to_string())
+/// Takes the value of a flag from one side of the command.
+fn once<T>(flag: &str, before: Option<T>, after: Option<T>) -> Result<Option<T>, clap::Error> {
+    if before.is_some() && after.is_some() {
+        let message = format!("the argument '{flag}' cannot be used multiple times");
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
+    }
+    Ok(before.or(after))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
+
+    /// All that a mistyped flag may have been.
+    const LONG_NAMES: [&str; 10] = [
+        "config",
+        "help",
+        "log-file",
+        "log-level",
+        "network",
+        "no-fork",
+        "reset-network",
+        "sandbox",
+        "version",
+        "xenstore",
+    ];
 
     fn parse(arguments: &[&str]) -> Result<CommandLine, Instead> {
         CommandLine::parse(arguments)
@@ -412,8 +354,7 @@ mod tests {
         for (arguments, mistake) in [
             (
                 &["--log-level", "loud"][..],
-                "invalid value 'loud' for '--log-level <LEVEL>': unknown log level \"loud\": off, error, warn, info, debug \
-                 or trace",
+                "invalid value 'loud' for '--log-level <LEVEL>'\n  [possible values: off, error, warn, info, debug, trace]",
             ),
             (
                 &["--sandboxx", "/t"],
@@ -421,7 +362,7 @@ mod tests {
             ),
             (&["--bogus"], "unexpected argument '--bogus' found"),
             (&["-x"], "unexpected argument '-x' found"),
-            (&["bogus"], "unrecognized command 'bogus': plan or run"),
+            (&["bogus"], "unrecognized subcommand 'bogus'"),
             (&["run", "plan"], "unexpected argument 'plan' found"),
             (
                 &["--config"],
@@ -441,10 +382,11 @@ mod tests {
             ),
             (
                 &["--reset-network=no"],
-                "unexpected argument for option '--reset-network': \"no\"",
+                "unexpected value 'no' for '--reset-network' found; no more were expected",
             ),
         ] {
-            assert_eq!(mistake_in(arguments), mistake);
+            let told = mistake_in(arguments);
+            assert!(told.starts_with(&format!("error: {mistake}\n\n")), "{told}");
         }
     }
 

@@ -1,15 +1,12 @@
 //! The configuration file, TOML.
 
+use core::fmt::Display;
 use core::str::FromStr;
-use std::borrow::Cow;
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use toml_parser::decoder::{Encoding, ScalarKind};
-use toml_parser::parser::{EventReceiver, ValidateWhitespace, parse_document};
-use toml_parser::{ErrorSink, ParseError, Raw, Source, Span};
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::SettingsError;
 use crate::logging::LogLevel;
@@ -18,9 +15,11 @@ use crate::transport::StoreAddress;
 /// The largest file that is read.
 const LEN_MAX: u64 = 64 * 1024;
 
-/// All keys. An unknown one is an error, because whoever wrote it expected an effect.
-#[derive(Debug)]
+/// All keys. An unknown one is an error, because its author expected an effect.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct ConfigFile {
+    #[serde(deserialize_with = "parse")]
     pub(super) xenstore: StoreAddress,
     pub(super) rescan_seconds: u32,
     pub(super) inject_files: bool,
@@ -28,8 +27,10 @@ pub(super) struct ConfigFile {
     pub(super) log: LogSection,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct LogSection {
+    #[serde(deserialize_with = "parse")]
     pub(super) level: LogLevel,
     pub(super) file: Option<String>,
 }
@@ -59,50 +60,12 @@ impl ConfigFile {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let source = Source::new(text);
-        let tokens: Vec<_> = source.lex().collect();
-        let mut reader = Reader::new(source);
-        let mut error: Option<ParseError> = None;
-        parse_document(
-            &tokens,
-            &mut ValidateWhitespace::new(&mut reader, source),
-            &mut error,
-        );
-        let line = |at: usize| {
-            let before = text.get(..at).unwrap_or(text);
-            before.matches('\n').count().saturating_add(1)
-        };
-        if let Some(error) = error {
-            let span = error.unexpected().or_else(|| error.context());
-            return Err(format!(
-                "line {}: {}",
-                line(span.map_or(text.len(), |span| span.start())),
-                error.description()
-            ));
-        }
-        match reader.error {
-            Some((at, message)) => Err(format!("line {}: {message}", line(at))),
-            None => Ok(reader.file),
-        }
-    }
-
-    /// Sets the value of a key that stands for itself or in tables, joined by dots.
-    fn set(&mut self, key: &str, value: Value<'_>) -> Result<(), String> {
-        match key {
-            "allow_empty_password" => self.allow_empty_password = value.boolean()?,
-            "inject_files" => self.inject_files = value.boolean()?,
-            "log.file" => self.log.file = Some(value.string()?.into()),
-            "log.level" => self.log.level = value.parse()?,
-            "rescan_seconds" => self.rescan_seconds = value.integer()?,
-            "xenstore" => self.xenstore = value.parse()?,
-            _ => return Err("unknown".into()),
-        }
-        Ok(())
+        let document =
+            toml::Deserializer::parse(text).map_err(|error| explain(text, "", &error))?;
+        serde_path_to_error::deserialize(document)
+            .map_err(|error| explain(text, &error.path().to_string(), error.inner()))
     }
 }
-
-/// The table that may be there.
-const TABLE: &str = "log";
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
@@ -118,165 +81,49 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Follows a document from one key to the next.
-struct Reader<'t> {
-    source: Source<'t>,
-    file: ConfigFile,
-    /// The names in a header, or before a value, those of tables in braces first.
-    names: Vec<String>,
-    /// How many of the names belong to a table in braces.
-    braces: Option<usize>,
-    /// The header above, with a dot behind it.
-    table: String,
-    /// What is set, to be set once.
-    seen: Vec<String>,
-    /// The first thing that is wrong, and where.
-    error: Option<(usize, String)>,
+/// Reads a value from its text.
+fn parse<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(source: D) -> Result<T, D::Error> {
+    String::deserialize(source)?
+        .parse()
+        .map_err(D::Error::custom)
 }
 
-impl<'t> Reader<'t> {
-    fn new(source: Source<'t>) -> Self {
-        Self {
-            source,
-            file: ConfigFile::default(),
-            names: Vec::new(),
-            braces: None,
-            table: String::new(),
-            seen: Vec::new(),
-            error: None,
-        }
+/// Returns one line with the key, the line and, for an unknown key, the known one that was probably meant.
+fn explain(text: &str, key: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(text.len(), |span| span.start);
+    let before = text.get(..start).unwrap_or(text);
+    let line = before.matches('\n').count().saturating_add(1);
+    let message = error.message().replace('\n', ", ");
+    // serde writes: unknown field `a`, expected one of `b`, `c`
+    if message.starts_with("unknown field") {
+        let mut quoted = message.split('`').skip(1).step_by(2);
+        let unknown = quoted.next().unwrap_or_default();
+        let known: Vec<&str> = quoted.collect();
+        return format!(
+            "unknown key `{key}` in line {line}, {}",
+            advice(unknown, &known)
+        );
     }
-
-    fn raw(&self, span: Span, encoding: Option<Encoding>) -> Raw<'t> {
-        let text = self
-            .source
-            .get(span)
-            .map(|raw| raw.as_str())
-            .unwrap_or_default();
-        Raw::new_unchecked(text, encoding, span)
-    }
-
-    fn key(&self) -> String {
-        format!("{}{}", self.table, self.names.join("."))
-    }
-
-    fn fail(&mut self, span: Span, message: String) {
-        self.error.get_or_insert_with(|| (span.start(), message));
-    }
-
-    /// A table by its full name.
-    fn open(&mut self, span: Span, name: String) {
-        if name == TABLE {
-            self.once(span, name)
-        } else {
-            self.fail(span, format!("`{name}`: unknown"))
-        }
-    }
-
-    fn once(&mut self, span: Span, name: String) {
-        if self.seen.contains(&name) {
-            self.fail(span, format!("`{name}`: a second time"));
-        } else {
-            self.seen.push(name);
-        }
+    if key.is_empty() || key == "." {
+        format!("{message} in line {line}")
+    } else {
+        format!("`{key}` in line {line}: {message}")
     }
 }
 
-impl EventReceiver for Reader<'_> {
-    fn std_table_open(&mut self, _span: Span, _error: &mut dyn ErrorSink) {
-        self.table.clear();
-        self.names.clear();
-    }
+/// The least similarity, from 0 to 1, of a key and the one that is suggested for it.
+const SIMILAR: f64 = 0.8;
 
-    fn std_table_close(&mut self, span: Span, _error: &mut dyn ErrorSink) {
-        let name = self.key();
-        self.names.clear();
-        self.table = format!("{name}.");
-        self.open(span, name);
-    }
-
-    fn array_table_open(&mut self, span: Span, _error: &mut dyn ErrorSink) {
-        self.fail(span, "no list of tables is known".into());
-    }
-
-    fn array_table_close(&mut self, _span: Span, _error: &mut dyn ErrorSink) {
-        self.names.clear();
-    }
-
-    fn inline_table_open(&mut self, span: Span, _error: &mut dyn ErrorSink) -> bool {
-        self.open(span, self.key());
-        let is_first = self.braces.is_none();
-        self.braces = Some(self.names.len());
-        is_first
-    }
-
-    fn inline_table_close(&mut self, _span: Span, _error: &mut dyn ErrorSink) {
-        self.braces = None;
-        self.names.clear();
-    }
-
-    fn array_open(&mut self, span: Span, _error: &mut dyn ErrorSink) -> bool {
-        self.fail(span, format!("`{}`: no list is known", self.key()));
-        false
-    }
-
-    fn simple_key(&mut self, span: Span, encoding: Option<Encoding>, error: &mut dyn ErrorSink) {
-        let mut name = Cow::Borrowed("");
-        self.raw(span, encoding).decode_key(&mut name, error);
-        self.names.push(name.into());
-    }
-
-    fn scalar(&mut self, span: Span, encoding: Option<Encoding>, error: &mut dyn ErrorSink) {
-        let key = self.key();
-        let mut text = Cow::Borrowed("");
-        let kind = self.raw(span, encoding).decode_scalar(&mut text, error);
-        if let Err(message) = self.file.set(&key, Value { kind, text: &text }) {
-            self.fail(span, format!("`{key}`: {message}"));
-        }
-        self.once(span, key);
-        self.names.truncate(self.braces.unwrap_or_default());
-    }
-}
-
-struct Value<'t> {
-    kind: ScalarKind,
-    text: &'t str,
-}
-
-impl<'t> Value<'t> {
-    fn boolean(&self) -> Result<bool, String> {
-        if let ScalarKind::Boolean(value) = self.kind {
-            Ok(value)
-        } else {
-            Err(self.instead_of("boolean"))
-        }
-    }
-
-    fn integer(&self) -> Result<u32, String> {
-        let ScalarKind::Integer(radix) = self.kind else {
-            return Err(self.instead_of("integer"));
-        };
-        u32::from_str_radix(self.text, radix.value())
-            .map_err(|error| format!("{}: {error}", self.text))
-    }
-
-    fn string(&self) -> Result<&'t str, String> {
-        if self.kind == ScalarKind::String {
-            Ok(self.text)
-        } else {
-            Err(self.instead_of("string"))
-        }
-    }
-
-    fn parse<T: FromStr<Err: Display>>(&self) -> Result<T, String> {
-        self.string()?
-            .parse()
-            .map_err(|error: T::Err| error.to_string())
-    }
-
-    fn instead_of(&self, wanted: &str) -> String {
-        format!("{}, not {wanted}", self.kind.description())
-    }
+fn advice(unknown: &str, known: &[&str]) -> String {
+    known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(unknown, name), name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map_or_else(
+            || format!("known are: {}", known.join(", ")),
+            |(_, name)| format!("did you mean `{name}`?"),
+        )
 }
 
 #[cfg(test)]
@@ -312,48 +159,73 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
-        for (text, error) in [
-            ("\n\ncolour = 1", "line 3: `colour`: unknown"),
+        for (text, line, words) in [
+            (
+                "\n\ncolour = 1",
+                3,
+                &["unknown key `colour`", "known are: xenstore, "][..],
+            ),
+            ("log_levl = 1\n", 1, &["unknown key `log_levl`"]),
+            (
+                "[log]\nlevl = \"info\"",
+                2,
+                &["unknown key `log.levl`", "did you mean `level`?"],
+            ),
             (
                 "[log]\ninject_files = true",
-                "line 2: `log.inject_files`: unknown",
+                2,
+                &["unknown key `log.inject_files`"],
             ),
-            ("[logs]", "line 1: `logs`: unknown"),
-            ("[log.x]", "line 1: `log.x`: unknown"),
-            (
-                "[[log]]\nfile = \"a\"",
-                "line 1: no list of tables is known",
-            ),
-            ("[log]\n[log]", "line 2: `log`: a second time"),
-            ("log = {}\n[log]", "line 2: `log`: a second time"),
-            (
-                "xenstore = \"a\"\nxenstore = \"b\"",
-                "line 2: `xenstore`: a second time",
-            ),
+            ("[logs]", 1, &["unknown key `logs`", "did you mean `log`?"]),
+            ("[log.x]", 1, &["unknown key `log.x`"]),
+            ("[[log]]\nfile = \"a\"", 1, &["`log"]),
+            ("[log]\n[log]", 2, &["duplicate key"]),
+            ("log = {}\n[log]", 2, &["duplicate key"]),
+            ("xenstore = \"a\"\nxenstore = \"b\"", 2, &["duplicate key"]),
             (
                 "log.file = \"a\"\n[log]\nfile = \"b\"",
-                "line 3: `log.file`: a second time",
+                2,
+                &["duplicate key"],
             ),
-            ("log.file = [\"a\"]", "line 1: `log.file`: no list is known"),
+            (
+                "log.file = [\"a\"]",
+                1,
+                &["`log.file`", "sequence", "string"],
+            ),
             (
                 "log = { log = { file = \"a\" } }",
-                "line 1: `log.log`: unknown",
+                1,
+                &["unknown key `log.log`"],
             ),
             (
                 "inject_files = 1",
-                "line 1: `inject_files`: integer, not boolean",
+                1,
+                &["`inject_files`", "integer `1`", "boolean"],
             ),
-            ("xenstore = true", "line 1: `xenstore`: boolean, not string"),
+            (
+                "xenstore = true",
+                1,
+                &["`xenstore`", "boolean `true`", "string"],
+            ),
             (
                 "rescan_seconds = 1.5",
-                "line 1: `rescan_seconds`: float, not integer",
+                1,
+                &["`rescan_seconds`", "floating point `1.5`", "u32"],
             ),
             (
                 "rescan_seconds = 4294967296",
-                "line 1: `rescan_seconds`: 4294967296: number too large to fit in target type",
+                1,
+                &["`rescan_seconds`", "integer `4294967296`", "u32"],
             ),
         ] {
-            assert_eq!(parse(text).unwrap_err(), error, "{text}");
+            let error = parse(text).unwrap_err();
+            for word in words {
+                assert!(error.contains(word), "{text}: {error}: no {word}");
+            }
+            assert!(
+                error.contains(&format!(" in line {line}")),
+                "{text}: {error}"
+            );
         }
         for (text, line) in [
             ("x", 1),
@@ -364,7 +236,7 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert!(
-                error.starts_with(&format!("line {line}: ")),
+                error.contains(&format!(" in line {line}")),
                 "{text}: {error}"
             );
         }

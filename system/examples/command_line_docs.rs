@@ -1,0 +1,43 @@
+//! Writes the shell completions and the manual page of nova-agent into a directory, as `make install` installs them. It is
+//! an example, so that the agent itself does not carry what makes them.
+//!
+//! Usage: command_line_docs DIRECTORY
+
+use std::path::PathBuf;
+use std::{env, fs, io};
+
+use clap_complete::Shell;
+use nova_agent_system::cli::CommandLine;
+
+const NAME: &str = "nova-agent";
+
+fn main() -> io::Result<()> {
+    let directory = env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .ok_or_else(|| io::Error::other("usage: command_line_docs DIRECTORY"))?;
+    fs::create_dir_all(&directory)?;
+    let mut definition = CommandLine::definition();
+    for (shell, file) in [
+        (Shell::Bash, "nova-agent.bash"),
+        (Shell::Fish, "nova-agent.fish"),
+        (Shell::Zsh, "_nova-agent"),
+    ] {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut definition, NAME, &mut text);
+        fs::write(directory.join(file), text)?;
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(definition.clone())
+        .section("8")
+        .render(&mut page)?;
+    fs::write(directory.join("nova-agent.8"), page)?;
+    let plan = definition
+        .find_subcommand("plan")
+        .ok_or_else(|| io::Error::other("no command plan"))?;
+    let mut page = Vec::new();
+    clap_mangen::Man::new(plan.clone().name("nova-agent-plan"))
+        .section("8")
+        .render(&mut page)?;
+    fs::write(directory.join("nova-agent-plan.8"), page)
+}

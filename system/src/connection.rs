@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
+use crate::message_log::MessageLog;
 use crate::transport::Transport;
 
 /// As much as the device gives at once; a socket is read in as many pieces as it takes.
@@ -19,6 +20,7 @@ pub(crate) struct Connection {
     transport: Transport,
     unsent: Vec<u8>,
     buffer: Box<[u8; READ_MAX]>,
+    log: MessageLog,
 }
 
 impl Connection {
@@ -27,6 +29,7 @@ impl Connection {
             transport,
             unsent: Vec::new(),
             buffer: Box::new([0; READ_MAX]),
+            log: MessageLog::new(),
         }
     }
 
@@ -35,6 +38,7 @@ impl Connection {
     /// The device takes it in one write and never says that it is writable, so it is not asked. What a socket does not take
     /// waits for [`Connection::flush`].
     pub(crate) fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.log.sent(message);
         if !self.unsent.is_empty() {
             return self.keep(message);
         }
@@ -61,7 +65,11 @@ impl Connection {
     pub(crate) fn receive(&mut self) -> io::Result<Option<&[u8]>> {
         match rustix::io::read(&self.transport, &mut self.buffer[..]) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(len) => Ok(self.buffer.get(..len)),
+            Ok(len) => {
+                let bytes = self.buffer.get(..len);
+                self.log.received(bytes.unwrap_or_default());
+                Ok(bytes)
+            }
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(errno) => Err(errno.into()),
         }

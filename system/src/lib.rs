@@ -32,6 +32,7 @@
 //! what was not done.
 #![forbid(unsafe_code)]
 
+mod change_log;
 mod clock;
 mod connection;
 mod driver;
@@ -42,6 +43,7 @@ mod hostname;
 mod launch;
 pub mod logging;
 mod memory;
+mod message_log;
 mod password;
 mod pending;
 mod preview;

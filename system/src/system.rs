@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use nova_agent_core::effect::{Change, Done, Effect, Failure, Outcome};
 
+use crate::change_log::FileChange;
 use crate::files::{self, Backups};
 use crate::hostname::Hostname;
 use crate::pending::{PendingEffect, Started};
@@ -75,7 +76,14 @@ impl System {
             Effect::Probe(probes) => {
                 probe::start(&self.root, &self.hostname, &self.ignored, probes)
             }
-            Effect::Change(change) => self.change(change),
+            Effect::Change(change) => {
+                let file_change = FileChange::of(&change);
+                let started = self.change(change);
+                if let Some(file_change) = file_change {
+                    file_change.log(&started);
+                }
+                started
+            }
         }
     }
 

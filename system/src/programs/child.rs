@@ -33,6 +33,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Dropped before its end, it is killed with its group.
 #[derive(Debug)]
 pub(super) struct Child {
+    /// For the log.
+    name: String,
+    started: Instant,
     process: process::Child,
     group: Pid,
     exit: ExitWatch,
@@ -86,6 +89,7 @@ impl Child {
             })
             .stdout(Stdio::from(printed.try_clone()?))
             .stderr(Stdio::from(printed));
+        let name = command.get_program().to_string_lossy().into_owned();
         let mut process = command.spawn()?;
         // The command holds our copies of the ends that the program prints to.
         drop(command);
@@ -93,6 +97,8 @@ impl Child {
         let now = Instant::now();
         match Self::watch(&mut process, stdin) {
             Ok((group, exit, input)) => Ok(Self {
+                name,
+                started: now,
                 process,
                 group,
                 exit,
@@ -140,9 +146,12 @@ impl Child {
                 self.deadline = after(now, REAP_TIMEOUT);
                 None
             }
-            Phase::Killed => Some(Outcome::Failed(Failure::TimedOut {
-                output: self.take_output(),
-            })),
+            Phase::Killed => {
+                tracing::debug!("ran {}: killed, and not gone yet", self.name);
+                Some(Outcome::Failed(Failure::TimedOut {
+                    output: self.take_output(),
+                }))
+            }
         }
     }
 
@@ -226,6 +235,10 @@ impl Child {
             self.signal(Signal::KILL);
         }
         let status = self.process.wait();
+        if let Ok(status) = &status {
+            let (name, took) = (&self.name, now.saturating_duration_since(self.started));
+            tracing::debug!("ran {name}: {status} after {} ms", took.as_millis());
+        }
         let output = self.take_output();
         match status {
             Ok(_) if self.phase != Phase::Running => Outcome::Failed(Failure::TimedOut { output }),

@@ -102,7 +102,10 @@ fn try_launch(
     match (stand_in, carried_out) {
         (Some(path), _) => spawn(path, root.base().to_path_buf(), program, conceal).map(Some),
         (None, CarriedOut::NotFound) => Err(Failure::NotFound),
-        (None, CarriedOut::Assumed | CarriedOut::StandIn) => Ok(None),
+        (None, CarriedOut::Assumed | CarriedOut::StandIn) => {
+            tracing::debug!("did not run {name}, as this is a sandbox");
+            Ok(None)
+        }
     }
 }
 

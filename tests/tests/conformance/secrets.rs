@@ -132,6 +132,15 @@ fn no_secret_is_logged_recorded_or_told_and_every_request_has_its_line() {
                     );
                 }
             }
+            // That no secret is there means something only if what could have shown one is.
+            for detail in [
+                "message to Xenstore",
+                "message from Xenstore",
+                "path=\"data/guest/p-0\"",
+                "write file /etc/secret,",
+            ] {
+                assert!(log.contains(detail), "no {detail:?} in\n{log}");
+            }
             for (id, command, code) in lines {
                 let found: Vec<&str> = log
                     .lines()

@@ -43,15 +43,9 @@ SANITIZER = none
 # What the tests of whole guests and worlds did, shown again at the end.
 tables = $(patsubst %,$(builds)/tmp/%.txt,roll-back oracles crash simulation)
 
-# Linked without the image's libraries, at addresses of the kernel's choice all the same, and small: relocations take a
-# bit each instead of 24 bytes, the tables for unwinding are left out, sequences of instructions that are repeated become
-# functions, and digests and ciphers are loops.
+# Linked without the image's libraries, at addresses of the kernel's choice all the same.
 static_target = $(shell rustc -vV | sed -n 's/^host: //p')
-static_flags = -C target-feature=+crt-static -C llvm-args=-enable-machine-outliner \
-	-C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--no-eh-frame-hdr \
-	-C link-arg=-Wl,-T,$(CURDIR)/packaging/static.ld \
-	--cfg aes_backend="soft" --cfg aes_backend_soft="compact" \
-	--cfg sha1_backend="soft" --cfg sha2_backend="soft" --cfg sha2_backend_soft="compact"
+static_flags = -C target-feature=+crt-static
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
 .PHONY: demo test fetch nightly lint freebsd purity deny advisories tests oracles replay search fuzz simulate conformance xen-lab crash bench footprint build static install package clean
@@ -156,6 +150,12 @@ footprint:
 	for runtime in blocking mio async; do $(MAKE) static RUNTIME=$$runtime || exit 1; done
 	NOVA_AGENT_DIR=$(abspath $(static_agents)) $(CARGO) bench --package nova-agent-tests --bench footprint
 
+# Shell completions and manual pages, from the definition of the command line.
+docs = $(builds)/command-line-docs
+.PHONY: command-line-docs
+command-line-docs:
+	$(CARGO) run --quiet --package nova-agent-system --example command_line_docs -- $(docs)
+
 build:
 	$(CARGO) build --release --package nova-agent-$(RUNTIME)
 
@@ -164,10 +164,15 @@ static:
 	$(static_build) --package nova-agent-$(RUNTIME)
 	$(static_agents)/nova-agent-$(RUNTIME) --version
 
-install: $(if $(STATIC),static,build)
+install: $(if $(STATIC),static,build) command-line-docs
 	install -D -m 0755 $(agent) $(DESTDIR)$(PREFIX)/sbin/nova-agent
 	install -D -m 0644 packaging/nova-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/nova-agent.service
 	install -D -m 0644 packaging/config.toml $(DESTDIR)/etc/nova-agent/config.toml
+	install -D -m 0644 $(docs)/nova-agent.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nova-agent
+	install -D -m 0644 $(docs)/nova-agent.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/nova-agent.fish
+	install -D -m 0644 $(docs)/_nova-agent $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nova-agent
+	install -D -m 0644 $(docs)/nova-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/nova-agent.8
+	install -D -m 0644 $(docs)/nova-agent-plan.8 $(DESTDIR)$(PREFIX)/share/man/man8/nova-agent-plan.8
 	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/nova-agent/README.md
 	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nova-agent/copyright
 

@@ -142,6 +142,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod address;
 pub mod agent;
 mod base64;
 mod command;

@@ -3,7 +3,6 @@
 //! Everything here is plain data. It knows nothing of requests, commands or Xenstore.
 
 mod change;
-mod expectation;
 mod path;
 mod probe;
 
@@ -13,8 +12,6 @@ use core::fmt;
 use core::time::Duration;
 
 pub use self::change::{Change, ExistingMode, Program, WriteFile};
-pub use self::expectation::{Expectation, ExpectedInterface};
-pub(crate) use self::expectation::{is_configured, is_global};
 pub use self::path::{FileMode, GuestPath, InvalidGuestPath, NAME_MAX, PATH_MAX};
 pub use self::probe::{
     DirectoryEntry, EntryKind, FileState, InterfaceState, Kernel, Probe, RouteState, Snapshot,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{FileMode, GuestPath};
-use crate::network::MacAddr;
+use crate::address::MacAddr;
 
 /// A question about the guest. Asking changes nothing.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -9,8 +9,8 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Map, Value};
 
-use super::cidr::prefix_len_of_mask;
 use super::{Cidr, Family, Gateway, Label, MacAddr, Route, quoted};
+use crate::address::prefix_len_of_mask;
 use crate::json;
 
 /// The most entries of a list, which are compared with each other. A value of Xenstore has no room for more.

@@ -5,9 +5,7 @@
 //! [`render`](crate::render).
 
 mod assemble;
-mod cidr;
 mod decode;
-mod mac;
 mod nic;
 mod text;
 
@@ -15,12 +13,11 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 pub use self::assemble::{INTERFACES_MAX, Validated, validate};
-pub use self::cidr::Cidr;
-pub use self::mac::{InvalidMacAddr, MacAddr};
 pub(crate) use self::text::quoted;
 pub use self::text::{
     HOSTNAME_MAX, Hostname, InterfaceName, InvalidHostname, InvalidInterfaceName, Label,
 };
+pub use crate::address::{Cidr, InvalidMacAddr, MacAddr};
 
 /// How the network of this guest shall be.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -2,13 +2,15 @@
 //!
 //! It knows nothing of the host: a plan does not know which command it serves.
 
+mod expectation;
 mod runner;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub use self::expectation::{Expectation, ExpectedInterface};
 pub use self::runner::{Next, PlanFailure, RollBack, Runner};
-use crate::effect::{Change, Expectation};
+use crate::effect::Change;
 
 /// An ordered list of changes of the guest. Carried out whole, or rolled back.
 #[derive(Debug, Default, Eq, PartialEq)]

@@ -7,7 +7,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::{Action, Await, Budget, OnFailure, Plan, Step, Undo};
-use crate::effect::{Change, Effect, Expectation, Failure, Outcome};
+use crate::effect::{Change, Effect, Failure, Outcome};
+use crate::plan::Expectation;
 use crate::time::Instant;
 
 /// A plan that is being carried out.

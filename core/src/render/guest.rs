@@ -13,10 +13,10 @@ use core::cell::RefCell;
 use super::error::NotEditable;
 use super::text::decode;
 use crate::effect::{
-    DirectoryEntry, EntryKind, Expectation, FileState, GuestPath, InterfaceState, Kernel, Probe,
-    Snapshot,
+    DirectoryEntry, EntryKind, FileState, GuestPath, InterfaceState, Kernel, Probe, Snapshot,
 };
 use crate::network::{Interface, NetworkConfig};
+use crate::plan::Expectation;
 
 /// The most files of one directory that are read. A server has a handful, systemd ships two dozen.
 pub(super) const FILES_MAX: usize = 256;

@@ -14,7 +14,8 @@ use super::guest::Guest;
 use super::os::Os;
 use super::restart::{Activation, BUDGET, OldState};
 use super::{HostData, cloud_init, hostname, hosts, verify};
-use crate::effect::{InterfaceState, Probe, Snapshot, is_global};
+use crate::address::is_global;
+use crate::effect::{InterfaceState, Probe, Snapshot};
 use crate::network::{Hostname, NetworkConfig, validate};
 use crate::plan::{Plan, Step, Undo};
 

@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use super::guest::Guest;
 use super::verify;
-use crate::effect::{Change, InterfaceState, Program, is_global};
+use crate::address::is_global;
+use crate::effect::{Change, InterfaceState, Program};
 use crate::network::{Interface, InterfaceName, NetworkConfig};
 use crate::plan::{Budget, OnFailure, Step, Undo};
 

@@ -6,9 +6,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::guest::Guest;
-use crate::effect::{Expectation, ExpectedInterface, is_configured};
+use crate::address::is_configured;
 use crate::network::{Interface, NetworkConfig};
 use crate::plan::Await;
+use crate::plan::{Expectation, ExpectedInterface};
 
 /// Some stacks return before they are done and need a second or two; the kernel takes one second to
 /// find out whether another server has an address.

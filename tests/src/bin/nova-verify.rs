@@ -11,7 +11,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use nova_agent_core::effect::{Effect, Expectation, ExpectedInterface, Outcome};
+use nova_agent_core::effect::{Effect, Outcome};
+use nova_agent_core::plan::{Expectation, ExpectedInterface};
 use nova_agent_system::runtime::{Root, System};
 use serde::Deserialize;
 

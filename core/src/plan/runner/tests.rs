@@ -3,7 +3,8 @@ use alloc::vec;
 use core::time::Duration;
 
 use super::*;
-use crate::effect::{Done, ExpectedInterface, GuestPath, InterfaceState, Program, Snapshot};
+use crate::effect::{Done, GuestPath, InterfaceState, Program, Snapshot};
+use crate::plan::ExpectedInterface;
 
 fn run(argv: &str) -> Change {
     Change::Run(Program::new(argv.split(' '), Duration::from_secs(1)))

@@ -94,7 +94,7 @@ impl fmt::Display for Cidr {
 }
 
 /// The prefix length that a netmask stands for; `None` if its one bits are not all in front.
-pub(super) fn prefix_len_of_mask(mask: IpAddr) -> Option<u8> {
+pub(crate) fn prefix_len_of_mask(mask: IpAddr) -> Option<u8> {
     let (ones, leading) = match mask {
         IpAddr::V4(mask) => (mask.to_bits().count_ones(), mask.to_bits().leading_ones()),
         IpAddr::V6(mask) => (mask.to_bits().count_ones(), mask.to_bits().leading_ones()),

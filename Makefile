@@ -173,6 +173,7 @@ install: $(if $(STATIC),static,build) command-line-docs
 	install -D -m 0644 $(docs)/_nova-agent $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_nova-agent
 	install -D -m 0644 $(docs)/nova-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/nova-agent.8
 	install -D -m 0644 $(docs)/nova-agent-plan.8 $(DESTDIR)$(PREFIX)/share/man/man8/nova-agent-plan.8
+	install -D -m 0644 $(docs)/nova-agent-run.8 $(DESTDIR)$(PREFIX)/share/man/man8/nova-agent-run.8
 	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/nova-agent/README.md
 	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nova-agent/copyright
 

@@ -32,12 +32,15 @@ fn main() -> io::Result<()> {
         .section("8")
         .render(&mut page)?;
     fs::write(directory.join("nova-agent.8"), page)?;
-    let plan = definition
-        .find_subcommand("plan")
-        .ok_or_else(|| io::Error::other("no command plan"))?;
-    let mut page = Vec::new();
-    clap_mangen::Man::new(plan.clone().name("nova-agent-plan"))
-        .section("8")
-        .render(&mut page)?;
-    fs::write(directory.join("nova-agent-plan.8"), page)
+    for (command, name) in [("plan", "nova-agent-plan"), ("run", "nova-agent-run")] {
+        let command = definition
+            .find_subcommand(command)
+            .ok_or_else(|| io::Error::other(format!("no command {command}")))?;
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command.clone().name(name))
+            .section("8")
+            .render(&mut page)?;
+        fs::write(directory.join(name).with_extension("8"), page)?;
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use super::error::Refusal;
 use super::guest::Guest;
 use super::{resolv, running};
 use crate::effect::{GuestPath, Program};
-use crate::network::{Cidr, Gateway, Interface, Route};
+use crate::network::{Cidr, Gateway, Interface};
 
 /// Directories that may hold the library whose name contains the version.
 const LIBRARIES: [GuestPath; 6] = [
@@ -90,14 +90,14 @@ pub(super) fn must_be_onlink(gateway: Gateway, interface: &Interface) -> bool {
         .filter(|own| own.contains(address))
         .map(Cidr::prefix_len)
         .max();
-    let mut others = interface
+    let is_behind_another = interface
         .routes
         .iter()
-        .filter(|route| route.via.is_some_and(|via| via.address != address));
-    let is_nearer = |route: &Route| {
-        Some(route.destination.prefix_len()) > own && route.destination.contains(address)
-    };
-    gateway.onlink || (own.is_some() && others.any(is_nearer))
+        .filter(|route| route.via.is_some_and(|via| via.address != address))
+        .any(|route| {
+            Some(route.destination.prefix_len()) > own && route.destination.contains(address)
+        });
+    gateway.onlink || (own.is_some() && is_behind_another)
 }
 
 /// Returns whether systemd-resolved is enabled, which learns the name servers from the network

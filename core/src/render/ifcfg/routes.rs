@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use super::Reader;
 use crate::network::{Gateway, Interface, Route};
-use crate::render::routes::{Hop, in_order};
+use crate::render::routes::in_order;
 use crate::render::text::HEADER;
 
 /// The gateways of IPv4 and IPv6 as far as `GATEWAY` and `IPV6_DEFAULTGW` can express them.
@@ -84,7 +84,9 @@ fn routes(interface: &Interface, of_family: fn(&IpAddr) -> bool) -> Vec<&Route> 
 
 /// Lines of arguments for `ip route add`.
 fn ip_form(interface: &Interface, default: Option<Gateway>, routes: Vec<&Route>) -> Option<String> {
-    let line = |hop: &Hop| format!("{hop} dev {}\n", interface.name);
-    let lines: String = in_order(default, routes).iter().map(line).collect();
+    let lines: String = in_order(default, routes)
+        .iter()
+        .map(|hop| format!("{hop} dev {}\n", interface.name))
+        .collect();
     (!lines.is_empty()).then(|| format!("{HEADER}{lines}"))
 }

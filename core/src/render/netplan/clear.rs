@@ -18,24 +18,7 @@ pub(super) fn clear(
     definitions: &Definitions<'_>,
     cx: &mut Context<'_>,
 ) -> Result<(), Refusal> {
-    let fate = |entry: &Entry| {
-        let id = entry.key.as_str();
-        let is_managed = definitions
-            .managed
-            .iter()
-            .any(|definition| definition.id == id);
-        if !is_managed {
-            Fate::Stays
-        } else if !definitions.references.contains(id) {
-            Fate::Goes
-        } else if entry.value.entries().is_empty() {
-            // A device can only be built on what is defined before it, and the agent's file may
-            // come later.
-            Fate::Stays
-        } else {
-            Fate::IsEmptied
-        }
-    };
+    let fate = |entry: &Entry| fate(entry, definitions);
     let mut renderers: Vec<Option<&str>> = sources.foreign.iter().map(renderer).collect();
     for (nth, source) in sources.foreign.iter().enumerate() {
         let Source {
@@ -53,11 +36,11 @@ pub(super) fn clear(
             Rest::Everything => continue,
             Rest::Nothing => true,
             Rest::Renderer => {
-                let without = renderers
+                let others = renderers
                     .iter()
                     .enumerate()
                     .filter(|(other, _)| *other != nth);
-                let last = without.filter_map(|(_, renderer)| *renderer).next_back();
+                let last = others.filter_map(|(_, renderer)| *renderer).next_back();
                 last.unwrap_or(NETWORKD) == definitions.renderer.unwrap_or(NETWORKD)
             }
             Rest::Something => false,
@@ -79,6 +62,26 @@ pub(super) fn clear(
         }
     }
     Ok(())
+}
+
+/// Returns what becomes of an id of `ethernets`.
+fn fate(entry: &Entry, definitions: &Definitions<'_>) -> Fate {
+    let id = entry.key.as_str();
+    let is_managed = definitions
+        .managed
+        .iter()
+        .any(|definition| definition.id == id);
+    if !is_managed {
+        Fate::Stays
+    } else if !definitions.references.contains(id) {
+        Fate::Goes
+    } else if entry.value.entries().is_empty() {
+        // A device can only be built on what is defined before it, and the agent's file may come
+        // later.
+        Fate::Stays
+    } else {
+        Fate::IsEmptied
+    }
 }
 
 /// Returns the renderer that a file sets for all devices.

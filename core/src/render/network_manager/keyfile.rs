@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use super::{profiles, uuid};
 use crate::network::{Family, Interface, Route};
 use crate::render::ini::{Ini, Section};
-use crate::render::routes::{Hop, in_order};
+use crate::render::routes::in_order;
 use crate::render::text::{HEADER, label_comment, stable_order};
 
 /// Sections that the agent writes itself, and those that would make the profile one for something
@@ -63,11 +63,9 @@ pub(super) fn text(
     }
     file.push(ethernet);
 
-    let is_v4 = |address: &IpAddr| address.is_ipv4();
-    let is_v6 = |address: &IpAddr| address.is_ipv6();
     let (v4, v6) = (
-        Side::new("ipv4", &interface.v4, is_v4),
-        Side::new("ipv6", &interface.v6, is_v6),
+        Side::new("ipv4", &interface.v4, IpAddr::is_ipv4),
+        Side::new("ipv6", &interface.v6, IpAddr::is_ipv6),
     );
     file.push(v4.section(&v6, "disabled", interface, nameservers, replaced));
     file.push(v6.section(&v4, without_ipv6, interface, nameservers, replaced));
@@ -178,10 +176,9 @@ impl<'a> Side<'a> {
 /// not do: of IPv6, the kernel refuses it if a route through another interface leads to the
 /// gateway.
 fn route_values(routes: &[&Route]) -> Vec<String> {
-    let value = |hop: &Hop| hop.to_string().replace(" via ", ",");
     in_order(None, routes.iter().copied())
         .iter()
-        .map(value)
+        .map(|hop| hop.to_string().replace(" via ", ","))
         .collect()
 }
 

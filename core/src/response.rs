@@ -33,7 +33,7 @@ pub enum ReturnCode {
 }
 
 impl Response {
-    /// Success with a message.
+    /// Returns a success with a message.
     pub fn success(message: impl Into<String>) -> Self {
         Self {
             code: ReturnCode::Success,
@@ -41,7 +41,7 @@ impl Response {
         }
     }
 
-    /// An error with an explanation.
+    /// Returns a failure with code 500 and an explanation, for commands for which Nova takes 500 for what it is.
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             code: ReturnCode::Error,
@@ -49,8 +49,9 @@ impl Response {
         }
     }
 
-    /// A failure of a command for which Nova takes code 500 for success.
-    pub fn failed(message: impl Into<String>) -> Self {
+    /// Returns a failure with code 1, for commands for which Nova takes 500 for success, and for the agent's own failures,
+    /// whose command may be one of those.
+    pub fn failed_where_500_is_success(message: impl Into<String>) -> Self {
         Self {
             code: ReturnCode::Failed,
             message: message.into(),

@@ -10,10 +10,11 @@ use super::context::Context;
 use super::session::{Purpose, Session};
 use super::{Report, RequestId};
 use crate::command::{
-    Argument, Command, Context as CommandContext, Execution, Facts, Kind, Progress, Questions,
+    Argument, Command, Context as CommandContext, Execution, Facts, FailureResponse, Kind,
+    Progress, Questions,
 };
 use crate::effect::{Effect, Outcome};
-use crate::plan::{self, PlanFailure, Runner};
+use crate::plan::{self, Runner};
 use crate::response::{MESSAGE_MAX, Response, harmless};
 use crate::severity::Severity;
 use crate::store::Operation;
@@ -55,7 +56,7 @@ enum Phase {
     Running {
         runner: Box<Runner>,
         success: Response,
-        failure: fn(&PlanFailure) -> Response,
+        failure: FailureResponse,
         /// When the runner goes on, if it waits.
         until: Option<Instant>,
     },
@@ -86,9 +87,11 @@ impl Job {
         };
         match (self.command.advance)(&self.argument, &mut self.facts, &mut context) {
             Progress::Reply(response) => Next::Respond(response),
-            Progress::Ask(_) if self.rounds >= ROUNDS_MAX => Next::Respond(Response::failed(
-                "The guest did not answer what had to be known",
-            )),
+            Progress::Ask(_) if self.rounds >= ROUNDS_MAX => {
+                Next::Respond(Response::failed_where_500_is_success(
+                    "The guest did not answer what had to be known",
+                ))
+            }
             Progress::Ask(questions) => {
                 self.rounds = self.rounds.saturating_add(1);
                 self.ask(id, questions, cx.session)
@@ -130,11 +133,11 @@ impl Job {
                     Outcome::Probed(snapshot) => self.facts.snapshot.merge(snapshot),
                     Outcome::Failed(failure) => {
                         let message = format!("The guest cannot be read: {failure}");
-                        return Next::Respond(Response::failed(message));
+                        return Next::Respond(Response::failed_where_500_is_success(message));
                     }
                     Outcome::Done(_) => {
                         let message = "The driver answered another question";
-                        return Next::Respond(Response::failed(message));
+                        return Next::Respond(Response::failed_where_500_is_success(message));
                     }
                 }
                 self.advance_when_answered(id, cx)
@@ -271,7 +274,7 @@ impl Job {
                 session.wake(id, at);
             }
             plan::Next::Finished(Ok(())) => return Next::Respond(success.clone()),
-            plan::Next::Finished(Err(error)) => return Next::Respond(failure(&error)),
+            plan::Next::Finished(Err(error)) => return Next::Respond(failure.response(&error)),
         }
         Next::Wait(self)
     }
@@ -296,7 +299,7 @@ fn ask_store<'a>(
 /// A node that cannot be read for once is not one that is missing: an interface would lose its configuration.
 fn refuse_fact(path: &StorePath, error: ErrorName) -> Next {
     let message = format!("Xenstore refused to read {path}: {error}");
-    Next::Respond(Response::failed(message))
+    Next::Respond(Response::failed_where_500_is_success(message))
 }
 
 pub(super) fn report_notices(

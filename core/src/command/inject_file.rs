@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::{Argument, Command, Execution, Kind, Progress};
+use super::execution::Detail;
+use super::{Argument, Command, Execution, FailureResponse, Kind, Progress};
 use crate::base64;
 use crate::config::CommandPolicy;
 use crate::effect::{Change, ExistingMode, FileMode, GuestPath, WriteFile};
-use crate::plan::{Plan, PlanFailure};
-use crate::response::Response;
+use crate::plan::Plan;
+use crate::response::{Response, ReturnCode};
 use crate::secret::Secret;
 
 pub(super) const INJECTFILE: Command = Command {
@@ -29,6 +30,12 @@ pub(super) const FILE_INJECT: Command = Command {
     kind: Kind::Change,
     enabled,
     advance: |argument, _, _| inject(two_texts(argument)),
+};
+
+const FAILURE: FailureResponse = FailureResponse {
+    code: ReturnCode::Error,
+    prefix: "File injection failed",
+    detail: Detail::Step,
 };
 
 /// A host that sees neither name in `features` does not try.
@@ -56,7 +63,7 @@ fn inject(file: Result<(Vec<u8>, Secret), &'static str>) -> Progress {
         plan: plan(path, content),
         notices: Vec::new(),
         success,
-        failure,
+        failure: FAILURE,
     })
 }
 
@@ -90,10 +97,6 @@ fn plan(path: GuestPath, content: Secret) -> Plan {
         existing: ExistingMode::Keep,
     }));
     plan
-}
-
-fn failure(failure: &PlanFailure) -> Response {
-    Response::error(format!("File injection failed: {failure}"))
 }
 
 /// `injectfile`: base64 of the path, a comma and the content.

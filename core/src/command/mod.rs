@@ -4,6 +4,7 @@
 //! missing it asks, and it is called again with the answers; then it replies at once, or with a plan to be carried out.
 //! It knows nothing of the store's request nodes, and nothing of how steps are run.
 
+mod execution;
 mod features;
 mod inject_file;
 mod key_exchange;
@@ -20,13 +21,12 @@ use alloc::vec::Vec;
 use serde_json::Value;
 use zeroize::Zeroize;
 
+pub(crate) use self::execution::{Execution, FailureResponse};
 use crate::config::CommandPolicy;
 use crate::crypto::exchanges::Exchanges;
 use crate::effect::{Probe, Snapshot};
-use crate::plan::{Plan, PlanFailure};
 use crate::response::Response;
 use crate::secret::Secret;
-use crate::severity::Severity;
 use crate::time::Instant;
 use crate::wire::StorePath;
 
@@ -77,17 +77,6 @@ pub(crate) struct Questions {
     pub(crate) entropy: Option<usize>,
 }
 
-/// A plan to be carried out, and the answers to it.
-pub(crate) struct Execution {
-    pub(crate) plan: Plan,
-    /// What was found and left alone, for the log.
-    pub(crate) notices: Vec<(Severity, String)>,
-    /// The answer when the plan was carried out.
-    pub(crate) success: Response,
-    /// The answer when it failed.
-    pub(crate) failure: fn(&PlanFailure) -> Response,
-}
-
 /// The facts that were gathered for a command so far.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -107,11 +96,13 @@ impl Argument {
         Self(value)
     }
 
+    /// Returns the argument as it is, for commands that take an object, or a text that a number cannot stand for.
     pub(crate) const fn value(&self) -> &Value {
         &self.0
     }
 
-    /// The argument as text; numbers are accepted where text is expected.
+    /// Returns the argument as text, for commands that take one text. Hosts differ about types, so a number counts as its
+    /// digits. `None` for anything else.
     fn text(&self) -> Option<String> {
         match &self.0 {
             Value::String(text) => Some(text.clone()),
@@ -128,7 +119,7 @@ impl Drop for Argument {
 }
 
 /// All commands, in the order in which `features` names them.
-static COMMANDS: [Command; 9] = [
+static COMMANDS: &[Command] = &[
     version::COMMAND,
     features::COMMAND,
     ready::COMMAND,

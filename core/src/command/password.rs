@@ -1,20 +1,28 @@
 //! `password`: the second half of a password change. The account is root's.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Argument, Command, Context, Execution, Facts, Kind, Progress, always};
+use super::execution::Detail;
+use super::{
+    Argument, Command, Context, Execution, Facts, FailureResponse, Kind, Progress, always,
+};
 use crate::crypto::exchanges::PasswordError;
 use crate::effect::Change;
-use crate::plan::{Plan, PlanFailure};
-use crate::response::Response;
+use crate::plan::Plan;
+use crate::response::{Response, ReturnCode};
 
 pub(super) const COMMAND: Command = Command {
     name: "password",
     kind: Kind::Change,
     enabled: always,
     advance,
+};
+
+const FAILURE: FailureResponse = FailureResponse {
+    code: ReturnCode::Error,
+    prefix: "Failed to change password for root",
+    detail: Detail::Cause,
 };
 
 fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Progress {
@@ -39,13 +47,6 @@ fn advance(argument: &Argument, _: &mut Facts, context: &mut Context<'_>) -> Pro
         plan,
         notices: Vec::new(),
         success: Response::success(String::new()),
-        failure,
+        failure: FAILURE,
     })
-}
-
-fn failure(failure: &PlanFailure) -> Response {
-    Response::error(format!(
-        "Failed to change password for root: {}",
-        failure.failure
-    ))
 }

@@ -3,20 +3,26 @@
 //! The request itself says nothing: the configuration is below `vm-data` in Xenstore; see [`HostData`].
 
 use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
-use super::{Argument, Command, Context, Execution, Facts, Kind, Progress, Questions, always};
-use crate::plan::PlanFailure;
+use super::execution::Detail;
+use super::{
+    Argument, Command, Context, Facts, FailureResponse, Kind, Progress, Questions, always,
+};
 use crate::render::{self, HostData, Prepared, Unread};
-use crate::response::Response;
-use crate::severity::Severity;
+use crate::response::ReturnCode;
 
 pub(super) const COMMAND: Command = Command {
     name: "resetnetwork",
     kind: Kind::Change,
     enabled: always,
     advance,
+};
+
+/// Nova takes code 500 for success of this command, so a failure is never 500.
+pub(super) const FAILURE: FailureResponse = FailureResponse {
+    code: ReturnCode::Failed,
+    prefix: "network not changed",
+    detail: Detail::Step,
 };
 
 fn advance(_: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
@@ -30,39 +36,13 @@ fn advance(_: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
             });
         }
     };
-    match render::reset_network(&data, &facts.snapshot) {
-        Prepared::Missing(probes) => Progress::Ask(Questions {
-            probes,
-            ..Questions::default()
-        }),
-        Prepared::Refused(why) => Progress::Reply(Response::failed(why.to_string())),
-        Prepared::Ready(configuration) => {
-            let found = format!(
-                "{}, because {}",
-                configuration.target, configuration.because
-            );
-            let mut notices = Vec::from([(Severity::Info, found)]);
-            notices.extend(
-                configuration
-                    .warnings
-                    .into_iter()
-                    .map(|text| (Severity::Warning, text)),
-            );
-            let success = match configuration.errors.as_slice() {
-                [] => Response::success(String::new()),
-                errors => Response::failed(errors.join("; ")),
-            };
-            Progress::Run(Execution {
-                plan: configuration.plan,
-                notices,
-                success,
-                failure,
-            })
-        }
-    }
-}
-
-/// Nova takes code 500 for success of this command, so a failure is never 500.
-pub(super) fn failure(failure: &PlanFailure) -> Response {
-    Response::failed(format!("network not changed: {failure}"))
+    let prepared = render::reset_network(&data, &facts.snapshot);
+    let found = match &prepared {
+        Prepared::Ready(configuration) => Some(format!(
+            "{}, because {}",
+            configuration.target, configuration.because
+        )),
+        Prepared::Missing(_) | Prepared::Refused(_) => None,
+    };
+    Progress::from_prepared(prepared, found, FAILURE)
 }

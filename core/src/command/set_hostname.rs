@@ -1,13 +1,9 @@
 //! `sethostname`: a new name for the server.
 
-use alloc::format;
-use alloc::string::{String, ToString};
-
-use super::{Argument, Command, Context, Execution, Facts, Kind, Progress, Questions, always};
-use crate::plan::PlanFailure;
-use crate::render::{self, Prepared};
-use crate::response::Response;
-use crate::severity::Severity;
+use super::execution::Detail;
+use super::{Argument, Command, Context, Facts, FailureResponse, Kind, Progress, always};
+use crate::render;
+use crate::response::{Response, ReturnCode};
 
 pub(super) const COMMAND: Command = Command {
     name: "sethostname",
@@ -16,32 +12,18 @@ pub(super) const COMMAND: Command = Command {
     advance,
 };
 
+const FAILURE: FailureResponse = FailureResponse {
+    code: ReturnCode::Failed,
+    prefix: "hostname not changed",
+    detail: Detail::Step,
+};
+
 fn advance(argument: &Argument, facts: &mut Facts, _: &mut Context<'_>) -> Progress {
     let Some(name) = argument.text() else {
-        return Progress::Reply(Response::failed("The hostname is not a string"));
+        return Progress::Reply(Response::failed_where_500_is_success(
+            "The hostname is not a string",
+        ));
     };
-    match render::set_hostname(name.trim(), &facts.snapshot) {
-        Prepared::Missing(probes) => Progress::Ask(Questions {
-            probes,
-            ..Questions::default()
-        }),
-        Prepared::Refused(why) => Progress::Reply(Response::failed(why.to_string())),
-        Prepared::Ready(configuration) => Progress::Run(Execution {
-            plan: configuration.plan,
-            notices: configuration
-                .warnings
-                .into_iter()
-                .map(|text| (Severity::Warning, text))
-                .collect(),
-            success: match configuration.errors.as_slice() {
-                [] => Response::success(String::new()),
-                errors => Response::failed(errors.join("; ")),
-            },
-            failure,
-        }),
-    }
-}
-
-fn failure(failure: &PlanFailure) -> Response {
-    Response::failed(format!("hostname not changed: {failure}"))
+    let prepared = render::set_hostname(name.trim(), &facts.snapshot);
+    Progress::from_prepared(prepared, None, FAILURE)
 }

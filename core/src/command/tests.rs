@@ -8,6 +8,7 @@ use crate::config::CommandPolicy;
 use crate::crypto::compat::PublicKey;
 use crate::effect::{Change, ExistingMode, FileMode, GuestPath, WriteFile};
 use crate::plan::Action;
+use crate::plan::PlanFailure;
 use crate::response::ReturnCode;
 
 struct Bench {
@@ -303,7 +304,7 @@ fn a_failed_network_reset_is_never_the_code_that_nova_takes_for_success() {
     };
     let work = reset_network();
     assert_eq!(work.name, "resetnetwork");
-    let response = reset_network::failure(&failure);
+    let response = reset_network::FAILURE.response(&failure);
     assert_eq!(response.code, ReturnCode::Failed);
     assert_eq!(
         response.message,

@@ -1,18 +1,17 @@
 //! The agent's process.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::process::{Child, ChildStderr, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_getfd,
+    pidfd_open, waitid,
 };
 
 use super::Sandbox;
@@ -28,8 +27,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct AgentProcess {
     child: Child,
-    log: Arc<Log>,
-    reader: Option<JoinHandle<()>>,
+    /// What it has logged: a file, in which a line is as soon as the agent has written it.
+    log: File,
 }
 
 impl AgentProcess {
@@ -44,6 +43,7 @@ impl AgentProcess {
         arguments: &[impl AsRef<OsStr>],
     ) -> Self {
         let (program, rest) = argv.split_first().expect("a program");
+        let log = tempfile::tempfile().expect("there is room for a log");
         let mut command = bound_to_thread(program);
         command.args(rest).args(["--xenstore", xenstore]);
         command.args(
@@ -55,21 +55,11 @@ impl AgentProcess {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command
+            .stderr(log.try_clone().expect("a descriptor can be copied"));
+        let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.as_ref().display()));
-        let stderr = child.stderr.take().expect("standard error is a pipe");
-        let log = Arc::new(Log::default());
-        let reader = thread::spawn({
-            let log = Arc::clone(&log);
-            move || log.fill(stderr)
-        });
-        Self {
-            child,
-            log,
-            reader: Some(reader),
-        }
+        Self { child, log }
     }
 
     /// The number of the process.
@@ -80,9 +70,18 @@ impl AgentProcess {
 
     /// Waits until a line of the log contains `text`, and returns the first one that does.
     pub fn wait_for_line(&self, text: &str) -> String {
-        self.log
-            .wait_for(text)
-            .unwrap_or_else(|| panic!("no line with {text:?} in the agent's log:\n{}", self.log()))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Before the look at the log, which is complete at the end.
+            let is_last = self.has_ended() || Instant::now() >= deadline;
+            let log = self.log();
+            let mut lines = log.split_inclusive('\n');
+            if let Some(line) = lines.find(|line| line.contains(text) && line.ends_with('\n')) {
+                return line.into();
+            }
+            assert!(!is_last, "no line with {text:?} in the agent's log:\n{log}");
+            thread::sleep(POLL_INTERVAL);
+        }
     }
 
     /// Waits until the requests that were there at the start are answered.
@@ -93,7 +92,16 @@ impl AgentProcess {
     /// What has been logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        self.log.lock().lines.concat()
+        // Not by the position that the agent writes at, which is the same.
+        let (mut log, mut len) = (Vec::new(), 0);
+        loop {
+            log.resize(len + 4096, 0);
+            match self.log.read_at(&mut log[len..], len as u64).unwrap() {
+                0 => break,
+                more => len += more,
+            }
+        }
+        String::from_utf8_lossy(&log[..len]).into_owned()
     }
 
     /// Gives every socket of the agent as small a buffer as the kernel has, so that a store that does not read soon keeps
@@ -161,8 +169,8 @@ impl AgentProcess {
     pub fn remembers(&self, bytes: &[u8]) -> bool {
         let maps = fs::read_to_string(format!("/proc/{}/smaps", self.id()))
             .expect("Linux is needed for this test");
-        let memory = fs::File::open(format!("/proc/{}/mem", self.id()))
-            .expect("root is needed for this test");
+        let memory =
+            File::open(format!("/proc/{}/mem", self.id())).expect("root is needed for this test");
         let mut part = None;
         maps.lines().any(|line| {
             // proc(5): `from-to rights offset device inode name`, then lines of `Name: value`.
@@ -198,12 +206,12 @@ impl AgentProcess {
         let _ = self.child.wait();
     }
 
-    /// Waits for the end and for the last line of the log.
+    /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
-        let status = loop {
+        loop {
             if let Some(status) = self.child.try_wait().expect("the agent can be waited for") {
-                break status;
+                return status;
             }
             assert!(
                 Instant::now() < deadline,
@@ -211,16 +219,19 @@ impl AgentProcess {
                 self.log()
             );
             thread::sleep(POLL_INTERVAL);
-        };
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
         }
-        status
     }
 
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    /// Whether it has ended, without burying it.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // There is nothing to wait for if it is buried.
+        waitid(WaitId::Pid(self.pid()), options).map_or(true, |status| status.is_some())
     }
 
     fn pid(&self) -> Pid {
@@ -241,7 +252,7 @@ impl Drop for AgentProcess {
 }
 
 /// Whether bytes are in a part of a process's memory.
-fn holds(memory: &fs::File, range: Range<u64>, bytes: &[u8]) -> bool {
+fn holds(memory: &File, range: Range<u64>, bytes: &[u8]) -> bool {
     const CHUNK: usize = 1 << 20;
     const PAGE: usize = 4096;
 
@@ -258,65 +269,4 @@ fn holds(memory: &fs::File, range: Range<u64>, bytes: &[u8]) -> bool {
             page.contains(first) && page.windows(bytes.len()).any(|window| window == bytes)
         })
     })
-}
-
-#[derive(Debug, Default)]
-struct Log {
-    written: Mutex<Written>,
-    grown: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Written {
-    lines: Vec<String>,
-    is_complete: bool,
-}
-
-impl Log {
-    fn fill(&self, source: ChildStderr) {
-        let mut source = BufReader::new(source);
-        loop {
-            let mut line = Vec::new();
-            let is_complete = !source.read_until(b'\n', &mut line).is_ok_and(|len| len > 0);
-            let mut written = self.lock();
-            written
-                .lines
-                .push(String::from_utf8_lossy(&line).into_owned());
-            written.is_complete = is_complete;
-            self.grown.notify_all();
-            if is_complete {
-                return;
-            }
-        }
-    }
-
-    fn wait_for(&self, text: &str) -> Option<String> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut written = self.lock();
-        let mut seen = 0;
-        loop {
-            if let Some(line) = written
-                .lines
-                .iter()
-                .skip(seen)
-                .find(|line| line.contains(text))
-            {
-                return Some(line.clone());
-            }
-            seen = written.lines.len();
-            let left = deadline.saturating_duration_since(Instant::now());
-            if written.is_complete || left.is_zero() {
-                return None;
-            }
-            written = self
-                .grown
-                .wait_timeout(written, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

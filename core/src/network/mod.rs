@@ -6,8 +6,11 @@
 
 mod assemble;
 mod decode;
+mod fields;
 mod nic;
 mod text;
+mod unusable;
+mod version;
 
 use alloc::vec::Vec;
 use core::net::IpAddr;

@@ -20,6 +20,7 @@ mod envelope;
 mod id;
 mod job;
 mod mailbox;
+mod output;
 mod readiness;
 mod report;
 mod request;
@@ -34,6 +35,7 @@ use core::time::Duration;
 
 pub use self::id::RequestId;
 use self::mailbox::Mailbox;
+pub use self::output::{Misuse, Output};
 pub use self::readiness::READY_TIMEOUT;
 use self::readiness::Readiness;
 pub use self::report::Report;
@@ -41,8 +43,8 @@ use self::requests::Requests;
 pub use self::retention::{RESPONSE_TIMEOUT, RESPONSES_MAX};
 use self::session::{Purpose, Session};
 use crate::config::Config;
-use crate::effect::{Effect, EffectId, Failure, Outcome};
-use crate::store::{Event, Operation, OperationId, Reply};
+use crate::effect::{EffectId, Failure, Outcome};
+use crate::store::{Event, Reply};
 use crate::time::Instant;
 use crate::wire::{ErrorName, StorePath};
 
@@ -74,30 +76,6 @@ pub struct Agent {
     /// How often to report that the agent is alive, and when to do that next.
     alive: Option<(Duration, Instant)>,
     stopping: Stopping,
-}
-
-/// What the agent wants done.
-#[derive(Debug, Eq, PartialEq)]
-pub enum Output {
-    /// Leave: everything in hand is finished. Nothing follows.
-    Exit,
-    /// Carry out an effect and report its outcome with [`Agent::handle_completed`], once.
-    Perform(EffectId, Effect),
-    /// Write it to the log, and tell the service manager if it concerns it.
-    Report(Report),
-    /// Carry out an operation in Xenstore and report its answer with [`Agent::handle_event`].
-    Store(OperationId, Operation),
-}
-
-/// The driver broke the contract. The agent's state is what it was before.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Misuse {
-    /// Bytes or an event came although there is no connection.
-    #[error("there is no connection")]
-    NotConnected,
-    /// The id of an effect was never given out.
-    #[error("effect {0} was never given out")]
-    UnknownEffect(EffectId),
 }
 
 /// Whether the agent is about to leave.

@@ -13,11 +13,11 @@ use alloc::vec::Vec;
 use super::job::report_notices;
 use super::mailbox::token;
 use super::*;
-use crate::effect::{Change, Done, Snapshot};
+use crate::effect::{Change, Done, Effect, Snapshot};
 use crate::response::MESSAGE_MAX;
 use crate::secret::Secret;
 use crate::severity::Severity;
-use crate::store::Reply;
+use crate::store::{Operation, OperationId, Reply};
 use crate::wire::ErrorName;
 
 /// An agent, its clock, and what it wants that has not been looked at yet.

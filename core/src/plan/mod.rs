@@ -2,14 +2,18 @@
 //!
 //! It knows nothing of the host: a plan does not know which command it serves.
 
+mod awaiting;
 mod expectation;
+mod failure;
 mod runner;
+mod time;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::expectation::{Expectation, ExpectedInterface};
-pub use self::runner::{Next, PlanFailure, RollBack, Runner};
+pub use self::failure::{PlanFailure, RollBack};
+pub use self::runner::{Next, Runner};
 use crate::effect::Change;
 
 /// An ordered list of changes of the guest. Carried out whole, or rolled back.

@@ -3,12 +3,11 @@
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
-use super::{Action, Await, Budget, OnFailure, Plan, Step, Undo};
+use super::awaiting::{Awaiting, Look};
+use super::time::{SECOND_TRY_MIN, Time};
+use super::{Action, Await, Expectation, OnFailure, Plan, PlanFailure, RollBack, Step, Undo};
 use crate::effect::{Change, Effect, Failure, Outcome};
-use crate::plan::Expectation;
 use crate::time::Instant;
 
 /// A plan that is being carried out.
@@ -21,24 +20,12 @@ pub struct Runner {
     /// What brings back the state before, the latest change last.
     undo: Vec<Change>,
     state: State,
-    budget: Option<Budget>,
-    /// When the time for the steps, or for undoing them, is used up.
-    deadline: Option<Instant>,
+    time: Time,
     restored: Option<Await>,
 }
 
-/// What a program of the roll-back gets even if so many are to run that its share of the time is less. A guest without a
-/// network is worse than a late answer, and on a guest that is short of processor time nothing is quick.
-const UNDO_MIN: Duration = Duration::from_secs(2);
-
 /// What is said of a change that does not come into effect.
 const WAITING: &str = "wait for the network";
-
-/// How often the guest is asked whether it shows what is expected.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
-
-/// With less time than this left, a second try is not worth beginning.
-const SECOND_TRY_MIN: Duration = Duration::from_secs(1);
 
 /// What a [`Runner`] wants next.
 #[derive(Debug, Eq, PartialEq)]
@@ -49,33 +36,6 @@ pub enum Next {
     Perform(Effect),
     /// Poll again at this time.
     Wait(Instant),
-}
-
-/// A plan that failed. Its text names the step that ended it, why, and whether the state before was brought back.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PlanFailure {
-    /// The step that ended the plan, in words.
-    pub step: String,
-    /// Why it failed.
-    pub failure: Failure,
-    /// The first step of the roll-back that failed, if one did.
-    pub roll_back: RollBack,
-}
-
-/// What became of the changes that were made before a plan failed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum RollBack {
-    /// They were undone.
-    Done,
-    /// A step of the roll-back failed; the others were carried out.
-    Failed {
-        /// The step in words.
-        step: String,
-        /// Why it failed.
-        failure: Failure,
-    },
-    /// There were none.
-    NothingToDo,
 }
 
 #[derive(Debug)]
@@ -97,19 +57,8 @@ enum State {
         failure: PlanFailure,
         in_hand: Option<String>,
     },
-    Finished,
-}
-
-/// What is awaited, and of which part of the plan it is.
-#[derive(Debug)]
-struct Awaiting {
-    expectation: Expectation,
-    /// When patience ends.
-    until: Instant,
-    /// When the guest is asked next; `None` while it is being asked.
-    ask: Option<Instant>,
-    /// The failure that is being rolled back, if one is.
-    rolled_back: Option<PlanFailure>,
+    /// It came to this end.
+    Finished(Result<(), PlanFailure>),
 }
 
 /// The step in hand without its content, which has gone to whom carries it out.
@@ -137,13 +86,11 @@ impl Runner {
             budget,
             restored,
         } = plan;
-        let deadline = budget.map(|budget| now.after(budget.apply));
         Self {
             ahead: steps.into(),
             undo: Vec::new(),
             state: State::Idle,
-            budget,
-            deadline,
+            time: Time::new(budget, now),
             restored,
         }
     }
@@ -153,10 +100,12 @@ impl Runner {
         match self.advance(now) {
             Next::Perform(Effect::Change(Change::Run(mut program))) => {
                 let most = if matches!(self.state, State::RollingBack { .. }) {
-                    self.share(now).max(UNDO_MIN)
+                    let is_program = |change: &&Change| matches!(change, Change::Run(_));
+                    self.time
+                        .share(now, self.undo.iter().filter(is_program).count())
                 } else {
                     // There is time left, or the plan would have been given up.
-                    self.time_left(now).max(SECOND_TRY_MIN)
+                    self.time.left(now).max(SECOND_TRY_MIN)
                 };
                 program.timeout = program.timeout.min(most);
                 Next::Perform(Effect::Change(Change::Run(program)))
@@ -166,114 +115,121 @@ impl Runner {
     }
 
     fn advance(&mut self, now: Instant) -> Next {
-        match core::mem::replace(&mut self.state, State::Finished) {
-            State::Idle => {
-                let Some(Step {
-                    action,
-                    on_failure,
-                    undo,
-                }) = self.ahead.pop_front()
-                else {
-                    return Next::Finished(Ok(()));
-                };
-                let step = match action {
-                    Action::Change(step) => step,
-                    Action::Await(condition) => {
-                        self.begin_to_wait(condition, None, now);
-                        return self.advance(now);
-                    }
-                    Action::Nothing => {
-                        self.note_undo(undo, None);
-                        self.state = State::Idle;
-                        return self.advance(now);
-                    }
-                };
-                if matches!(step, Change::Run(_)) && self.time_left(now).is_zero() {
-                    // What need not succeed is not worth giving up what did.
-                    if on_failure == OnFailure::GoOn {
-                        self.note_undo(undo, None);
-                        self.state = State::Idle;
-                        return self.advance(now);
-                    }
-                    self.state = self.give_up(
-                        step.to_string(),
-                        Failure::TimedOut {
-                            output: String::new(),
-                        },
-                        now,
-                    );
-                    return self.advance(now);
+        loop {
+            let next = match core::mem::replace(&mut self.state, State::Idle) {
+                State::Idle => match self.ahead.pop_front() {
+                    Some(step) => self.begin(step, now),
+                    None => Some(self.finish(Ok(()))),
+                },
+                State::Recovering {
+                    mut first,
+                    again,
+                    in_hand,
+                } => {
+                    let change = match first.pop_front() {
+                        Some(change) => {
+                            self.state = State::Recovering {
+                                first,
+                                again,
+                                in_hand,
+                            };
+                            change
+                        }
+                        None => {
+                            self.state = State::Forward(in_hand);
+                            again
+                        }
+                    };
+                    Some(perform(change))
                 }
-                let on_failure = match (on_failure, step.again()) {
-                    (OnFailure::GoOn, _) => AfterFailure::GoOn,
-                    (OnFailure::Retry(first), Some(again)) => AfterFailure::Retry { first, again },
-                    (OnFailure::Retry(_), None) | (OnFailure::RollBack, _) => {
-                        AfterFailure::RollBack
+                State::RollingBack { failure, .. } => self.go_on_rolling_back(failure, now),
+                State::Awaiting(mut awaiting) => {
+                    let ask = awaiting.ask.filter(|ask| *ask > now);
+                    if ask.is_none() {
+                        awaiting.ask = None;
                     }
-                };
-                self.state = State::Forward(InHand {
-                    description: step.to_string(),
-                    on_failure,
-                    undo,
-                });
-                perform(step)
+                    self.state = State::Awaiting(awaiting);
+                    let probe = || Next::Perform(Effect::Probe(Expectation::probes()));
+                    Some(ask.map_or_else(probe, Next::Wait))
+                }
+                // Reached only if `poll` is called once more without an outcome: the change in hand is given up.
+                State::Forward(_) => Some(self.finish(Ok(()))),
+                State::Finished(result) => Some(self.finish(result)),
+            };
+            if let Some(next) = next {
+                return next;
             }
-            State::Recovering {
-                mut first,
-                again,
-                in_hand,
-            } => match first.pop_front() {
-                Some(step) => {
-                    self.state = State::Recovering {
-                        first,
-                        again,
-                        in_hand,
-                    };
-                    perform(step)
-                }
-                None => {
-                    self.state = State::Forward(in_hand);
-                    perform(again)
-                }
-            },
-            State::RollingBack { failure, .. } => match (self.undo.pop(), self.restored.take()) {
-                (Some(step), restored) => {
-                    self.restored = restored;
-                    self.state = State::RollingBack {
-                        failure,
-                        in_hand: Some(step.to_string()),
-                    };
-                    perform(step)
-                }
-                // What could not be put back has been said already.
-                (None, Some(condition)) if failure.roll_back == RollBack::Done => {
-                    self.begin_to_wait(condition, Some(failure), now);
-                    self.advance(now)
-                }
-                (None, _) => Next::Finished(Err(failure)),
-            },
-            State::Awaiting(mut awaiting) => match awaiting.ask.filter(|ask| *ask > now) {
-                Some(ask) => {
-                    self.state = State::Awaiting(awaiting);
-                    Next::Wait(ask)
-                }
-                None => {
-                    awaiting.ask = None;
-                    self.state = State::Awaiting(awaiting);
-                    Next::Perform(Effect::Probe(Expectation::probes()))
-                }
-            },
-            // Only after a call too many: there is nothing more to do.
-            State::Forward(_) | State::Finished => Next::Finished(Ok(())),
         }
+    }
+
+    /// Begins a step. Returns nothing if the state says how to go on.
+    fn begin(&mut self, step: Step, now: Instant) -> Option<Next> {
+        let Step {
+            action,
+            on_failure,
+            undo,
+        } = step;
+        let change = match action {
+            Action::Change(change) => change,
+            Action::Await(condition) => {
+                self.begin_to_wait(condition, None, now);
+                return None;
+            }
+            Action::Nothing => {
+                self.note_undo(undo, None);
+                return None;
+            }
+        };
+        if matches!(change, Change::Run(_)) && self.time.left(now).is_zero() {
+            // An optional program is skipped rather than rolling the plan back.
+            if on_failure == OnFailure::GoOn {
+                self.note_undo(undo, None);
+            } else {
+                let output = String::new();
+                self.state = self.give_up(change.to_string(), Failure::TimedOut { output }, now);
+            }
+            return None;
+        }
+        let on_failure = match (on_failure, change.again()) {
+            (OnFailure::GoOn, _) => AfterFailure::GoOn,
+            (OnFailure::Retry(first), Some(again)) => AfterFailure::Retry { first, again },
+            (OnFailure::Retry(_), None) | (OnFailure::RollBack, _) => AfterFailure::RollBack,
+        };
+        self.state = State::Forward(InHand {
+            description: change.to_string(),
+            on_failure,
+            undo,
+        });
+        Some(perform(change))
+    }
+
+    fn go_on_rolling_back(&mut self, failure: PlanFailure, now: Instant) -> Option<Next> {
+        if let Some(change) = self.undo.pop() {
+            self.state = State::RollingBack {
+                failure,
+                in_hand: Some(change.to_string()),
+            };
+            return Some(perform(change));
+        }
+        match self.restored.take() {
+            // What could not be put back has been said already.
+            Some(condition) if failure.roll_back == RollBack::Done => {
+                self.begin_to_wait(condition, Some(failure), now);
+                None
+            }
+            Some(_) | None => Some(self.finish(Err(failure))),
+        }
+    }
+
+    /// The result is the same however often it is asked for.
+    fn finish(&mut self, result: Result<(), PlanFailure>) -> Next {
+        self.state = State::Finished(result.clone());
+        Next::Finished(result)
     }
 
     /// What became of the effect that `poll` gave out.
     pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
-        let outcome = match (
-            core::mem::replace(&mut self.state, State::Finished),
-            outcome,
-        ) {
+        let outcome = match (core::mem::replace(&mut self.state, State::Idle), outcome) {
             (State::Awaiting(awaiting), outcome) => {
                 self.state = self.look(awaiting, outcome, now);
                 return;
@@ -293,7 +249,7 @@ impl Runner {
                 )),
             ),
         };
-        self.state = match core::mem::replace(&mut self.state, State::Finished) {
+        self.state = match core::mem::replace(&mut self.state, State::Idle) {
             State::Forward(in_hand) => self.forward(in_hand, undo_from_outcome, failure, now),
             // Whether these succeed does not matter: the second try tells. What they changed belongs to the step.
             State::Recovering {
@@ -319,32 +275,23 @@ impl Runner {
                     in_hand: None,
                 }
             }
-            state @ (State::Awaiting(_) | State::Idle | State::Finished) => state,
+            state @ (State::Awaiting(_) | State::Idle | State::Finished(_)) => state,
         };
     }
 
     /// What the guest shows while something is awaited.
     fn look(&mut self, awaiting: Awaiting, outcome: Outcome, now: Instant) -> State {
-        let unmet = match outcome {
-            Outcome::Probed(snapshot) => awaiting.expectation.unmet(&snapshot),
-            Outcome::Failed(failure) => Some(failure.to_string()),
-            Outcome::Done(_) | Outcome::Entropy(_) => {
-                Some("the driver answered another question".into())
-            }
-        };
-        match (unmet, awaiting.rolled_back) {
-            (Some(_), rolled_back) if now < awaiting.until => {
-                let ask = Some(now.after(ASK_AGAIN).min(awaiting.until));
-                State::Awaiting(Awaiting {
-                    ask,
-                    rolled_back,
-                    ..awaiting
-                })
-            }
-            (Some(unmet), None) => {
+        match awaiting.look(outcome, now) {
+            Look::Again(awaiting) => State::Awaiting(awaiting),
+            Look::Met(None) => State::Idle,
+            Look::Met(Some(failure)) => State::RollingBack {
+                failure,
+                in_hand: None,
+            },
+            Look::Unmet(unmet, None) => {
                 self.give_up(WAITING.into(), Failure::TimedOut { output: unmet }, now)
             }
-            (Some(unmet), Some(failure)) => {
+            Look::Unmet(unmet, Some(failure)) => {
                 let roll_back = RollBack::Failed {
                     step: WAITING.into(),
                     failure: Failure::TimedOut { output: unmet },
@@ -357,21 +304,16 @@ impl Runner {
                     in_hand: None,
                 }
             }
-            (None, None) => State::Idle,
-            (None, Some(failure)) => State::RollingBack {
-                failure,
-                in_hand: None,
-            },
         }
     }
 
-    /// Also with no time left the guest is asked once.
+    /// Asks the guest at least once, even if no time is left.
     fn begin_to_wait(&mut self, condition: Await, rolled_back: Option<PlanFailure>, now: Instant) {
         let Await {
             expectation,
             patience,
         } = condition;
-        let until = now.after(patience.min(self.time_left(now).max(SECOND_TRY_MIN)));
+        let until = now.after(patience.min(self.time.left(now).max(SECOND_TRY_MIN)));
         self.state = State::Awaiting(Awaiting {
             expectation,
             until,
@@ -398,7 +340,7 @@ impl Runner {
                 (failure, true)
             }
             (Some(_), AfterFailure::Retry { first, again })
-                if self.time_left(now) > SECOND_TRY_MIN =>
+                if self.time.left(now) > SECOND_TRY_MIN =>
             {
                 let in_hand = InHand {
                     description,
@@ -430,13 +372,7 @@ impl Runner {
 
     fn give_up(&mut self, step: String, failure: Failure, now: Instant) -> State {
         self.ahead.clear();
-        // What going forward has left helps on the way back: together they take no longer than before.
-        let left = self
-            .deadline
-            .map_or(Duration::ZERO, |deadline| deadline.since(now));
-        self.deadline = self
-            .budget
-            .map(|budget| now.after(budget.roll_back.saturating_add(left)));
+        self.time.begin_roll_back(now);
         let roll_back = if self.undo.is_empty() {
             RollBack::NothingToDo
         } else {
@@ -451,45 +387,11 @@ impl Runner {
             in_hand: None,
         }
     }
-
-    /// What a program of the roll-back may take so that as much is left for each of those behind it. What it does not use,
-    /// they have.
-    fn share(&self, now: Instant) -> Duration {
-        let behind = self
-            .undo
-            .iter()
-            .filter(|step| matches!(step, Change::Run(_)))
-            .count();
-        let programs = u32::try_from(behind).unwrap_or(u32::MAX).saturating_add(1);
-        self.time_left(now)
-            .checked_div(programs)
-            .unwrap_or_default()
-    }
-
-    fn time_left(&self, now: Instant) -> Duration {
-        self.deadline
-            .map_or(Duration::MAX, |deadline| deadline.since(now))
-    }
 }
 
 const fn perform(step: Change) -> Next {
     Next::Perform(Effect::Change(step))
 }
-
-impl fmt::Display for PlanFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.step, self.failure)?;
-        match &self.roll_back {
-            RollBack::Done => f.write_str("; previous state restored"),
-            RollBack::Failed { step, failure } => {
-                write!(f, "; restore failed too: {step}: {failure}")
-            }
-            RollBack::NothingToDo => Ok(()),
-        }
-    }
-}
-
-impl core::error::Error for PlanFailure {}
 
 #[cfg(test)]
 mod tests;

@@ -112,16 +112,16 @@ impl Client {
     fn handle_reply(&mut self, now: Instant, message: Message) -> Result<(), ProtocolError> {
         // A reply that came twice must not pass for the answer to a request that has not left yet.
         let asked = self.in_flight.take_if(|_| self.transmit.is_none());
-        let Some(InFlight {
+        let Some(asked) = asked else {
+            return Err(ProtocolError::Unasked { kind: message.kind });
+        };
+        let InFlight {
             operation,
             what,
             op,
             listing,
             ..
-        }) = asked
-        else {
-            return Err(ProtocolError::Unasked { kind: message.kind });
-        };
+        } = asked;
         let result = match message.op() {
             Some(Op::Error) => Err(payload::parse_error(&message.payload)?),
             Some(replied) if replied == op => Ok(message.payload),
@@ -132,116 +132,114 @@ impl Client {
                 });
             }
         };
-        let result = match (&what, result, listing) {
-            // Too long for one reply: the C daemon gives it in parts.
-            (Operation::List(_), Err(ErrorName::E2Big), None) => {
-                self.send_part(now, operation, what, Listing::default(), 0);
-                return Ok(());
+        match answer(&what, result, listing)? {
+            Answer::Complete(result) => self.events.push_back(Event::Answered(operation, result)),
+            Answer::NextPart(listing, offset) => {
+                let request = InFlight {
+                    operation,
+                    what,
+                    op: Op::DirectoryPart,
+                    listing: Some((listing, offset)),
+                    deadline: now.after(REPLY_TIMEOUT),
+                };
+                self.send(request);
             }
-            // No parts here, so the list stays too long.
-            (Operation::List(_), Err(ErrorName::Enosys | ErrorName::Einval), Some(_)) => {
-                Err(ErrorName::E2Big)
-            }
-            (Operation::List(_), Ok(part), Some((mut listing, offset))) => {
-                match listing.handle_part(payload::parse_directory_part(&part, offset)?) {
-                    Progress::Complete(names) => Ok(Reply::Names(names)),
-                    Progress::GivenUp => Err(ErrorName::E2Big),
-                    Progress::Part(offset) => {
-                        self.send_part(now, operation, what, listing, offset);
-                        return Ok(());
-                    }
-                }
-            }
-            (_, Err(error), _) => Err(error),
-            // Over a socket, where one reply may hold any number of them.
-            (Operation::List(_), Ok(names), None) => match payload::parse_directory(&names)? {
-                names if names.len() > NAMES_MAX => Err(ErrorName::E2Big),
-                names => Ok(Reply::Names(names)),
-            },
-            (Operation::Read(_), Ok(value), _) => Ok(Reply::Value(value)),
-            (
-                Operation::Remove(_) | Operation::Watch { .. } | Operation::Write { .. },
-                Ok(ok),
-                _,
-            ) => {
-                if !payload::is_ok(&ok) {
-                    return Err(ProtocolError::Malformed(Malformed::Fields));
-                }
-                Ok(Reply::Done)
-            }
-        };
-        self.events.push_back(Event::Answered(operation, result));
+        }
         self.send_next(now);
         Ok(())
     }
 
-    /// Puts the next operation on the wire, if the wire is free. One that no daemon could take is answered at once.
+    /// Puts the next operation on the wire, if the wire is free.
     fn send_next(&mut self, now: Instant) {
         while self.in_flight.is_none()
             && let Some((operation, what)) = self.queue.pop_front()
         {
-            let (op, payload) = match &what {
-                Operation::List(path) => (Op::Directory, payload::path(path)),
-                Operation::Read(path) => (Op::Read, payload::path(path)),
-                Operation::Remove(path) => (Op::Rm, payload::path(path)),
-                Operation::Watch { path, token } => (Op::Watch, payload::watch(path, token)),
-                Operation::Write { path, value } => (Op::Write, payload::write(path, value)),
-            };
-            if !self.send(now, op, payload, operation, what, None) {
-                self.events
-                    .push_back(Event::Answered(operation, Err(ErrorName::E2Big)));
+            self.send(InFlight {
+                operation,
+                op: match &what {
+                    Operation::List(_) => Op::Directory,
+                    Operation::Read(_) => Op::Read,
+                    Operation::Remove(_) => Op::Rm,
+                    Operation::Watch { .. } => Op::Watch,
+                    Operation::Write { .. } => Op::Write,
+                },
+                what,
+                listing: None,
+                deadline: now.after(REPLY_TIMEOUT),
+            });
+        }
+    }
+
+    /// Puts a request on the wire. One that does not fit the device, the narrowest of all ways to the store, is answered
+    /// at once.
+    fn send(&mut self, request: InFlight) {
+        let payload = match (&request.what, &request.listing) {
+            (Operation::List(path), Some((_, offset))) => payload::directory_part(path, *offset),
+            (Operation::List(path) | Operation::Read(path) | Operation::Remove(path), _) => {
+                payload::path(path)
+            }
+            (Operation::Watch { path, token }, _) => payload::watch(path, token),
+            (Operation::Write { path, value }, _) => payload::write(path, value),
+        };
+        self.last_req_id = self.last_req_id.wrapping_add(1);
+        let message = Message::new(request.op, ReqId(self.last_req_id), TxId::NONE, payload);
+        match message.encode_within(DEVICE_PAYLOAD_MAX) {
+            Ok(bytes) => {
+                self.transmit = Some(bytes);
+                self.in_flight = Some(request);
+            }
+            Err(_) => {
+                let event = Event::Answered(request.operation, Err(ErrorName::E2Big));
+                self.events.push_back(event);
             }
         }
     }
+}
 
-    fn send_part(
-        &mut self,
-        now: Instant,
-        operation: OperationId,
-        what: Operation,
-        listing: Listing,
-        offset: usize,
-    ) {
-        let Operation::List(path) = &what else { return };
-        let payload = payload::directory_part(path, offset);
-        if !self.send(
-            now,
-            Op::DirectoryPart,
-            payload,
-            operation,
-            what,
-            Some((listing, offset)),
-        ) {
-            self.events
-                .push_back(Event::Answered(operation, Err(ErrorName::E2Big)));
+/// What a reply means for its operation.
+enum Answer {
+    /// It is answered.
+    Complete(Result<Reply, ErrorName>),
+    /// The list goes on at this offset.
+    NextPart(Listing, usize),
+}
+
+fn answer(
+    what: &Operation,
+    result: Result<Vec<u8>, ErrorName>,
+    listing: Option<(Listing, usize)>,
+) -> Result<Answer, ProtocolError> {
+    let result = match (what, result, listing) {
+        // Too long for one reply: the C daemon gives it in parts.
+        (Operation::List(_), Err(ErrorName::E2Big), None) => {
+            return Ok(Answer::NextPart(Listing::default(), 0));
         }
-    }
-
-    /// Whether the message fits the device, which is the narrowest of all ways to the store.
-    fn send(
-        &mut self,
-        now: Instant,
-        op: Op,
-        payload: Vec<u8>,
-        operation: OperationId,
-        what: Operation,
-        listing: Option<(Listing, usize)>,
-    ) -> bool {
-        self.last_req_id = self.last_req_id.wrapping_add(1);
-        let message = Message::new(op, ReqId(self.last_req_id), TxId::NONE, payload);
-        let Ok(bytes) = message.encode_within(DEVICE_PAYLOAD_MAX) else {
-            return false;
-        };
-        self.transmit = Some(bytes);
-        self.in_flight = Some(InFlight {
-            operation,
-            what,
-            op,
-            listing,
-            deadline: now.after(REPLY_TIMEOUT),
-        });
-        true
-    }
+        // No parts here, so the list stays too long.
+        (Operation::List(_), Err(ErrorName::Enosys | ErrorName::Einval), Some(_)) => {
+            Err(ErrorName::E2Big)
+        }
+        (Operation::List(_), Ok(part), Some((mut listing, offset))) => {
+            match listing.handle_part(payload::parse_directory_part(&part, offset)?) {
+                Progress::Complete(names) => Ok(Reply::Names(names)),
+                Progress::GivenUp => Err(ErrorName::E2Big),
+                Progress::Part(offset) => return Ok(Answer::NextPart(listing, offset)),
+            }
+        }
+        (_, Err(error), _) => Err(error),
+        // Over a socket, where one reply may hold any number of them.
+        (Operation::List(_), Ok(names), None) => match payload::parse_directory(&names)? {
+            names if names.len() > NAMES_MAX => Err(ErrorName::E2Big),
+            names => Ok(Reply::Names(names)),
+        },
+        (Operation::Read(_), Ok(value), _) => Ok(Reply::Value(value)),
+        (Operation::Remove(_) | Operation::Watch { .. } | Operation::Write { .. }, Ok(ok), _) => {
+            if !payload::is_ok(&ok) {
+                return Err(ProtocolError::Malformed(Malformed::Fields));
+            }
+            Ok(Reply::Done)
+        }
+    };
+    Ok(Answer::Complete(result))
 }
 
 impl Default for Client {

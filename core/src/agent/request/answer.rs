@@ -85,10 +85,7 @@ impl Request {
         match (result, attempt) {
             (Ok(_), _) => {
                 self.report_answer(&response, cx);
-                match self.remove(cx) {
-                    Next::Keep(request) => Next::Answered(request),
-                    next => next,
-                }
+                Next::Answered(self.remove(cx))
             }
             (Err(error), 0) if error.is_quota() => {
                 self.submit(cx, |_| Operation::List(RESPONSES));
@@ -148,11 +145,13 @@ impl Request {
         })
     }
 
-    pub(super) fn remove(self, cx: &mut Context<'_>) -> Next {
+    /// Asks the store to remove the node of an answered request.
+    pub(super) fn remove(mut self, cx: &mut Context<'_>) -> Self {
         self.submit(cx, |nodes| Operation::Remove(nodes.request.clone()));
-        self.keep(State::Removing {
+        self.state = State::Removing {
             changed_meanwhile: false,
-        })
+        };
+        self
     }
 
     pub(super) fn handle_removed(

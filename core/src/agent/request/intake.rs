@@ -50,8 +50,8 @@ impl Request {
     /// A listing has the node: what the store refused is tried once more.
     pub(super) fn handle_listed(self, is_answered: bool, cx: &mut Context<'_>) -> Next {
         match &self.state {
-            State::Unremovable => self.remove(cx),
-            State::Unreadable if is_answered => self.remove(cx),
+            State::Unremovable => Next::Keep(self.remove(cx)),
+            State::Unreadable if is_answered => Next::Keep(self.remove(cx)),
             State::Unreadable => self.begin(cx),
             State::CheckingAnswered { .. }
             | State::Reading { .. }
@@ -86,7 +86,7 @@ impl Request {
         match result {
             Ok(_) => {
                 self.make_room(cx);
-                self.remove(cx)
+                Next::Keep(self.remove(cx))
             }
             Err(ErrorName::Enoent) => self.read(cx),
             Err(error) => {

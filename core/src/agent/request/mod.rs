@@ -114,7 +114,7 @@ impl Request {
     /// Follows a request that an earlier run got as far as answering.
     pub(super) fn find_answered(id: RequestId, cx: &mut Context<'_>) -> Next {
         match Self::new(id, cx.session.now) {
-            Some(request) => request.remove(cx),
+            Some(request) => Next::Keep(request.remove(cx)),
             None => Next::Gone,
         }
     }
@@ -193,11 +193,7 @@ impl Request {
 
     /// What its response is needed for.
     pub(super) const fn need(&self) -> Need {
-        match &self.state {
-            State::Unremovable => Need::Unremovable,
-            state if state.needs_response() => Need::Needed,
-            _ => Need::Free,
-        }
+        self.state.need()
     }
 
     /// The name of its state, for tests and logs.
@@ -311,7 +307,17 @@ impl Request {
                 job::Next::Wait(job) => self.keep(State::Running(job)),
                 job::Next::Respond(response) => self.respond(response, cx),
             },
-            state => self.keep(state),
+            state @ (State::Unreadable
+            | State::CheckingAnswered { .. }
+            | State::Reading { .. }
+            | State::AwaitingContent { .. }
+            | State::AwaitingTurn
+            | State::ConfirmingDemand { .. }
+            | State::Answering { .. }
+            | State::MakingRoom { .. }
+            | State::AwaitingRetry { .. }
+            | State::Removing { .. }
+            | State::Unremovable) => self.keep(state),
         }
     }
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use crate::agent::job::Job;
+use crate::agent::retention::Need;
 use crate::response::Response;
 use crate::time::Instant;
 
@@ -108,22 +109,22 @@ impl State {
         }
     }
 
-    /// Whether its response must stay: without it, the request would be carried out once more by the next agent. Nobody
+    /// What its response is needed for: without it, the request would be carried out once more by the next agent. Nobody
     /// knows whether a response that is to be tried again was written.
-    pub(super) const fn needs_response(&self) -> bool {
+    pub(super) const fn need(&self) -> Need {
         match self {
             Self::ConfirmingDemand { .. }
             | Self::Answering { .. }
             | Self::MakingRoom { .. }
             | Self::AwaitingRetry { .. }
-            | Self::Removing { .. } => true,
+            | Self::Removing { .. } => Need::Needed,
             Self::Unreadable
             | Self::CheckingAnswered { .. }
             | Self::Reading { .. }
             | Self::AwaitingContent { .. }
             | Self::AwaitingTurn
-            | Self::Running(_)
-            | Self::Unremovable => false,
+            | Self::Running(_) => Need::Free,
+            Self::Unremovable => Need::Unremovable,
         }
     }
 }

@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use super::*;
 use crate::effect::{Done, GuestPath, InterfaceState, Program, Snapshot};
+use crate::plan::Budget;
 use crate::plan::ExpectedInterface;
+use crate::plan::time::UNDO_MIN;
 
 fn run(argv: &str) -> Change {
     Change::Run(Program::new(argv.split(' '), Duration::from_secs(1)))

@@ -1,4 +1,5 @@
 # make demo      a host drives the agent through a server's first boot, without Xen
+# make guest     unpacks a guest of tests/guests for nova-agent plan: NAME=debian-12-ifupdown DIR=/tmp/guest
 # make test      everything that has to hold before a change lands; STAGES= for a part of it
 # make nightly   the same with the full number of random cases, and the long searches: hours
 # make conformance  the suite for one runtime (RUNTIME=), or for any other binary: AGENT=/path/to/it
@@ -48,11 +49,14 @@ static_target = $(shell rustc -vV | sed -n 's/^host: //p')
 static_flags = -C target-feature=+crt-static
 static_build = RUSTFLAGS='$(static_flags)' $(CARGO) build --release --target $(static_target) --target-dir $(statics)
 
-.PHONY: demo test fetch nightly lint freebsd purity deny advisories tests oracles replay search fuzz simulate conformance xen-lab crash bench footprint build static install package clean
+.PHONY: demo guest test fetch nightly lint freebsd purity deny advisories tests oracles replay search fuzz simulate conformance xen-lab crash bench footprint build static install package clean
 
 demo:
 	$(CARGO) build --workspace --bins
 	$(tools) exec tests/demo
+
+guest:
+	$(CARGO) run --quiet --package nova-agent-tests --bin nova-guest -- unpack $(NAME) $(DIR)
 
 test:
 	MAKE='$(MAKE)' tests/stages $(STAGES)

@@ -1,21 +1,15 @@
 //! Writes the seeds below `corpus/`: `cargo run --example seeds`.
 //!
-//! They come from the exchanges of `tests/transcripts`, from the guests of `tests/guests`, and from the lists below. An input
+//! They come from the exchanges of `tests/transcripts` and from the lists below. An input
 //! that a fuzzer found and that is worth keeping does not belong here, but below `regressions/`.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nova_agent_core::wire::{Message, Op, ReqId, TxId};
 
-/// Larger guests are left to `tests/guests`: mutations of much text reach little.
-const GUEST_MAX: usize = 8 * 1024;
-
 fn main() {
     wire();
-    guests();
     for (name, actions) in STORE_CLIENT {
         write("store_client", name, actions);
     }
@@ -120,143 +114,6 @@ fn message(line: &str, is_request: bool, number: u32) -> Vec<u8> {
     Message::new(op, ReqId(number), TxId::NONE, payload.into_bytes())
         .encode()
         .unwrap()
-}
-
-// network_render: the guests of the repository as text.
-
-fn guests() {
-    for guest in sorted(&root().join("tests/guests")) {
-        let before = guest.join("before");
-        let mut scene = Vec::new();
-        let data: serde_json::Value =
-            serde_json::from_slice(&fs::read(guest.join("network.json")).unwrap()).unwrap();
-        let section = |scene: &mut Vec<u8>, title: String, content: &[u8]| {
-            scene.extend(format!("-- {title}\n").into_bytes());
-            scene.extend(content);
-            if !content.is_empty() && !content.ends_with(b"\n") {
-                scene.push(b'\n');
-            }
-        };
-        if let Some(hostname) = data["hostname"].as_str() {
-            section(&mut scene, "hostname".into(), hostname.as_bytes());
-        }
-        for (mac, value) in data["networking"].as_object().into_iter().flatten() {
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), String::from);
-            section(&mut scene, format!("networking {mac}"), value.as_bytes());
-        }
-        for (number, mac) in data["vifs"].as_object().into_iter().flatten() {
-            section(
-                &mut scene,
-                format!("vif {number}"),
-                mac.as_str().unwrap().as_bytes(),
-            );
-        }
-        if guest
-            .file_name()
-            .unwrap()
-            .as_bytes()
-            .starts_with(b"freebsd")
-        {
-            section(&mut scene, "kernel FreeBSD".into(), b"old");
-        }
-        for interface in sorted(&before.join("sys/class/net")) {
-            let name = interface.file_name().unwrap().to_str().unwrap().to_string();
-            section(
-                &mut scene,
-                format!("interface {name}"),
-                describe(&interface).as_bytes(),
-            );
-        }
-        let (mut pending, mut paths) = (vec![before.clone()], BTreeSet::new());
-        while let Some(directory) = pending.pop() {
-            for path in sorted(&directory) {
-                let is_directory = fs::symlink_metadata(&path).unwrap().is_dir();
-                if is_directory {
-                    pending.push(path)
-                } else {
-                    _ = paths.insert(path)
-                }
-            }
-        }
-        for path in paths {
-            let name = path.strip_prefix(&before).unwrap().display().to_string();
-            let is_program = ["bin/", "sbin/", "usr/bin/", "usr/sbin/"]
-                .iter()
-                .any(|at| name.starts_with(at));
-            if name.starts_with("sys/") {
-            } else if let Ok(target) = fs::read_link(&path) {
-                section(
-                    &mut scene,
-                    format!("link /{name}"),
-                    target.as_os_str().as_bytes(),
-                );
-            } else {
-                let content = if is_program {
-                    Vec::new()
-                } else {
-                    fs::read(&path).unwrap()
-                };
-                section(&mut scene, format!("file /{name}"), &content);
-            }
-        }
-        if scene.len() <= GUEST_MAX {
-            write(
-                "network_render",
-                guest.file_name().unwrap().to_str().unwrap(),
-                &scene,
-            );
-        }
-    }
-    let json =
-        fs::read_to_string(root().join("tests/guests/debian-12-ifupdown/network.json")).unwrap();
-    let data: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let mut value = data["networking"]["BC764E207572"].clone();
-    value["mac"] = "00:16:3E:00:00:01".into();
-    write(
-        "network_render",
-        "small-guests-one-interface",
-        value.to_string().as_bytes(),
-    );
-    value["label"] = "x\nup reboot $(reboot) `reboot`; \"'\\".into();
-    value["dns"] = serde_json::json!(["192.0.2.53\nup reboot"]);
-    write(
-        "network_render",
-        "small-guests-hostile-texts",
-        value.to_string().as_bytes(),
-    );
-}
-
-/// What a scene says of an interface.
-fn describe(interface: &Path) -> String {
-    let read = |name: &str| {
-        fs::read_to_string(interface.join(name))
-            .ok()
-            .map(|text| text.trim().to_string())
-    };
-    let mut words = read("address").unwrap_or_default();
-    if let Some(number) =
-        read("device/nodename").and_then(|node| Some(node.strip_prefix("device/vif/")?.to_string()))
-    {
-        words += &format!(" vif {number}");
-    }
-    if let Ok(master) = fs::read_link(interface.join("master")) {
-        words += &format!(" master {}", master.file_name().unwrap().to_str().unwrap());
-    }
-    if !interface.join("device").exists() {
-        words += " virtual";
-    }
-    words
-}
-
-fn sorted(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
 }
 
 // store_client: numbers of actions and their arguments, as `store_client.rs` reads them.

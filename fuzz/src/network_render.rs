@@ -11,12 +11,16 @@ use crate::scene::support::lines::{check_lines, check_shell};
 use crate::scene::support::{self, File, Guest, systems};
 use crate::scene::{self, Section};
 
-/// Sections of text; see `scene`. Without a file in it, the data is for each of nine small guests of several systems.
+/// The text of a guest (`tests/guests/NAME.guest`), or sections of text, of which any may be broken; see `scene`. Without a file in it, the data is for each of nine small guests of several systems.
 ///
 /// Rendering twice gives the same. What is written is text, of which every line is an old one or made of harmless
 /// characters; on the small guests, every line is one that the renderer is known to make. Names of networks change
 /// nothing but comments. In the guest that comes of it, the next rendering changes no file.
 pub fn network_render(input: &[u8]) {
+    if let Some((guest, data)) = scene::whole(input) {
+        render(guest, &data);
+        return;
+    }
     let sections = scene::sections(input);
     let data = host(&sections);
     if let Some(guest) = scene::guest(&sections) {

@@ -18,6 +18,8 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use nova_agent_core::effect::{GuestPath, InterfaceState};
 use nova_agent_core::network::MacAddr;
@@ -26,7 +28,16 @@ use nova_agent_core::render::HostData;
 #[path = "../../core/tests/support/mod.rs"]
 pub(crate) mod support;
 
+#[path = "../../tests/src/fixture/format.rs"]
+#[allow(dead_code, unreachable_pub, reason = "only reads")]
+mod format;
+#[path = "../../tests/src/fixture/tree.rs"]
+#[allow(dead_code, unreachable_pub, reason = "only reads")]
+mod tree;
+
+use self::format::GuestText;
 use self::support::{File, Guest};
+use self::tree::Entry;
 
 /// More interfaces than are configured at once.
 const INTERFACES_MAX: usize = 20;
@@ -117,6 +128,78 @@ pub(crate) fn host(sections: &[Section<'_>]) -> HostData {
     data.networking = networking.into_iter().collect();
     data.vifs = vifs.into_iter().collect();
     data
+}
+
+/// The guest and the host's data, if an input is the text of a whole guest (`tests/guests/NAME.guest`).
+pub(crate) fn whole(input: &[u8]) -> Option<(Guest, HostData)> {
+    let text = GuestText::parse(std::str::from_utf8(input).ok()?).ok()?;
+    let find = |name: &str| {
+        let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests");
+        let name = format!("{}.guest", name.replace(['/', '\0'], "_"));
+        GuestText::parse(&fs::read_to_string(guests.join(name)).ok()?).ok()
+    };
+    let (tree, host) = text.resolve(&find).ok()?;
+    let shown = |path: String| match tree.0.get(&path) {
+        Some(Entry::File { content, .. }) => {
+            Some(String::from_utf8_lossy(content).trim().to_string())
+        }
+        Some(Entry::Symlink(target)) => target.rsplit('/').next().map(String::from),
+        Some(Entry::Directory(_)) | None => None,
+    };
+    let (mut files, mut programs) = (BTreeMap::new(), BTreeMap::new());
+    let (mut interfaces, mut kernel) = (Vec::new(), "Linux");
+    for (path, entry) in &tree.0 {
+        let Ok(at) = GuestPath::try_from(format!("/{path}")) else {
+            continue;
+        };
+        if let Some(name) = path.strip_prefix("sys/class/net/") {
+            let is_interface = matches!(entry, Entry::Directory(_)) && !name.contains('/');
+            if is_interface && name != "lo" && interfaces.len() < INTERFACES_MAX {
+                interfaces.push(interface_of(name, &|file| shown(format!("{path}/{file}"))));
+            }
+            continue;
+        }
+        let is_program = |directory: &str| at.as_str().strip_prefix(directory) == Some(at.name());
+        let is_program = PROGRAMS.iter().any(|directory| is_program(directory));
+        if path == "bin/freebsd-version" {
+            kernel = "FreeBSD";
+        }
+        let file = match entry {
+            Entry::Directory(_) => continue,
+            Entry::File { .. } if is_program => File::Regular(Vec::new()),
+            Entry::File { content, .. } => File::Regular(content.clone()),
+            Entry::Symlink(target) => File::Symlink(target.clone()),
+        };
+        if is_program {
+            programs
+                .entry(at.name().to_string())
+                .or_insert_with(|| at.clone());
+        }
+        files.insert(at, file);
+    }
+    let guest = Guest {
+        files,
+        hostname: "old".into(),
+        interfaces,
+        kernel: kernel.into(),
+        routes: Vec::new(),
+        programs,
+    };
+    (!guest.files.is_empty()).then(|| (guest, host.data()))
+}
+
+fn interface_of(name: &str, shown: &dyn Fn(&str) -> Option<String>) -> InterfaceState {
+    let vif = shown("device/nodename");
+    InterfaceState {
+        name: name.into(),
+        mac: shown("address").and_then(|mac| MacAddr::try_from(mac.as_str()).ok()),
+        physical: vif.is_some(),
+        vif: vif.and_then(|node| node.strip_prefix("device/vif/")?.parse().ok()),
+        master: shown("master"),
+        driver: None,
+        up: shown("flags").is_none_or(|flags| flags.ends_with(['1', '3'])),
+        addresses: Vec::new(),
+    }
 }
 
 /// The guest of an input, if it names any file.

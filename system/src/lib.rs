@@ -81,5 +81,5 @@ pub mod cli {
 /// What only the tests of this workspace use.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::preview::{HostFileError, read_host_file};
+    pub use crate::preview::{HostFileError, read_host_file, without_secrets};
 }

@@ -13,6 +13,7 @@ use nova_agent_core::render::{Configuration, HostData, Prepared, reset_network};
 
 pub use self::host_file::{HostFileError, read_host_file};
 use self::host_store::HostStoreError;
+pub use self::text::without_secrets;
 use crate::settings::{CommandLine, Settings, SettingsError};
 use crate::system::System;
 use crate::transport::StoreAddress;

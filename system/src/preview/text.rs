@@ -115,6 +115,12 @@ fn diff(text: &mut String, write: &WriteFile, snapshot: &Snapshot) -> core::fmt:
     }
 }
 
+/// A file's text without the values of secret settings.
+#[must_use]
+pub fn without_secrets(text: &str) -> String {
+    text.split_inclusive('\n').map(without_secret).collect()
+}
+
 /// A line without the value of a secret setting. A password for another interface may be next to a changed line.
 fn without_secret(line: &str) -> Cow<'_, str> {
     const SEPARATORS: [char; 4] = ['=', ':', ' ', '\t'];

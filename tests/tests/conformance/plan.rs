@@ -1,6 +1,5 @@
 //! `plan`: what a reset of the network would change, shown and not done.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -13,16 +12,15 @@ use crate::RUNTIME;
 #[test]
 fn the_plan_for_every_guest_is_shown_and_changes_nothing() {
     for fixture in Fixture::all() {
-        let before = Tree::read(&fixture.before());
-        let output = plan(&fixture.before(), &[]);
+        let directory = tempfile::tempdir().unwrap();
+        fixture.unpack(directory.path()).unwrap();
+        let root = directory.path().join("before");
+        let before = Tree::read(&root);
+        let output = plan(&root, &[]);
         let (shown, complaint) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(
-            Tree::read(&fixture.before()).differences(&before),
-            "",
-            "{fixture}"
-        );
+        assert_eq!(Tree::read(&root).differences(&before), "", "{fixture}");
 
-        let effects = fs::read_to_string(fixture.effects()).unwrap();
+        let effects = fixture.plan();
         if let Some(refusal) = effects.strip_prefix("refused: ") {
             let expected = format!("nova-agent: network not changed: {refusal}");
             assert_eq!(
@@ -37,7 +35,7 @@ fn the_plan_for_every_guest_is_shown_and_changes_nothing() {
             (Some(0), ""),
             "{fixture}"
         );
-        for (path, entry) in &Tree::read(&fixture.after()).0 {
+        for (path, entry) in &fixture.after().0 {
             let line = match entry {
                 Entry::Directory(_) => continue,
                 Entry::File { .. } => format!("\n+++ b/{path}\n"),
@@ -108,12 +106,12 @@ fn the_host_is_read_in_its_store_while_an_agent_serves_it() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    let guest = Fixture::named("debian-12-ifupdown").before();
+    let guest = Fixture::named("debian-12-ifupdown").guest();
     for (arguments, word) in [
         (["--xenstore", "unix:/nonexistent"], "no way to Xenstore"),
         (["--network", "/nonexistent"], "/nonexistent"),
     ] {
-        let output = plan(&guest, &arguments);
+        let output = plan(guest.path(), &arguments);
         assert_eq!(
             (output.status.code(), text(&output.stdout)),
             (Some(1), String::new())

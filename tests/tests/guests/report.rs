@@ -1,4 +1,4 @@
-//! What a reset does, in words: the file `effects` of a guest.
+//! What a reset does, in words: the section `plan` of a guest.
 
 use std::fmt::Write as _;
 

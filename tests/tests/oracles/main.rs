@@ -305,15 +305,6 @@ fn every_stack_has_a_line_in_the_table() {
     }
 }
 
-#[test]
-fn every_guest_that_is_an_exception_exists() {
-    UNCHECKED
-        .iter()
-        .map(|(name, _)| *name)
-        .chain(OTHER_ORDER)
-        .for_each(|name| drop(Fixture::named(name)));
-}
-
 /// Puts another address in the files of a plain guest.
 fn assert_refused(oracle: &Oracle, other: &str) {
     let bad = plain(oracle);

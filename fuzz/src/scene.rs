@@ -28,7 +28,7 @@ use nova_agent_core::render::HostData;
 #[path = "../../core/tests/support/mod.rs"]
 pub(crate) mod support;
 
-#[path = "../../tests/src/fixture/format.rs"]
+#[path = "../../tests/src/fixture/format/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "only reads")]
 mod format;
 #[path = "../../tests/src/fixture/tree.rs"]

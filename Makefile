@@ -85,7 +85,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
-	$(tools) tests/structure/msrv
+	$(tools) tests/structure/check && tests/structure/msrv
 	$(CARGO) fmt $(fuzz_crate) --check
 	$(CARGO) clippy $(fuzz_crate) $(fuzz_builds) --all-targets -- -D warnings
 

@@ -1,9 +1,9 @@
 //! From what the host wants and what the guest is to the changes of the guest.
 //!
 //! [`reset_network`] and [`set_hostname`] are pure functions of their arguments. They are called
-//! with an empty [`Snapshot`] first, and again with the answers, until they ask for nothing more.
+//! with an empty [`Snapshot`](crate::effect::Snapshot) first, and again with the answers, until they ask for nothing more.
 //!
-//! `detect` chooses the network stack, one module a stack writes its files, the other modules are
+//! `detect` chooses the network stack, one module per stack writes its files, the other modules are
 //! what stacks share. It knows nothing of how steps are carried out.
 //!
 //! To add a stack: a module with a `STACK`, and a row in `detect::PRIORITY`.

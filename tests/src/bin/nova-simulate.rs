@@ -54,22 +54,21 @@ fn main() -> ExitCode {
     }
     match run_many(arguments.first, arguments.seeds) {
         Ok(figures) => {
+            if let Some(file) = arguments.digests {
+                let mut text = String::new();
+                for (seed, digests) in &figures.digests {
+                    let _ = writeln!(
+                        text,
+                        "{seed} {:016x} {:016x}",
+                        digests.outputs, digests.shape
+                    );
+                }
+                if let Err(error) = std::fs::write(&file, text) {
+                    eprintln!("{}: {error}", file.display());
+                    return ExitCode::FAILURE;
+                }
+            }
             print!("{figures}");
-            let Some(file) = arguments.digests else {
-                return ExitCode::SUCCESS;
-            };
-            let mut text = String::new();
-            for (seed, digests) in &figures.digests {
-                let _ = writeln!(
-                    text,
-                    "{seed} {:016x} {:016x}",
-                    digests.outputs, digests.shape
-                );
-            }
-            if let Err(error) = std::fs::write(&file, text) {
-                eprintln!("{}: {error}", file.display());
-                return ExitCode::FAILURE;
-            }
             ExitCode::SUCCESS
         }
         Err(failure) => {

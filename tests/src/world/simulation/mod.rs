@@ -177,7 +177,6 @@ impl Simulation {
                 inject_files: extra != 3,
                 ..CommandPolicy::default()
             },
-            ..Config::default()
         };
         let mut world = World::new(flavour, config);
         if choices.pick(Site::Peer) == 1 {

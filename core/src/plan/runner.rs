@@ -145,15 +145,17 @@ impl Runner {
                 State::RollingBack { failure, .. } => self.go_on_rolling_back(failure, now),
                 State::Awaiting(mut awaiting) => {
                     let ask = awaiting.ask.filter(|ask| *ask > now);
-                    if ask.is_none() {
-                        awaiting.ask = None;
-                    }
+                    awaiting.ask = ask;
                     self.state = State::Awaiting(awaiting);
                     let probe = || Next::Perform(Effect::Probe(Expectation::probes()));
                     Some(ask.map_or_else(probe, Next::Wait))
                 }
-                // Reached only if `poll` is called once more without an outcome: the change in hand is given up.
-                State::Forward(_) => Some(self.finish(Ok(()))),
+                // Reached only if `poll` is called once more without an outcome.
+                State::Forward(in_hand) => {
+                    let failure = Failure::Unsupported("its outcome was not awaited".into());
+                    self.state = self.give_up(in_hand.description, failure, now);
+                    None
+                }
                 State::Finished(result) => Some(self.finish(result)),
             };
             if let Some(next) = next {

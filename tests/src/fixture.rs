@@ -1,6 +1,6 @@
 //! Whole guests: what they are before a reset of the network, what the host says, and what they are afterwards.
 //!
-//! Each is a file `tests/guests/NAME.guest` of the repository; [`format`] says what is in it. A name is that of the system;
+//! Each is a file `tests/guests/NAME.guest` of the repository; [mod@format] says what is in it. A name is that of the system;
 //! behind a `+` is what is special about this guest of it.
 #![allow(
     clippy::expect_used,

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nova_agent_sim::host::{parse_response, tools};
 use serde_json::Value;
 
 use crate::client::{self, Client};
-use crate::host::{parse_response, tools};
 use crate::real::{self, StartError};
 
 /// What the plugin does with the output of `xenstore-read`, of which each line is a value: a line that says whether it is

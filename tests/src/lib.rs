@@ -12,5 +12,4 @@ pub mod proxy;
 pub mod real;
 pub mod stores;
 pub mod transcript;
-pub mod world;
 pub mod xenstored;

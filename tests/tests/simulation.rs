@@ -11,7 +11,10 @@
 use std::fs;
 use std::path::Path;
 
-use nova_agent_tests::world::simulation::{Choices, Failure, Lists, run, run_many, show};
+use nova_agent_core::secret::Secret;
+use nova_agent_sim::host::{HostKey, encrypt};
+use nova_agent_sim::world::simulation::{Choices, Failure, Lists, run, run_many, show};
+use nova_agent_tests::host::{self, KeyDigest};
 
 /// How many worlds there are in each run of the tests.
 const WORLDS: u64 = 10_000;
@@ -38,6 +41,22 @@ fn a_seed_is_the_same_world_each_time_and_so_are_its_choices() {
                 "seed {seed}"
             );
         }
+    }
+}
+
+#[test]
+fn passwords_are_encrypted_as_openssl_does_it() {
+    for (password, modern, digest) in [
+        ("Tr0ub4dor&3", false, KeyDigest::Md5),
+        ("", true, KeyDigest::Sha256),
+        ("fifteen bytes..", true, KeyDigest::Sha256),
+    ] {
+        let exchange = HostKey::from_number(12_345)
+            .agree("93055292000370020129851")
+            .unwrap();
+        let expected =
+            host::encrypt(&exchange, &Secret::from(String::from(password)), digest).unwrap();
+        assert_eq!(encrypt(password, exchange.secret(), modern), expected);
     }
 }
 

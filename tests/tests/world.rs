@@ -13,10 +13,10 @@ use std::time::Duration;
 use nova_agent_core::Config;
 use nova_agent_core::agent::{RESPONSE_TIMEOUT, RESPONSES_MAX, Report};
 use nova_agent_core::secret::Secret;
-use nova_agent_tests::host::{HostKey, KeyDigest, Server, judge};
+use nova_agent_sim::world::{Counted, Fault, World};
+use nova_agent_sim::xenstored::Flavour;
+use nova_agent_tests::host::{HostKey, KeyDigest, Server, encrypt, judge};
 use nova_agent_tests::transcript;
-use nova_agent_tests::world::{Counted, Fault, World};
-use nova_agent_tests::xenstored::Flavour;
 use serde_json::{Value, json};
 
 const FLAVOURS: [Flavour; 2] = [Flavour::C, Flavour::Oxen];
@@ -554,20 +554,21 @@ fn exchange(world: &mut World, id: &str) -> String {
 fn ciphertext_for(response: &str) -> String {
     static KNOWN: OnceLock<(String, String)> = OnceLock::new();
 
-    let encrypt = || {
+    let encrypted = || {
         let agent = judge("keyinit", response.as_bytes()).unwrap().message;
         let password = Secret::from(String::from(PASSWORD));
-        host_key()
-            .agree(&agent)
-            .unwrap()
-            .encrypt(&password, KeyDigest::Md5)
-            .unwrap()
+        encrypt(
+            &host_key().agree(&agent).unwrap(),
+            &password,
+            KeyDigest::Md5,
+        )
+        .unwrap()
     };
-    let (known, ciphertext) = KNOWN.get_or_init(|| (response.into(), encrypt()));
+    let (known, ciphertext) = KNOWN.get_or_init(|| (response.into(), encrypted()));
     if known == response {
         ciphertext.clone()
     } else {
-        encrypt()
+        encrypted()
     }
 }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{AgentProcess, Device, Order, Runtime, Saboteur, Sandbox, Seen, Witness};
 use crate::child::bound_to_thread;
-use crate::host::{self, Domain, Host};
+use crate::host::{self, Domain, Host, Rejection};
 use crate::json_oracle::Verdict;
 use crate::proxy::Proxy;
 use crate::real::{Daemon, GuestOptions, RealGuest, RealStore};
@@ -578,11 +578,11 @@ pub fn core_dumps_allowed(directory: &Path) -> Vec<String> {
 #[track_caller]
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, host::Error>) -> Answer {
     match result {
-        Err(host::Error::Refused {
+        Err(host::Error::Rejected(Rejection::Refused {
             returncode,
             message,
             ..
-        }) => Answer {
+        })) => Answer {
             code: returncode,
             message,
         },

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use nova_agent_tests::world::simulation::{Choices, Failure, run, run_many, show};
+use nova_agent_sim::world::simulation::{Choices, Failure, run, run_many, show};
 
 /// Simulates worlds in which things go wrong.
 #[derive(Debug, Parser)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::Unreadable;
+use super::{Rejection, Unreadable};
 use crate::client;
 
 /// Why a command came to nothing.
@@ -27,30 +27,15 @@ pub enum Error {
     /// The domain went away while the host waited.
     #[error("REBOOT: the domain is gone")]
     Reboot,
-    /// The agent refused.
-    #[error("{command} refused with code {returncode}: {message}")]
-    Refused {
-        /// The command.
-        command: String,
-        /// The return code.
-        returncode: String,
-        /// The message.
-        message: String,
-    },
+    /// Nova read a refusal, or could not read the response.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
     /// The store failed.
     #[error("store: {0}")]
     Store(#[from] client::Error),
     /// There was no response in time; the request is deleted.
     #[error("TIMEOUT: no response from the agent within {} seconds", .0.as_secs_f64())]
     Timeout(Duration),
-    /// Nova cannot read the response.
-    #[error("response to {command} cannot be read: {reason}")]
-    Unreadable {
-        /// The command.
-        command: String,
-        /// What is wrong with the response.
-        reason: Unreadable,
-    },
 }
 
 impl Error {
@@ -62,7 +47,7 @@ impl Error {
         match self {
             Self::Features(_)
             | Self::NotImplemented
-            | Self::Refused { .. }
+            | Self::Rejected(Rejection::Refused { .. })
             | Self::Store(client::Error::Store(_) | client::Error::Oversize(_))
             | Self::Timeout(_) => true,
             Self::Encode(_)
@@ -70,7 +55,7 @@ impl Error {
             | Self::Random(_)
             | Self::Reboot
             | Self::Store(_)
-            | Self::Unreadable { .. } => false,
+            | Self::Rejected(Rejection::Unreadable { .. }) => false,
         }
     }
 }

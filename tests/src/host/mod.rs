@@ -7,14 +7,12 @@
 
 mod boot;
 mod error;
-mod key_exchange;
 mod mailbox;
+mod openssl;
 mod python;
 mod random;
-mod response;
 mod round_trip;
 mod server;
-pub mod tools;
 
 use std::fmt;
 use std::path::Path;
@@ -23,19 +21,19 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nova_agent_core::secret::Secret;
+pub use nova_agent_sim::host::{
+    HostKey, InjectedFile, KeyExchange, Rejection, Reply, Server, Unreadable, Vif, judge,
+};
+use nova_agent_sim::host::{read_features, tools};
 use serde::Serialize;
 
 pub use self::boot::{Boot, Fault};
 pub use self::error::Error;
-pub use self::key_exchange::{HostKey, KeyDigest, KeyExchange};
 use self::mailbox::Mailbox;
 pub use self::mailbox::{Domain, RequestId, Waiting};
+pub use self::openssl::{KeyDigest, encrypt};
 pub use self::random::random_password;
-use self::response::Refusal;
-pub(crate) use self::response::parse_response;
-pub use self::response::{Reply, Unreadable};
 pub use self::round_trip::RoundTrip;
-pub use self::server::{InjectedFile, Server, Vif};
 use crate::client::Client;
 
 /// How long the host waits.
@@ -129,11 +127,8 @@ impl Host {
     /// # Errors
     /// See [`Self::version`]; [`Error::NotImplemented`] if the plugin takes the answer for a refusal.
     pub fn features(&mut self) -> Result<Vec<String>, Error> {
-        self.round_trip(
-            "features",
-            "",
-            "",
-            |response| match response::read_features(response) {
+        self.round_trip("features", "", "", |response| {
+            match read_features(response) {
                 Ok(Some(reply)) => {
                     // Without stripping blanks: `injectfile, file_inject` hides the second name.
                     let features = reply.message.split(',').map(String::from).collect();
@@ -141,8 +136,8 @@ impl Host {
                 }
                 Ok(None) => Err(Error::NotImplemented),
                 Err(reason) => Err(Error::Features(reason)),
-            },
-        )
+            }
+        })
     }
 
     /// Asks whether the agent is ready.
@@ -167,14 +162,15 @@ impl Host {
     /// # Errors
     /// See [`Self::version`].
     pub fn exchange_keys(&mut self) -> Result<KeyExchange, Error> {
-        let key = HostKey::generate()?;
+        let key = openssl::generate_key()?;
         let public = key.public();
         let reply = self.call("keyinit", &public, &public)?;
-        key.agree(&reply.message)
-            .map_err(|reason| Error::Unreadable {
+        key.agree(&reply.message).map_err(|reason| {
+            Error::Rejected(Rejection::Unreadable {
                 command: "keyinit".into(),
                 reason,
             })
+        })
     }
 
     /// The second half of a password change: sends the password, encrypted under an exchange of before.
@@ -190,7 +186,7 @@ impl Host {
         exchange: KeyExchange,
         password: &Secret,
     ) -> Result<Reply, Error> {
-        let ciphertext = exchange.encrypt(password, self.key_digest)?;
+        let ciphertext = encrypt(&exchange, password, self.key_digest)?;
         self.call(
             "password",
             &ciphertext,
@@ -431,39 +427,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Judges the response to any command but `features` as Nova does.
-///
-/// # Errors
-/// [`Error::Refused`] or [`Error::Unreadable`].
-pub fn judge(command: &str, response: &[u8]) -> Result<Reply, Error> {
-    match response::read(response, successes(command)) {
-        Ok(Ok(reply)) => Ok(reply),
-        Ok(Err(Refusal {
-            returncode,
-            message,
-        })) => Err(Error::Refused {
-            command: command.into(),
-            returncode,
-            message,
-        }),
-        Err(reason) => Err(Error::Unreadable {
-            command: command.into(),
-            reason,
-        }),
-    }
-}
-
 struct Observer(Box<dyn FnMut(&RoundTrip) + Send>);
-
-/// The return codes that Nova takes for a success.
-fn successes(command: &str) -> &'static [&'static str] {
-    match command {
-        "keyinit" => &["D0"],
-        // Old agents for FreeBSD and Gentoo answered 500 when all was well.
-        "resetnetwork" => &["0", "500"],
-        _ => &["0"],
-    }
-}
 
 fn shown_file(path: &str, content: &[u8]) -> String {
     format!("{path}, {} bytes", content.len())

@@ -22,6 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nova_agent_core::wire::Message;
+pub use nova_agent_sim::world::Sender;
 use tempfile::TempDir;
 
 /// How long anything may take that is waited for here.
@@ -43,15 +44,6 @@ pub enum Fault {
     Pause(Duration),
     /// The same, until [`Proxy::resume`].
     Stall,
-}
-
-/// Who sends a message.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Sender {
-    /// The agent.
-    Agent,
-    /// The store.
-    Store,
 }
 
 impl Proxy {

@@ -22,7 +22,7 @@ use nova_agent_core::secret::Secret;
 use nova_agent_core::wire::Message;
 use serde_json::json;
 
-use crate::host::{HostKey, KeyDigest, Server, judge};
+use crate::host::{HostKey, KeyDigest, Server, encrypt, judge};
 use crate::proxy::Sender;
 use crate::xenstored::Flavour;
 
@@ -218,11 +218,7 @@ impl<S: Stage> Session<'_, S> {
         let response = self.stage.read("data/guest/keyinit");
         let public = judge("keyinit", response.as_bytes()).unwrap().message;
         let password = Secret::from(String::from("Tr0ub4dor&3"));
-        let ciphertext = key
-            .agree(&public)
-            .unwrap()
-            .encrypt(&password, KeyDigest::Md5)
-            .unwrap();
+        let ciphertext = encrypt(&key.agree(&public).unwrap(), &password, KeyDigest::Md5).unwrap();
         self.names.insert(public, "[public key]");
         self.names.insert(ciphertext.clone(), "[password]");
         self.ask("password", "password", &command("password", &ciphertext));

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use nova_agent_core::wire::Message;
+use nova_agent_sim::world::{Sender, World};
 
 use super::Stage;
-use crate::proxy::Sender;
-use crate::world::World;
 
 /// Longer than the second after which an agent looks whether it is still waited for.
 const SLOW: Duration = Duration::from_millis(1200);

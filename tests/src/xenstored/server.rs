@@ -10,9 +10,7 @@ use std::{fs, thread};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-
-use super::flavour::Flavour;
-use super::store::{ConnId, Peer, Store};
+use nova_agent_sim::xenstored::{ConnId, Flavour, Peer, Store};
 
 const WAKER: Token = Token(0);
 

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use nova_agent_tests::agent::{Rig, core_dumps_allowed};
-use nova_agent_tests::host::KeyDigest;
+use nova_agent_tests::host::{KeyDigest, encrypt};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -114,7 +114,7 @@ fn hold_a_password(rig: &mut Rig) {
     rig.use_own_programs();
     rig.start_agent();
     let exchange = rig.host().exchange_keys().unwrap();
-    let ciphertext = exchange.encrypt(&secret(PASSWORD), KeyDigest::Md5).unwrap();
+    let ciphertext = encrypt(&exchange, &secret(PASSWORD), KeyDigest::Md5).unwrap();
     rig.post_as(
         "password",
         json!({"name": "password", "value": ciphertext}).to_string(),

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use nova_agent_tests::agent::{Answer, Rig, refusal};
-use nova_agent_tests::host::{Error, KeyDigest};
+use nova_agent_tests::host::{Error, KeyDigest, Rejection};
 use serde_json::json;
 
 use super::{EMBEDDED, EVERYWHERE, everywhere, on_with, secret};
@@ -202,11 +202,11 @@ fn a_guest_without_a_shadow_file_says_so() {
         std::fs::remove_file(rig.sandbox().path("/etc/shadow")).unwrap();
         rig.start_agent();
         let error = rig.host().set_password(&secret("x")).unwrap_err();
-        let Error::Refused {
+        let Error::Rejected(Rejection::Refused {
             returncode,
             message,
             ..
-        } = error
+        }) = error
         else {
             panic!("{error}")
         };

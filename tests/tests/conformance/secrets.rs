@@ -5,7 +5,7 @@ use std::fs;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nova_agent_tests::agent::{Answer, Rig};
-use nova_agent_tests::host::{HostKey, KeyDigest};
+use nova_agent_tests::host::{HostKey, KeyDigest, encrypt};
 use serde_json::json;
 
 use super::{EVERYWHERE, on_then, secret};
@@ -48,7 +48,7 @@ fn no_secret_is_logged_recorded_or_told_and_every_request_has_its_line() {
                 );
                 assert_eq!(public.code, "D0");
                 let exchange = key.agree(&public.message).unwrap();
-                let ciphertext = exchange.encrypt(&secret(PASSWORD), digest).unwrap();
+                let ciphertext = encrypt(&exchange, &secret(PASSWORD), digest).unwrap();
                 let answer = ask(
                     rig,
                     "password",

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use nova_agent_core::secret::Secret;
 use nova_agent_tests::agent::{Calls, Sandbox};
 use nova_agent_tests::fixture::{Entry, Fixture, Tree};
-use nova_agent_tests::host::{Host, KeyDigest, Server};
+use nova_agent_tests::host::{Host, KeyDigest, Server, encrypt};
 use serde_json::json;
 
 /// The password that is set.
@@ -53,7 +53,7 @@ impl Command {
             Self::Password => {
                 let exchange = host.exchange_keys().unwrap();
                 let password = Secret::from(String::from(PASSWORD));
-                json!({"name": "password", "value": exchange.encrypt(&password, KeyDigest::Default).unwrap()})
+                json!({"name": "password", "value": encrypt(&exchange, &password, KeyDigest::Default).unwrap()})
             }
             Self::InjectOld => inject(&format!("/{OWN_FILE}")),
             Self::InjectNew => inject(NEW_FILE),

@@ -20,7 +20,7 @@ use agent::ScriptedAgent;
 use nova_agent_core::secret::Secret;
 use nova_agent_tests::client::Client;
 use nova_agent_tests::host::{
-    Domain, Error, Host, InjectedFile, KeyDigest, Server, Timeouts, Unreadable, Waiting,
+    Domain, Error, Host, InjectedFile, KeyDigest, Rejection, Server, Timeouts, Unreadable, Waiting,
 };
 use nova_agent_tests::json_oracle::Verdict;
 use nova_agent_tests::real::{Daemon, GuestOptions, RealStore};
@@ -253,10 +253,10 @@ fn a_boot_survives_refusals_and_silence_but_no_unreadable_response() {
     assert!(
         matches!(
             error,
-            Error::Unreadable {
+            Error::Rejected(Rejection::Unreadable {
                 reason: Unreadable::NotAnObject,
                 ..
-            }
+            })
         ),
         "{error:?}"
     );

@@ -9,7 +9,6 @@
 )]
 
 mod choices;
-mod cipher;
 mod digest;
 mod effects;
 mod events;

@@ -10,8 +10,8 @@ use super::requests::{
     BAD_HOSTNAMES, Command, Exchange, MALFORMED, MARK, Meaning, NOT_A_REQUEST, Request, content,
     file_inject, inject_file,
 };
-use super::{Checked, Choices, Simulation, Site, cipher};
-use crate::host::Server;
+use super::{Checked, Choices, Simulation, Site};
+use crate::host::{HostKey, Server, encrypt};
 use crate::xenstored::Peer;
 
 /// The most requests of a world.
@@ -209,11 +209,7 @@ impl Simulation {
             Command::KeyInit => {
                 let private = 93_055_292_000_370_020_129_851 + self.choose(Site::Detail, 4) as u128;
                 meaning = Meaning::Keys { private };
-                content(
-                    "keyinit",
-                    &crate::host::HostKey::from_number(private).public(),
-                )
-                .into_bytes()
+                content("keyinit", &HostKey::from_number(private).public()).into_bytes()
             }
             Command::BadKey => {
                 let bad = [
@@ -235,8 +231,7 @@ impl Simulation {
                 Some(exchange) => {
                     exchange.is_used = true;
                     let password = format!("{MARK}-{nth}");
-                    let encrypted =
-                        cipher::encrypt(&password, &exchange.secret, nth.is_multiple_of(2));
+                    let encrypted = encrypt(&password, &exchange.secret, nth.is_multiple_of(2));
                     meaning = Meaning::Password {
                         password,
                         exchange: exchange.nth,
@@ -249,14 +244,12 @@ impl Simulation {
                         password: format!("{MARK}-{nth}"),
                         exchange: usize::MAX,
                     };
-                    content("password", &cipher::encrypt("x", "12345", false)).into_bytes()
+                    content("password", &encrypt("x", "12345", false)).into_bytes()
                 }
             },
-            Command::WrongPassword => content(
-                "password",
-                &cipher::encrypt(&"wrong ".repeat(7), "12345", true),
-            )
-            .into_bytes(),
+            Command::WrongPassword => {
+                content("password", &encrypt(&"wrong ".repeat(7), "12345", true)).into_bytes()
+            }
             Command::InjectFile | Command::FileInject => {
                 let path = PATHS[self.choose(Site::Detail, PATHS.len())];
                 let file = format!("{MARK} of request {nth}\n").repeat(1 + nth);

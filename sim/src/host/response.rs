@@ -15,9 +15,9 @@ pub struct Reply {
 
 /// A return code that does not mean success.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) returncode: String,
-    pub(super) message: String,
+struct Refusal {
+    returncode: String,
+    message: String,
 }
 
 /// Why Nova cannot read a response.
@@ -43,14 +43,66 @@ pub enum Unreadable {
     NotAnObject,
 }
 
+/// Why a response is no success for Nova.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// The agent refused.
+    #[error("{command} refused with code {returncode}: {message}")]
+    Refused {
+        /// The command.
+        command: String,
+        /// The return code.
+        returncode: String,
+        /// The message.
+        message: String,
+    },
+    /// Nova cannot read the response.
+    #[error("response to {command} cannot be read: {reason}")]
+    Unreadable {
+        /// The command.
+        command: String,
+        /// What is wrong with the response.
+        reason: Unreadable,
+    },
+}
+
+/// Judges the response to any command but `features` as Nova does.
+///
+/// # Errors
+/// [`Rejection`].
+pub fn judge(command: &str, response: &[u8]) -> Result<Reply, Rejection> {
+    match read(response, successes(command)) {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(Refusal {
+            returncode,
+            message,
+        })) => Err(Rejection::Refused {
+            command: command.into(),
+            returncode,
+            message,
+        }),
+        Err(reason) => Err(Rejection::Unreadable {
+            command: command.into(),
+            reason,
+        }),
+    }
+}
+
+/// The return codes that Nova takes for a success.
+fn successes(command: &str) -> &'static [&'static str] {
+    match command {
+        "keyinit" => &["D0"],
+        // Old agents for FreeBSD and Gentoo answered 500 when all was well.
+        "resetnetwork" => &["0", "500"],
+        _ => &["0"],
+    }
+}
+
 /// Reads a stored response as plugin and Nova do together.
 ///
 /// # Errors
 /// [`Unreadable`] is Nova's exception; a [`Refusal`] is its orderly error.
-pub(super) fn read(
-    stored: &[u8],
-    successes: &[&str],
-) -> Result<Result<Reply, Refusal>, Unreadable> {
+fn read(stored: &[u8], successes: &[&str]) -> Result<Result<Reply, Refusal>, Unreadable> {
     let mut object = object(stored)?;
     let code = object
         .remove("returncode")
@@ -81,7 +133,7 @@ pub(super) fn read(
 ///
 /// # Errors
 /// [`Unreadable`] is an exception of the plugin, which Nova takes as an orderly error.
-pub(super) fn read_features(stored: &[u8]) -> Result<Option<Reply>, Unreadable> {
+pub fn read_features(stored: &[u8]) -> Result<Option<Reply>, Unreadable> {
     let mut object = object(stored)?;
     let code = object
         .remove("returncode")
@@ -100,7 +152,6 @@ pub(super) fn read_features(stored: &[u8]) -> Result<Option<Reply>, Unreadable> 
 }
 
 /// The plugin passes on what is JSON and makes a JSON string of everything else; Nova then indexes it as an object.
-///
 fn object(stored: &[u8]) -> Result<Map<String, Value>, Unreadable> {
     match parse_response(stored) {
         Some(Value::Object(object)) => Ok(object),
@@ -111,7 +162,8 @@ fn object(stored: &[u8]) -> Result<Map<String, Value>, Unreadable> {
 /// What the plugin parses, if it is JSON.
 ///
 /// Where this parser and Python's differ (`NaN`, lone surrogates, 128 levels of nesting), this one is the stricter.
-pub(crate) fn parse_response(stored: &[u8]) -> Option<Value> {
+#[must_use]
+pub fn parse_response(stored: &[u8]) -> Option<Value> {
     serde_json::from_str(printed_by_xenstore_read(stored).trim()).ok()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::effects::PlanInHand;
 use super::requests::{Command, Meaning};
 use super::{Checked, Invariant, Simulation, ensure, versions};
-use crate::host::{self, HostKey};
+use crate::host::{HostKey, Rejection, judge};
 
 /// When faults have ended, everything is answered after this time: the longest pause between two listings (300 s), then
 /// the longest pause before an answer is tried again (60 s), and the plans of all requests.
@@ -55,7 +55,7 @@ impl Simulation {
         let Some(request) = self.hosts.find(id) else {
             return Ok(());
         };
-        if let Err(error @ host::Error::Unreadable { .. }) = host::judge(name, content) {
+        if let Err(error @ Rejection::Unreadable { .. }) = judge(name, content) {
             return ensure(false, Invariant::Bearable, || format!("{error}: {text}"));
         }
         let value: Value = serde_json::from_slice(content).unwrap_or_default();

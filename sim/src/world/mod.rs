@@ -25,7 +25,6 @@ use nova_agent_core::{Config, Instant, Machine, Output};
 
 pub use self::guest::{File, Guest};
 use self::host::Dom0;
-use crate::proxy::Sender;
 use crate::xenstored::{ConnId, Flavour, Peer, Store};
 
 /// The number of the agent's domain.
@@ -47,6 +46,15 @@ pub enum Fault {
     Lose(usize),
     /// Every byte of the store arrives alone.
     Trickle,
+}
+
+/// Who sends a message.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Sender {
+    /// The agent.
+    Agent,
+    /// The store.
+    Store,
 }
 
 /// The machine and everything around it.

@@ -50,7 +50,7 @@ impl Runtime {
     }
 
     /// The binary: what `NOVA_AGENT` names, or its own one in `NOVA_AGENT_DIR`, else the package's, which is built once in
-    /// a test process, with the profile of the test and beside it.
+    /// a test process, with the profile of the test and beside it. An example is built in any case.
     #[must_use]
     pub fn binary(self) -> PathBuf {
         static BUILT: Mutex<BTreeMap<(&str, Option<&str>), PathBuf>> = Mutex::new(BTreeMap::new());
@@ -58,7 +58,9 @@ impl Runtime {
         if let Some(binary) = env::var_os(VARIABLE) {
             return binary.into();
         }
-        if let Some(directory) = env::var_os(DIRECTORY_VARIABLE) {
+        if let Some(directory) = env::var_os(DIRECTORY_VARIABLE)
+            && self.example.is_none()
+        {
             return Path::new(&directory).join(self.package);
         }
         // Whoever comes second waits for the one that builds.

@@ -39,7 +39,9 @@ impl Requests {
     /// A request was seen, for the first time or again.
     pub(super) fn find(&mut self, id: RequestId, session: &mut Session) {
         if session.is_stopping {
-        } else if self.all.contains_key(&id) {
+            return;
+        }
+        if self.all.contains_key(&id) {
             self.handle(&id, Event::Fired, session);
         } else if self.all.len() < REQUESTS_MAX {
             self.begin(&id, session, |cx| Request::find(id.clone(), cx));

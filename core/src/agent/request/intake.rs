@@ -79,7 +79,7 @@ impl Request {
     }
 
     pub(super) fn handle_checked(
-        mut self,
+        self,
         result: Result<Reply, ErrorName>,
         cx: &mut Context<'_>,
     ) -> Next {
@@ -93,8 +93,7 @@ impl Request {
                 if let Some(nodes) = &self.nodes {
                     cx.session.report_refusal("read", &nodes.response, error);
                 }
-                self.state = State::Unreadable;
-                Next::Keep(self)
+                self.keep(State::Unreadable)
             }
         }
     }
